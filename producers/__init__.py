@@ -1,0 +1,1 @@
+"""Floor 3: from PyPI's journal and index to events and asks."""

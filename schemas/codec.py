@@ -1,0 +1,114 @@
+"""Values and headers on the wire: UTF-8 JSON, CloudEvents 1.0 binary mode (Kafka protocol binding).
+
+Values hold nothing of ours but in the topics that are ours; what we know of a record is in headers.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from schemas.errors import LogCorrupt
+from schemas.topics import Topic
+
+T = TypeVar("T")
+
+CE_SOURCE = "pypistream"
+MARKER_TYPE = "pypistream.marker"
+BACKFILL_TYPE = "pypistream.backfill"
+
+_encoder = msgspec.json.Encoder()
+_decoders: dict[type, msgspec.json.Decoder[object]] = {}
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON of a record type."""
+    return _encoder.encode(value)
+
+
+def decode(raw: bytes, as_type: type[T]) -> T:
+    """The reverse; unknown fields are ignored (older readers, newer writers). Raises LogCorrupt."""
+    decoder = _decoders.get(as_type)
+    if decoder is None:
+        decoder = _decoders[as_type] = msgspec.json.Decoder(as_type)
+    try:
+        return decoder.decode(raw)  # type: ignore[return-value]  # the cache forgets the type
+    except msgspec.MsgspecError as error:
+        message = f"a stored {as_type.__name__} cannot be read: {error}"
+        raise LogCorrupt(message, hint="pypistream bootstrap") from error
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a record's headers say. Times in Unix seconds; None = the header is absent.
+
+    `event_serial`, `serial` (the body's), `stale`, `late`, `source`, `fetched_at`,
+    `releases_omitted`, `reason` become the headers of the same name with `-` for `_`.
+    """
+
+    id: str
+    type: str
+    subject: str
+    time: float
+    dataschema: str
+    event_serial: int | None = None
+    serial: int | None = None
+    stale: bool | None = None
+    late: bool | None = None
+    source: str | None = None
+    fetched_at: float | None = None
+    releases_omitted: int | None = None
+    reason: str | None = None
+
+
+def dataschema(topic: Topic) -> str:
+    """Name of the JSON Schema of a topic's value; the files lie in `schemas/`."""
+    return f"{topic.value}.v1.schema.json"
+
+
+def rfc3339(unix_seconds: float) -> str:
+    """UTC, with milliseconds only where there are any."""
+    moment = datetime.fromtimestamp(unix_seconds, UTC)
+    spec = "milliseconds" if moment.microsecond else "seconds"
+    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def headers(envelope: Envelope) -> tuple[tuple[str, bytes], ...]:
+    """Headers in a fixed order: CloudEvents' own first, then ours."""
+    out = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", envelope.id.encode()),
+        ("ce_type", envelope.type.encode()),
+        ("ce_source", CE_SOURCE.encode()),
+        ("ce_time", rfc3339(envelope.time).encode()),
+        ("ce_dataschema", envelope.dataschema.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if envelope.subject:
+        out.insert(4, ("ce_subject", envelope.subject.encode()))
+    for field, name in _OURS:
+        value = getattr(envelope, field)
+        if value is not None:
+            out.append((name, _text(value).encode()))
+    return tuple(out)
+
+
+_OURS = (
+    ("event_serial", "event-serial"),
+    ("serial", "serial"),
+    ("stale", "stale"),
+    ("late", "late"),
+    ("source", "source"),
+    ("fetched_at", "fetched-at"),
+    ("releases_omitted", "releases-omitted"),
+    ("reason", "reason"),
+)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return rfc3339(value)
+    return str(value)

@@ -1,0 +1,153 @@
+"""The error tree. Every leaf says what the caller should do; nothing else crosses a package border.
+
+PypistreamError
+├── Retriable                 wait (`retry_after_seconds` if upstream named a time), then try again
+│   ├── UpstreamUnavailable       no connection, time-out, 5xx, redirect that may not be followed
+│   ├── RateLimited               429, Retry-After, XML-RPC -32500: every process waits
+│   └── BrokenBody                truncated, wrong length, bad gzip: never parsed
+├── Permanent                 dead-letter, once the schedule is used up
+│   ├── OversizedBody             more bytes than the limit for that route
+│   ├── MalformedMetadata         not JSON, not UTF-8, too deep, not a project document
+│   ├── ForeignMetadata           a document of another project
+│   ├── MalformedRow              a changelog row of the wrong shape
+│   └── InvalidName               not a project name (PEP 508)
+└── Fatal                     stop; the text names the command that mends it
+    ├── UpstreamRefused           upstream says no for good (401, 403, wrong URL, HTML instead of XML)
+    ├── JournalGone               XML-RPC is not served any more (404, 410, 501)
+    ├── SerialJumped              the journal's serial rose by more than is believable
+    ├── WriterFenced              another process took this writer id
+    ├── LogCorrupt                a record's checksum does not match
+    ├── LogTruncated              a stored position lies below the log's start
+    ├── LogFull                   no space left for the log
+    ├── LogMismatch               another partition count, filter or schema version than the log was made with
+    ├── DataDirectoryInUse        a live process holds this role
+    ├── DataDirectoryVersion      made by a version this one cannot read
+    ├── DumpCorrupt               length, checksum or manifest do not match
+    ├── ViewCorrupt               the DuckDB file cannot be opened: it can be rebuilt
+    └── UsageError                settings that cannot work; exit code 2
+"""
+
+from __future__ import annotations
+
+
+class PypistreamError(Exception):
+    """Root. `str(error)` is one line: what happened, why; `hint` is what to do next."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Retriable(PypistreamError):
+    """Wait, then try again."""
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamUnavailable(Retriable):
+    """No connection, a time-out, a 5xx answer, or a redirect that may not be followed."""
+
+
+class RateLimited(Retriable):
+    """Upstream asked us to wait: 429, Retry-After or XML-RPC fault -32500."""
+
+
+class BrokenBody(Retriable):
+    """The body ended early, had another length than announced, or its gzip stream is damaged."""
+
+
+class Permanent(PypistreamError):
+    """Trying again brings the same: dead-letter it once the schedule is used up."""
+
+
+class OversizedBody(Permanent):
+    """More bytes than the route's limit; `bytes_seen` is how many were read before giving up."""
+
+    def __init__(self, message: str, *, bytes_seen: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.bytes_seen = bytes_seen
+
+
+class MalformedMetadata(Permanent):
+    """Not UTF-8, not JSON, nested too deep, or not a project document; `reason` is a short slug."""
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class ForeignMetadata(Permanent):
+    """The document names another project than the one asked for."""
+
+    def __init__(self, message: str, *, asked: str, got: str) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.got = got
+
+
+class MalformedRow(Permanent):
+    """A changelog row of the wrong shape; the page goes on without it."""
+
+
+class InvalidName(Permanent):
+    """Not a project name (PEP 508: ASCII letters, digits, `.`, `_`, `-`)."""
+
+
+class Fatal(PypistreamError):
+    """Stop: going on would lose or damage something."""
+
+
+class UpstreamRefused(Fatal):
+    """Upstream says no for good: 401, 403, a wrong URL, HTML where XML was due."""
+
+
+class JournalGone(Fatal):
+    """XML-RPC is not served any more: 404, 410 or 501 on its route."""
+
+
+class SerialJumped(Fatal):
+    """The journal's serial rose by more than is believable."""
+
+
+class WriterFenced(Fatal):
+    """Another process took this writer id; what it has not committed is lost to us."""
+
+
+class LogCorrupt(Fatal):
+    """A record's checksum does not match what is stored."""
+
+
+class LogTruncated(Fatal):
+    """A stored position lies below the first offset that the log still has."""
+
+
+class LogFull(Fatal):
+    """No space left where the log lies; nothing of the transaction was written."""
+
+
+class LogMismatch(Fatal):
+    """The log was made with another partition count, filter or schema version."""
+
+
+class DataDirectoryInUse(Fatal):
+    """A live process holds this role on the data directory."""
+
+
+class DataDirectoryVersion(Fatal):
+    """The data directory was made by a version that this one cannot read."""
+
+
+class DumpCorrupt(Fatal):
+    """A dump's file does not match its manifest."""
+
+
+class ViewCorrupt(Fatal):
+    """The DuckDB file cannot be opened; `pypistream rebuild duckdb` makes it anew from the log."""
+
+
+class UsageError(Fatal):
+    """Settings that cannot work."""

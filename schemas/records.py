@@ -1,0 +1,228 @@
+"""The values of the topics that are ours, as types. `metadata` and `releases` hold PyPI's own JSON.
+
+All serials fit 63 bits; all `*_ms` are Unix time in milliseconds; all other times are Unix seconds.
+Field names are the JSON keys; fields at their default are left out of `state` (it is written often).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What a journal row's free text means to us. An unknown action is CHANGE."""
+
+    CREATE = "create"
+    NEW_RELEASE = "new-release"
+    ADD_FILE = "add-file"
+    REMOVE_FILE = "remove-file"
+    REMOVE_RELEASE = "remove-release"
+    REMOVE_PROJECT = "remove-project"
+    YANK = "yank"
+    UNYANK = "unyank"
+    QUARANTINE = "quarantine"
+    UNQUARANTINE = "unquarantine"
+    RELEASE_QUARANTINE = "release-quarantine"
+    RELEASE_UNQUARANTINE = "release-unquarantine"
+    ROLE = "role"
+    CHANGE = "change"
+
+
+class EventSource(StrEnum):
+    """Where an event comes from: PyPI's journal, or (without XML-RPC) a difference of its index."""
+
+    JOURNAL = "journal"
+    INDEX = "index"
+
+
+class ChangelogEntry(msgspec.Struct, frozen=True):
+    """One journal row. `name` is the display name at that time, `time` Unix seconds."""
+
+    serial: int
+    name: str
+    version: str | None
+    time: int
+    action: str
+    kind: Kind
+    source: EventSource = EventSource.JOURNAL
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """In `changelog`, key null: every journal row in (base, serial] of this partition lies before it."""
+
+    base: int
+    serial: int
+    time: int
+
+
+class Reason(StrEnum):
+    """Why a name is asked for."""
+
+    BACKFILL = "backfill"
+    RECONCILE = "reconcile"
+    SWEEP = "sweep"
+    OPERATOR = "operator"
+    REPAIR = "repair"
+
+
+class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In `refetch`: fetch this name. `serial` is the one expected (0 = unknown), `map_serial` that of
+    the map the ask was drawn from; `gone` = the map lacks the name."""
+
+    name: str
+    reason: Reason
+    serial: int = 0
+    map_serial: int = 0
+    gone: bool = False
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which projects a log holds: globs on normalised names; no include = all."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class BackfillMarker(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In every partition of `refetch`, key null: a backfill opens (`closing` false) or closes.
+
+    `low` is the map's own `_last-serial`, `names` how many names the map has (after the filter).
+    """
+
+    run: str
+    low: int
+    names: int
+    closing: bool = False
+    filter: Filter = Filter()
+    changed_since: int | None = None
+
+
+class Status(StrEnum):
+    """What is known of a name. All but OK and a settled ABSENT are exceptions to the watermark."""
+
+    OK = "ok"
+    ABSENT = "absent"
+    PENDING = "pending"
+    PARKED = "parked"
+    STALE = "stale"
+    DEAD = "dead"
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In `state`: what is known and owed per name.
+
+    event       serial of the newest event (or ask) of this name
+    body        serial of the newest body published, 0 = never
+    gone        serial of the removal that a tombstone rests on, 0 = no tombstone
+    hash        of the canonical trimmed + slim form of what is published
+    seen        hash of an answer with an equal serial and other content, waiting for confirmation
+    event_*     the newest event's kind, journal time, display name and version, while they matter
+    attempts    answers so far that did not settle `event`; for ABSENT: 404s seen (2 = final)
+    first_ms, next_ms   first attempt, next attempt due
+    ask         the reason of the ask being served, if it is one
+    """
+
+    status: Status
+    event: int
+    body: int = 0
+    gone: int = 0
+    name: str = ""
+    etag: str = ""
+    hash: str = ""
+    seen: str = ""
+    event_kind: Kind | None = None
+    event_time: int = 0
+    event_name: str = ""
+    event_version: str | None = None
+    attempts: int = 0
+    first_ms: int = 0
+    next_ms: int = 0
+    reason: str = ""
+    ask: Reason | None = None
+
+    @property
+    def published(self) -> bool:
+        """True while `metadata` holds a document (not a tombstone, not nothing) for this name."""
+        return self.body > 0 and self.gone == 0
+
+    @property
+    def exception(self) -> bool:
+        """True if the watermark does not speak for this name."""
+        if self.status is Status.ABSENT:
+            return self.attempts < ABSENT_LOOKS
+        return self.status is not Status.OK
+
+
+ABSENT_LOOKS = 2  # a first 404 may be spurious; the second, a minute later, is believed
+
+
+class BackfillProgress(msgspec.Struct, frozen=True):
+    """A backfill seen by one partition: `done` asks of it decided, of `names` in all partitions."""
+
+    run: str
+    names: int
+    done: int
+
+
+class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In partition p of `progress`, key `p`, in every worker transaction: one consistent place.
+
+    `changelog`, `refetch`: next offset to read. `metadata`, `releases`, `state`: next offset after
+    this transaction. The marker (base, serial] is the last one passed; serial 0 = none yet.
+    """
+
+    changelog: int
+    refetch: int
+    metadata: int
+    releases: int
+    state: int
+    base: int = 0
+    serial: int = 0
+    time: int = 0
+    backfill: BackfillProgress | None = None
+
+
+class Config(msgspec.Struct, frozen=True):
+    """In partition N of `progress`, key `config`, written once before anything else."""
+
+    log_id: str
+    partitions: int
+    schema_version: int
+    filter: Filter = Filter()
+    releases: str = "all"
+    created: int = 0
+
+
+class Head(msgspec.Struct, frozen=True):
+    """In partition N of `progress`, key `head`, after every page: how far the journal was read."""
+
+    serial: int
+    base: int
+    time: int
+    changelog: tuple[int, ...]
+    source: EventSource = EventSource.JOURNAL
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """In partition N + 1 of `progress`, key `hold`: until when upstream asked every process to wait."""
+
+    until_ms: int
+    reason: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """In `dead-letter`: evidence of what could not be processed. `excerpt`: at most 4 KiB, as text."""
+
+    name: str
+    reason: str
+    serial: int
+    attempts: int
+    time_ms: int
+    hash: str = ""
+    excerpt: str = ""
+
+
+SCHEMA_VERSION = 1
+"""Of topics and dumps; a breaking change makes `*.v2.schema.json` and raises this."""

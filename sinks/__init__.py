@@ -1,0 +1,1 @@
+"""Floor 3: what materialises the topics: DuckDB and dumps."""

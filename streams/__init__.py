@@ -1,0 +1,1 @@
+"""Floor 2: the log port, its adapters, and what every stage shares to read and write it."""

@@ -1,0 +1,119 @@
+"""The upstream port: what the stages may ask of PyPI, without a word of HTTP.
+
+Order     A JournalPage's rows have rising serials, all above the one asked for. A row written later
+          never has a serial at or below one already read (PyPI writes them under a lock).
+Resume    Ask again with the last serial read. A page of JOURNAL_ROWS_MAX rows means: ask on.
+Pace      `permit()` first, then one call: permits come no faster than the set rate, and none while a
+          hold is on. Who waits for permits can choose the most urgent work when one comes.
+Errors    Retriable: wait (`retry_after_seconds`), the call may be made again. Permanent: this
+          document will not do. Fatal: UpstreamRefused, JournalGone. A missing project is an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from schemas.names import NormalizedName
+
+JOURNAL_ROWS_MAX = 50_000  # PyPI's own limit of one `changelog_since_serial` call
+
+
+class JournalRow(NamedTuple):
+    """One changelog row as upstream wrote it; `time` in Unix seconds."""
+
+    name: str
+    version: str | None
+    time: int
+    action: str
+    serial: int
+
+
+class BadRow(NamedTuple):
+    """A row of the wrong shape: why, its serial where one could be read (else 0), and its text."""
+
+    reason: str
+    serial: int
+    excerpt: str
+
+
+class JournalPage(NamedTuple):
+    """Rows after a serial. `full`: there may be more."""
+
+    rows: Sequence[JournalRow]
+    bad: Sequence[BadRow]
+    full: bool
+
+
+class Document(NamedTuple):
+    """A 200 answer: the decoded body, `X-PyPI-Last-Serial` (None if absent), the ETag ("" if absent)."""
+
+    body: bytes
+    serial: int | None
+    etag: str
+
+
+class NotModified(NamedTuple):
+    """A 304 answer to the ETag sent."""
+
+    serial: int | None
+
+
+class NotFound(NamedTuple):
+    """A 404 answer: never existed, deleted, without a release, quarantined, or a fault of the edge."""
+
+
+Answer = Document | NotModified | NotFound
+
+
+class ProjectSerial(msgspec.Struct, frozen=True, gc=False):
+    """One line of the index: display name and the project's `_last-serial`."""
+
+    name: str
+    serial: int = msgspec.field(name="_last-serial")
+
+
+class SerialMap(NamedTuple):
+    """The whole index at `last_serial` (which may be up to half an hour old)."""
+
+    last_serial: int
+    etag: str
+    projects: Sequence[ProjectSerial]
+
+
+class Upstream(Protocol):
+    """See the module's text for the rules."""
+
+    async def permit(self) -> None:
+        """Wait for the right to make one call."""
+        ...
+
+    def hold(self, until_unix_seconds: float, reason: str) -> None:
+        """No permit before that time (the latest wins): another process was asked to wait."""
+        ...
+
+    async def last_serial(self) -> int:
+        """`changelog_last_serial()`."""
+        ...
+
+    async def journal_since(self, serial: int) -> JournalPage:
+        """`changelog_since_serial(serial)`."""
+        ...
+
+    async def project(self, name: NormalizedName, etag: str = "") -> Answer:
+        """`/pypi/<name>/json`; `etag` "" asks unconditionally."""
+        ...
+
+    async def version(self, name: NormalizedName, version: str) -> Answer:
+        """`/pypi/<name>/<version>/json`."""
+        ...
+
+    async def serial_map(self, etag: str = "") -> SerialMap | NotModified:
+        """`/simple/` as PEP 691 JSON, bounded and typed."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections. Idempotent; never raises."""
+        ...
