@@ -17,7 +17,7 @@ def compress(raw: bytes, level: int) -> bytes:
     compressor = _compressors.get(level)
     if compressor is None:
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, window_log=min(23, 10 + level * 4), write_checksum=True, write_content_size=True
+            level, write_checksum=True, write_content_size=True
         )
         compressor = _compressors[level] = zstandard.ZstdCompressor(compression_params=parameters)
     return compressor.compress(raw)
