@@ -1,6 +1,14 @@
-"""The one door to zstd."""
+"""The one door to zstd. Frames with checksum and content size, one after the other (RFC 8878, 3).
+
+Python's binding stops after the first frame in its one-shot calls, and at a cut input its streams
+end without an error. So frames are taken apart here: block by block, to the last byte.
+"""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import zstandard
 
@@ -8,19 +16,50 @@ from schemas.errors import DumpCorrupt
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # decompressed size of one frame that we accept
 WINDOW_BYTES_MAX = 8 * 1024 * 1024  # what a reader must hold for one of our frames
+FRAME_BYTES_TARGET = 16 * 1024 * 1024  # longer texts become several frames: bounds a reader's memory
 
-_compressors: dict[int, zstandard.ZstdCompressor] = {}
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_HEADER_BYTES_MIN = 6  # magic, descriptor, and one byte of window or content size
+_BLOCK_HEADER_BYTES = 3
+_CHECKSUM_BYTES = 4
+_RLE_BLOCK, _RESERVED_BLOCK = 1, 3
+
+
+class _Contexts(threading.local):
+    """zstd contexts must not be shared by threads, and cost more to make than a small frame."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+
+
+_contexts = _Contexts()
 
 
 def compress(raw: bytes, level: int) -> bytes:
-    """One whole frame with checksum and content size. Not for use by several threads at once."""
-    compressor = _compressors.get(level)
+    """One whole frame with checksum and content size."""
+    compressor = _contexts.compressors.get(level)
     if compressor is None:
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level, write_checksum=True, write_content_size=True
         )
-        compressor = _compressors[level] = zstandard.ZstdCompressor(compression_params=parameters)
+        compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        _contexts.compressors[level] = compressor
     return compressor.compress(raw)
+
+
+def compress_frames(raw: bytes, level: int) -> bytes:
+    """As many frames as `raw` needs, each of at most FRAME_BYTES_TARGET, cut wherever that falls.
+
+    Nothing is one frame of nothing: an empty file is no zstd file.
+    """
+    if len(raw) <= FRAME_BYTES_TARGET:
+        return compress(raw, level)
+    view = memoryview(raw)
+    return b"".join(
+        compress(bytes(view[start : start + FRAME_BYTES_TARGET]), level)
+        for start in range(0, len(raw), FRAME_BYTES_TARGET)
+    )
 
 
 def decompress(frame: bytes) -> bytes:
@@ -29,6 +68,51 @@ def decompress(frame: bytes) -> bytes:
         size = zstandard.frame_content_size(frame)
         if not 0 <= size <= FRAME_BYTES_MAX:
             raise DumpCorrupt(f"a zstd frame announces {size} bytes; the limit is {FRAME_BYTES_MAX}")
-        return zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX).decompress(frame)
+        return _contexts.decompressor.decompress(frame)
     except zstandard.ZstdError as error:
         raise DumpCorrupt(f"a zstd frame cannot be read: {error}") from error
+
+
+def read_frames(file: BinaryIO) -> Iterator[bytes]:
+    """Decompressed frames from the file's position to its end, at most FRAME_BYTES_MAX each.
+
+    Raises DumpCorrupt for a file that ends within a frame (a cut download), for anything that is
+    not a frame, and for a frame without checksum or content size: it could not be verified.
+    """
+    while head := file.read(_HEADER_BYTES_MIN):
+        yield decompress(_rest_of_frame(file, head))
+
+
+def _rest_of_frame(file: BinaryIO, head: bytes) -> bytes:
+    """The compressed frame that begins with `head`, found by walking its blocks."""
+    if len(head) < _HEADER_BYTES_MIN or not head.startswith(_MAGIC):
+        raise DumpCorrupt("not a zstd frame where one should begin")
+    try:
+        head += _exactly(file, zstandard.frame_header_size(head) - len(head))
+        parameters = zstandard.get_frame_parameters(head)
+    except zstandard.ZstdError as error:
+        raise DumpCorrupt(f"a zstd frame's header cannot be read: {error}") from error
+    if not parameters.has_checksum or parameters.content_size > FRAME_BYTES_MAX:
+        raise DumpCorrupt("a zstd frame without checksum or size, or over the limit")
+    parts, taken = [head], len(head)
+    while True:
+        block = _exactly(file, _BLOCK_HEADER_BYTES)
+        parts.append(block)
+        header = int.from_bytes(block, "little")
+        kind, size = header >> 1 & 3, header >> 3
+        if kind == _RESERVED_BLOCK:
+            raise DumpCorrupt("a zstd frame holds a block of a reserved kind")
+        parts.append(_exactly(file, 1 if kind == _RLE_BLOCK else size))
+        taken += len(block) + len(parts[-1])
+        if taken > FRAME_BYTES_MAX + WINDOW_BYTES_MAX:  # incompressible blocks and their headers
+            raise DumpCorrupt("a zstd frame is longer than any of ours")
+        if header & 1:
+            parts.append(_exactly(file, _CHECKSUM_BYTES))
+            return b"".join(parts)
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    piece = file.read(size)
+    if len(piece) < size:
+        raise DumpCorrupt("the file ends within a zstd frame: it was cut short")
+    return piece

@@ -1,0 +1,114 @@
+"""Where a dump's frames begin, and how changes are merged into them. Pure: no files, no clock.
+
+A table is a sequence of lines in name order, cut into sections. A section begins where a hash of the
+line's name says so: borders are a function of the names alone, so that the same rows give the same
+bytes whatever order they came in, and a change touches its own section only (the idea of
+content-defined chunking). A section's text is one zstd frame (several, when it is over 16 MiB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge as heap_merge
+from itertools import chain
+from zlib import crc32
+
+Line = tuple[str, bytes]
+"""Name and its line, newline included."""
+
+Change = tuple[str, bytes | None]
+"""Name and its new line; None = the line goes."""
+
+BORDER_MASK = 63  # 64 names a frame on average: rewriting one costs ~2 ms, frames of 256 save 1 %
+
+ARRAY_OPEN, ARRAY_NEXT, ARRAY_CLOSE = b"[\n", b",\n", b"\n]\n"
+
+
+def is_border(name: str) -> bool:
+    """Whether a section begins at `name`. Changing this rewrites every dump once, nothing else."""
+    return crc32(name.encode()) & BORDER_MASK == 0
+
+
+def latest(sources: Sequence[Iterable[Change]]) -> Iterator[Change]:
+    """Merge sequences in name order, the newest source first: one change per name, the newest."""
+    numbered = [_numbered(age, source) for age, source in enumerate(sources)]
+    last = None
+    for name, _age, line in heap_merge(*numbered):
+        if name != last:
+            last = name
+            yield name, line
+
+
+def _numbered(age: int, source: Iterable[Change]) -> Iterator[tuple[str, int, bytes | None]]:
+    # The age decides between equal names before lines are ever compared.
+    for name, line in source:
+        yield name, age, line
+
+
+def merge(
+    firsts: Sequence[str], load: Callable[[int], Iterable[Line]], changes: Iterable[Change]
+) -> Iterator[int | list[Line]]:
+    """Merge `changes` (name order, one per name) into the sections that begin at `firsts`.
+
+    Yields the new sections in order: the number of an old one that stays as it is, or new lines.
+    `load` reads an old section's lines. Holds one section at a time.
+    """
+    feed = _Peekable(changes)
+    pending: int | list[Line] | None = None
+    for number in range(max(1, len(firsts))):
+        end = firsts[number + 1] if number + 1 < len(firsts) else None
+        if firsts and not feed.any_before(end):
+            if pending is not None:
+                yield pending
+            pending = number
+            continue
+        old = load(number) if firsts else ()
+        for name, line in _apply(old, feed.before(end)):
+            if pending is None:
+                pending = [(name, line)]
+            elif is_border(name):
+                yield pending
+                pending = [(name, line)]
+            else:  # the border that parted them has gone
+                if isinstance(pending, int):
+                    pending = list(load(pending))
+                pending.append((name, line))
+    if pending is not None:
+        yield pending
+
+
+class _Peekable:
+    """Changes in name order, taken piece by piece."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self._rest = iter(changes)
+        self._next = next(self._rest, None)
+
+    def any_before(self, end: str | None) -> bool:
+        return self._next is not None and (end is None or self._next[0] < end)
+
+    def before(self, end: str | None) -> Iterator[Change]:
+        while self._next is not None and (end is None or self._next[0] < end):
+            change, self._next = self._next, next(self._rest, None)
+            yield change
+
+
+def _apply(lines: Iterable[Line], changes: Iterable[Change]) -> Iterator[Line]:
+    for name, line in latest((changes, lines)):
+        if line is not None:
+            yield name, line
+
+
+def array_text(documents: Sequence[bytes], *, opens: bool) -> bytes:
+    """A section of the one JSON array: every element is preceded by `,` and a newline.
+
+    Only the array's first section begins with `[` instead: one byte is all that differs, so the
+    opening needs no frame of its own (a one-shot reader would take that frame for the whole file).
+    """
+    text = b"".join(chain.from_iterable((ARRAY_NEXT, document) for document in documents))
+    return reopened(text, opens=opens)
+
+
+def reopened(text: bytes, *, opens: bool) -> bytes:
+    """The same section as the array's first one, or as a later one."""
+    return (ARRAY_OPEN if opens else ARRAY_NEXT) + text[len(ARRAY_NEXT) :] if text else text
