@@ -4,7 +4,8 @@ PypistreamError
 ├── Retriable                 wait (`retry_after_seconds` if upstream named a time), then try again
 │   ├── UpstreamUnavailable       no connection, time-out, 5xx, redirect that may not be followed
 │   ├── RateLimited               429, Retry-After, XML-RPC -32500: every process waits
-│   └── BrokenBody                truncated, wrong length, bad gzip: never parsed
+│   ├── BrokenBody                truncated, wrong length, bad gzip: never parsed
+│   └── DiskFull                  no space left for a sink's files: what is published stays
 ├── Permanent                 dead-letter, once the schedule is used up
 │   ├── OversizedBody             more bytes than the limit for that route
 │   ├── MalformedMetadata         not JSON, not UTF-8, too deep, not a project document
@@ -19,9 +20,11 @@ PypistreamError
     ├── LogCorrupt                a record's checksum does not match
     ├── LogTruncated              a stored position lies below the log's start
     ├── LogFull                   no space left for the log
+    ├── LogBroken                 the disk under the log failed: open it anew, in a new process
     ├── LogMismatch               another partition count, filter or schema version than the log was made with
     ├── DataDirectoryInUse        a live process holds this role
     ├── DataDirectoryVersion      made by a version this one cannot read
+    ├── StorageFailed             the disk under a sink's files refused something else than space
     ├── DumpCorrupt               length, checksum or manifest do not match
     ├── ViewCorrupt               the DuckDB file cannot be opened: it can be rebuilt
     └── UsageError                settings that cannot work; exit code 2
@@ -58,6 +61,10 @@ class RateLimited(Retriable):
 
 class BrokenBody(Retriable):
     """The body ended early, had another length than announced, or its gzip stream is damaged."""
+
+
+class DiskFull(Retriable):
+    """No space left for a sink's files; nothing published was touched, the next attempt may do."""
 
 
 class Permanent(PypistreamError):
@@ -129,6 +136,11 @@ class LogFull(Fatal):
     """No space left where the log lies; nothing of the transaction was written."""
 
 
+class LogBroken(Fatal):
+    """The disk under the log failed (I/O error, failed fsync): what it holds is unknown until a new
+    process has opened it again; the same process may be shown pages that were never written."""
+
+
 class LogMismatch(Fatal):
     """The log was made with another partition count, filter or schema version."""
 
@@ -139,6 +151,10 @@ class DataDirectoryInUse(Fatal):
 
 class DataDirectoryVersion(Fatal):
     """The data directory was made by a version that this one cannot read."""
+
+
+class StorageFailed(Fatal):
+    """A sink's file cannot be written or read: permissions, a read-only or a failing disk."""
 
 
 class DumpCorrupt(Fatal):
