@@ -1,0 +1,52 @@
+# The one runner. Two commands on a fresh machine with Python 3.11 or newer: `make demo`, `make test`.
+PYTHON ?=
+READY := .venv/.ready
+BIN := .venv/bin
+CODE := pypistream producers processors sinks streams upstream schemas
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types faults bench docs schemas lowest lock venv clean
+
+help:  ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+demo: $(READY)  ## the whole program on a stand-in for PyPI; nothing leaves the machine
+	@$(BIN)/pypistream demo
+
+test: $(READY)  ## the test suite; ARGS="-k trim" picks, PYPISTREAM_SEED=n replays
+	@sh scripts/test.sh $(ARGS)
+
+lint: $(READY)  ## ruff, import rules, spelling
+	@sh scripts/lint.sh
+
+format: $(READY)  ## ruff format and its safe fixes
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only .
+
+types: $(READY)  ## mypy, strict
+	@$(BIN)/mypy
+
+faults: $(READY)  ## every fault of upstream alone, the real program against it (15 minutes)
+	@PYPISTREAM_FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
+
+bench: $(READY)  ## the benchmarks, printed beside the last committed ones
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: $(READY)  ## do schemas and documents still say what the code does?
+	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py
+
+schemas: $(READY)  ## write schemas/*.schema.json anew from the types
+	@$(BIN)/python -m schemas.generate
+
+lowest:  ## unit, contract and property tests on the lowest versions pyproject.toml allows (needs uv)
+	@sh scripts/lowest.sh $(ARGS)
+
+lock:  ## resolve requirements.lock anew (needs uv)
+	@sh scripts/lock.sh $(ARGS)
+
+venv: $(READY)  ## only the set-up
+
+$(READY): requirements.lock pyproject.toml scripts/setup.sh
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh
+
+clean:  ## everything that make made
+	@rm -rf .venv .lowest build dist .hypothesis .*_cache .coverage* htmlcov && find $(CODE) tests scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""What holds for every test: its folder's mark, loopback only, one printed seed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.support.loopback_only import sitecustomize
+
+ROOT = Path(__file__).parent
+LONG_TIMEOUT_SECONDS = 600  # the real program under a fault, or a whole run
+LONG_FOLDERS = {"faults", "e2e"}
+SEED = "PYPISTREAM_SEED"
+# A developer's own settings must not reach the program under test; these are the tests' own.
+KEPT = (SEED, "PYPISTREAM_RECORDED", "PYPISTREAM_FAULTS", "PYPISTREAM_TEST_")
+
+settings.register_profile("short", deadline=None, print_blob=True, database=None, max_examples=50)
+settings.register_profile("long", settings.get_profile("short"), max_examples=5_000)
+
+
+@pytest.hookimpl(tryfirst=True)  # before hypothesis takes its seed and xdist starts its workers
+def pytest_configure(config: pytest.Config) -> None:
+    """Clean the environment, which subprocesses and xdist's workers inherit, and draw the seed."""
+    for name in [n for n in os.environ if n.startswith("PYPISTREAM_") and not n.startswith(KEPT)]:
+        del os.environ[name]
+    guard = str(Path(sitecustomize.__file__).parent)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join([guard, *(p for p in paths if p and p != guard)])
+    seed = os.environ.setdefault(SEED, str(secrets.randbelow(2**32)))
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = seed
+    settings.load_profile("long" if os.environ.get("PYPISTREAM_TEST_LONG") else "short")
+
+
+def pytest_report_header() -> str:
+    """Say how to replay this run."""
+    return f"seed: {os.environ[SEED]} (replay: {SEED}={os.environ[SEED]})"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its folder's name; the folders of long tests get a longer time-out."""
+    for item in items:
+        folder = item.path.relative_to(ROOT).parts[0]
+        item.add_marker(folder)
+        if folder in LONG_FOLDERS and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """Return the run's one seed: everything random in a test comes from it."""
+    return int(os.environ[SEED])
