@@ -44,7 +44,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a record's headers say. Times in Unix seconds; None = the header is absent.
 
     `event_serial`, `serial` (the body's), `stale`, `late`, `source`, `fetched_at`,
-    `releases_omitted`, `reason` become the headers of the same name with `-` for `_`.
+    `releases_omitted`, `reason`, `anomalies` (slugs, comma-separated) become the headers of the same
+    name with `-` for `_`.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     fetched_at: float | None = None
     releases_omitted: int | None = None
     reason: str | None = None
+    anomalies: str | None = None
 
 
 def dataschema(topic: Topic) -> str:
@@ -103,6 +105,7 @@ _OURS = (
     ("fetched_at", "fetched-at"),
     ("releases_omitted", "releases-omitted"),
     ("reason", "reason"),
+    ("anomalies", "anomalies"),
 )
 
 

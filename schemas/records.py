@@ -88,12 +88,14 @@ class Filter(msgspec.Struct, frozen=True):
 class BackfillMarker(msgspec.Struct, frozen=True, omit_defaults=True):
     """In every partition of `refetch`, key null: a backfill opens (`closing` false) or closes.
 
-    `low` is the map's own `_last-serial`, `names` how many names the map has (after the filter).
+    `low` is the map's own `_last-serial`. `names` is how many names of the map (after the filter)
+    belong to this partition, `known` how many of those needed no ask.
     """
 
     run: str
     low: int
     names: int
+    known: int = 0
     closing: bool = False
     filter: Filter = Filter()
     changed_since: int | None = None
@@ -159,11 +161,16 @@ ABSENT_LOOKS = 2  # a first 404 may be spurious; the second, a minute later, is 
 
 
 class BackfillProgress(msgspec.Struct, frozen=True):
-    """A backfill seen by one partition: `done` asks of it decided, of `names` in all partitions."""
+    """A backfill that is open in one partition: `done` of its `names` are decided.
+
+    `opened` is the offset of its opening marker in `refetch`, `known` what needed no ask.
+    """
 
     run: str
     names: int
     done: int
+    opened: int = 0
+    known: int = 0
 
 
 class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -171,6 +178,7 @@ class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `changelog`, `refetch`: next offset to read. `metadata`, `releases`, `state`: next offset after
     this transaction. The marker (base, serial] is the last one passed; serial 0 = none yet.
+    `low` is the low mark of the first backfill that closed here; base is 0 from then on.
     """
 
     changelog: int
@@ -181,6 +189,7 @@ class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
     base: int = 0
     serial: int = 0
     time: int = 0
+    low: int = 0
     backfill: BackfillProgress | None = None
 
 

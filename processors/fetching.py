@@ -1,0 +1,100 @@
+"""One fetch: ask upstream, trim, and say what came back as a Reply. Upstream's errors end here."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from processors.agenda import Work
+from processors.decide import Body, Failed, Failure, Missing, Reply, Unchanged
+from processors.publication import EXCERPT_BYTES_MAX
+from processors.trim import Trimmed, trim
+from schemas.errors import (
+    BrokenBody,
+    ForeignMetadata,
+    MalformedMetadata,
+    OversizedBody,
+    RateLimited,
+    UpstreamUnavailable,
+)
+from upstream.source import Document, NotFound, NotModified, Upstream
+
+LARGE_BODY_BYTES = 256 * 1024  # above it a parse takes over a millisecond: not on the loop
+REASON_CHARACTERS_MAX = 200
+OUTAGE_FAILURES_MIN = 3  # so many failures in a row are upstream's, not one document's
+
+
+class Outcome(NamedTuple):
+    """An answered fetch. `evidence`: the first bytes of a body that could not be used."""
+
+    work: Work
+    reply: Reply
+    trimmed: Trimmed | None = None
+    evidence: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes held until it is committed."""
+        trimmed = self.trimmed
+        return len(trimmed.metadata) + len(trimmed.releases) if trimmed else 0
+
+
+@dataclass
+class Weather:
+    """Whether upstream as a whole answers: what is parked for an outage is due when it ends."""
+
+    failures: int = 0
+    outage: bool = field(default=False)
+
+    def failed(self) -> None:
+        """A transport error or a 5xx."""
+        self.failures += 1
+        self.outage = self.outage or self.failures >= OUTAGE_FAILURES_MIN
+
+    def answered(self) -> bool:
+        """An answer of any kind; True if it ends an outage."""
+        self.failures, over = 0, self.outage
+        self.outage = False
+        return over
+
+
+async def fetch(upstream: Upstream, work: Work, *, all_releases: bool) -> Outcome | None:
+    """Ask for one document. None: upstream asked us to wait, and the fetch counts for nothing."""
+    try:
+        answer = await upstream.project(work.name, work.etag)
+    except RateLimited:
+        return None
+    except (UpstreamUnavailable, BrokenBody) as error:
+        return Outcome(work, _failed(Failure.TRANSPORT, error))
+    except OversizedBody as error:
+        return Outcome(work, _failed(Failure.OVERSIZED, error))
+    if isinstance(answer, NotFound):
+        return Outcome(work, Missing())
+    if isinstance(answer, NotModified):
+        return Outcome(work, Unchanged())
+    return await _trimmed(work, answer, all_releases=all_releases)
+
+
+async def _trimmed(work: Work, document: Document, *, all_releases: bool) -> Outcome:
+    def parse() -> Trimmed:
+        return trim(
+            document.body, work.name, header_serial=document.serial, all_releases=all_releases
+        )
+
+    evidence = document.body[:EXCERPT_BYTES_MAX]
+    try:
+        large = len(document.body) > LARGE_BODY_BYTES
+        trimmed = await asyncio.to_thread(parse) if large else parse()
+    except MalformedMetadata as error:
+        return Outcome(work, _failed(Failure.UNDECODABLE, error), evidence=evidence)
+    except ForeignMetadata as error:
+        return Outcome(work, _failed(Failure.FOREIGN, error), evidence=evidence)
+    except OversizedBody as error:
+        return Outcome(work, _failed(Failure.OVERSIZED, error), evidence=evidence)
+    body = Body(trimmed.serial, trimmed.hash, trimmed.display_name, document.etag)
+    return Outcome(work, body, trimmed)
+
+
+def _failed(failure: Failure, error: Exception) -> Failed:
+    return Failed(f"{failure.value}: {error}"[:REASON_CHARACTERS_MAX])

@@ -1,0 +1,84 @@
+"""Which promises a partition has passed: changelog markers and backfills. Pure.
+
+A marker counts once everything before it is decided. A backfill's closing marker counts if its low
+mark reaches down to the log's base, its filter is the log's own and it left nothing out; from then on
+the partition's base is 0: it speaks for every project, not only for those that changed since.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec.structs import replace
+
+from schemas.records import BackfillMarker, BackfillProgress, Cut, Filter, Marker
+from schemas.topics import Offset
+
+
+class Marks:
+    """The marks of one partition, those passed and those still ahead."""
+
+    def __init__(self, cut: Cut | None, own_filter: Filter) -> None:
+        self._filter = own_filter
+        self._markers: deque[tuple[Offset, Marker]] = deque()
+        self._backfills: deque[tuple[Offset, BackfillMarker]] = deque()
+        self._marker = Marker(cut.base, cut.serial, cut.time) if cut and cut.serial else None
+        self._low = cut.low if cut else 0
+        self._backfill = cut.backfill if cut else None
+        self._opened = {self._backfill.run} if self._backfill else set()
+
+    def marker(self, offset: Offset, marker: Marker) -> None:
+        """A changelog marker was read."""
+        self._markers.append((offset, marker))
+
+    def backfill(self, offset: Offset, marker: BackfillMarker) -> None:
+        """A backfill's opening or closing marker was read."""
+        self._backfills.append((offset, marker))
+
+    def void_backfill(self) -> None:
+        """Asks were lost (the position lay below the topic's start): the open backfill proves nothing."""
+        self._backfill = None
+        self._opened.clear()
+        self._backfills.clear()
+
+    def pass_changelog(self, decided: Offset) -> None:
+        """Everything before `decided` is decided in `changelog`."""
+        while self._markers and self._markers[0][0] < decided:
+            self._marker = self._markers.popleft()[1]
+
+    def pass_refetch(self, decided: Offset) -> None:
+        """Everything before `decided` is decided in `refetch`."""
+        while self._backfills and self._backfills[0][0] < decided:
+            offset, marker = self._backfills.popleft()
+            if marker.closing:
+                self._close(marker)
+            else:
+                self._opened.add(marker.run)
+                self._backfill = BackfillProgress(
+                    marker.run, marker.names, marker.known, opened=offset, known=marker.known
+                )
+        if self._backfill is not None:
+            asked = max(0, decided - self._backfill.opened - 1)
+            done = min(self._backfill.names, self._backfill.known + asked)
+            self._backfill = replace(self._backfill, done=done)
+
+    def _close(self, marker: BackfillMarker) -> None:
+        whole = marker.filter == self._filter and marker.changed_since is None
+        if marker.run in self._opened and whole:
+            self._low = max(self._low, marker.low)
+        self._opened.discard(marker.run)
+        if self._backfill is not None and self._backfill.run == marker.run:
+            self._backfill = None
+
+    def on(self, cut: Cut) -> Cut:
+        """`cut` with what these marks say."""
+        marker = self._marker or Marker(0, 0, 0)
+        reaches_down = self._low > 0 and self._low >= marker.base
+        return replace(
+            cut,
+            base=0 if reaches_down else marker.base,
+            serial=marker.serial,
+            time=marker.time,
+            low=self._low,
+            backfill=self._backfill,
+        )

@@ -1,0 +1,125 @@
+"""From a verdict to records: what goes into `metadata`, `releases`, `state`, `dead-letter`. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from processors.decide import Effect, Verdict
+from processors.trim import Trimmed
+from schemas import codec
+from schemas.codec import Envelope, dataschema
+from schemas.names import NormalizedName
+from schemas.records import DeadLetter, State
+from schemas.topics import Topic
+from streams.log import Headers, Outgoing
+
+EXCERPT_BYTES_MAX = 4096  # of a body that could not be used: enough to see what it was
+
+
+class Answered(NamedTuple):
+    """What the records are made from. `before` is the state that was answered, `source` the API the
+    document came from, `evidence` the first bytes of a body that could not be used."""
+
+    name: NormalizedName
+    before: State
+    verdict: Verdict
+    now_ms: int
+    trimmed: Trimmed | None = None
+    source: str = "json"
+    evidence: bytes = b""
+
+
+def records(answered: Answered, *, with_releases: bool) -> list[Outgoing]:
+    """The records of one answer but for `state`, in the order they are written."""
+    effect = answered.verdict.effect
+    if effect is Effect.PUBLISH and answered.trimmed is not None:
+        return _published(answered, answered.trimmed, with_releases=with_releases)
+    if effect is Effect.TOMBSTONE:
+        topics = (Topic.METADATA, Topic.RELEASES) if with_releases else (Topic.METADATA,)
+        return [
+            Outgoing(topic, answered.name, None, _tombstone_headers(answered, topic))
+            for topic in topics
+        ]
+    if effect is Effect.DEAD_LETTER:
+        return [_dead_letter(answered)]
+    return []
+
+
+def state_record(name: NormalizedName, raw: bytes, state: State, now_ms: int) -> Outgoing:
+    """The name's row in `state`."""
+    envelope = Envelope(
+        id=f"{name}:{state.event}:{now_ms}",
+        type="pypistream.state",
+        subject=name,
+        time=now_ms / 1000,
+        dataschema=dataschema(Topic.STATE),
+    )
+    return Outgoing(Topic.STATE, name, raw, codec.headers(envelope))
+
+
+def _published(answered: Answered, trimmed: Trimmed, *, with_releases: bool) -> list[Outgoing]:
+    name = answered.name
+    metadata = Outgoing(
+        Topic.METADATA, name, trimmed.metadata, _document_headers(answered, trimmed, Topic.METADATA)
+    )
+    if not with_releases:
+        return [metadata]
+    headers = _document_headers(answered, trimmed, Topic.RELEASES)
+    return [metadata, Outgoing(Topic.RELEASES, name, trimmed.releases, headers)]
+
+
+def _document_headers(answered: Answered, trimmed: Trimmed, topic: Topic) -> Headers:
+    state = answered.verdict.state
+    event = max(answered.before.event, state.event)
+    envelope = Envelope(
+        id=f"{answered.name}:{event}:{state.body}:{trimmed.hash}",
+        type=f"pypistream.{topic.value}",
+        subject=answered.name,
+        time=answered.before.event_time or answered.now_ms / 1000,
+        dataschema=dataschema(topic),
+        event_serial=event,
+        serial=state.body,
+        stale=True if answered.verdict.stale else None,
+        source=answered.source,
+        fetched_at=answered.now_ms / 1000,
+        releases_omitted=trimmed.releases_omitted or None,
+        anomalies=",".join(trimmed.anomalies) or None,
+    )
+    return codec.headers(envelope)
+
+
+def _tombstone_headers(answered: Answered, topic: Topic) -> Headers:
+    state = answered.verdict.state
+    envelope = Envelope(
+        id=f"{answered.name}:{state.event}:{state.reason}",
+        type=f"pypistream.{topic.value}",
+        subject=answered.name,
+        time=answered.before.event_time or answered.now_ms / 1000,
+        dataschema=dataschema(topic),
+        event_serial=state.event,
+        reason=state.reason,
+    )
+    return codec.headers(envelope)
+
+
+def _dead_letter(answered: Answered) -> Outgoing:
+    state = answered.verdict.state
+    letter = DeadLetter(
+        name=state.event_name or state.name or answered.name,
+        reason=state.reason,
+        serial=state.event,
+        attempts=state.attempts,
+        time_ms=answered.now_ms,
+        hash=hashlib.sha256(answered.evidence).hexdigest() if answered.evidence else "",
+        excerpt=answered.evidence[:EXCERPT_BYTES_MAX].decode("utf-8", "replace"),
+    )
+    envelope = Envelope(
+        id=f"{answered.name}:{state.event}:dead",
+        type="pypistream.dead-letter",
+        subject=answered.name,
+        time=answered.now_ms / 1000,
+        dataschema=dataschema(Topic.DEAD_LETTER),
+        reason=state.reason,
+    )
+    return Outgoing(Topic.DEAD_LETTER, answered.name, codec.encode(letter), codec.headers(envelope))

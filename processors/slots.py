@@ -1,0 +1,37 @@
+"""Fetches that may be in flight at once, shared by all workers of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from processors.agenda import URGENT, Lane
+
+
+class Slots:
+    """`capacity` slots, one of which is kept for live events and parked work."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.used = 0
+        self._on_free: list[Callable[[], None]] = []
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes that may start a fetch now."""
+        free = self.capacity - self.used
+        if free <= 0:
+            return ()
+        return tuple(Lane) if free > 1 or self.capacity == 1 else URGENT
+
+    def take(self) -> None:
+        """Use a slot."""
+        self.used += 1
+
+    def give(self) -> None:
+        """Free a slot and tell everyone who waits for one."""
+        self.used -= 1
+        for wake in self._on_free:
+            wake()
+
+    def on_free(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever a slot becomes free."""
+        self._on_free.append(wake)

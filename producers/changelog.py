@@ -1,0 +1,248 @@
+"""PyPI's journal into `changelog`: every row once, in order, with markers that promise completeness."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from producers.actions import kind_of
+from producers.founding import HEAD_KEY, PRODUCE_ID, found, progress_record, read_both
+from schemas import codec
+from schemas.codec import Envelope, dataschema
+from schemas.errors import InvalidName, JournalGone, Retriable, SerialJumped, UpstreamRefused
+from schemas.names import normalize
+from schemas.records import ChangelogEntry, Config, DeadLetter, Filter, Head, Marker
+from schemas.topics import Topic
+from streams.clock import Clock
+from streams.log import Log, NextOffsets, Outgoing, TopicPartition, Writer
+from upstream.source import BadRow, JournalPage, JournalRow, Upstream
+
+TRANSACTION_ROWS_MAX = 1_000
+MARKER_MS_MIN = 10_000  # a marker costs a record in every partition and a transaction in every worker
+SERIAL_JUMP_MAX = 10_000_000  # two years of journal: more at once is a wrong upstream, not news
+RETRY_SECONDS_MAX = 60.0  # the longest wait between two tries that upstream did not ask for
+RETRY_POLLS_MAX = 8  # and never more than so many poll periods
+BELOW_CHECK_MS = 300_000  # how often to ask whether upstream's serial fell below ours
+
+log_ = structlog.get_logger("produce")
+
+
+@dataclass(frozen=True)
+class ProducerSettings:
+    """`base`: where a new log starts (None = upstream's present serial). `wanted` None = as the log is."""
+
+    poll_seconds: float = 10.0
+    base: int | None = None
+    wanted: Filter | None = None
+    releases: str | None = None
+
+
+class ChangelogProducer:
+    """Holder of the `produce` id. `begin()`, then `run()`; after an error a new one is made."""
+
+    def __init__(
+        self, log: Log, upstream: Upstream, clock: Clock, settings: ProducerSettings
+    ) -> None:
+        self._log = log
+        self._upstream = upstream
+        self._clock = clock
+        self._settings = settings
+        self._writer: Writer | None = None
+        self._marker_serial = 0  # of the last marker this producer wrote
+        self._marker_ms = 0
+        self._below_ms = 0
+        self._bad_before: frozenset[BadRow] = frozenset()
+        self.head: Head | None = None
+        self.reached: int | None = None  # upstream's head as the last complete poll saw it
+        self.trouble = ""  # why the last poll failed, for people to look at
+
+    async def begin(self) -> Config:
+        """Take the id, read or found the log. Raises Retriable, UpstreamRefused, LogMismatch."""
+        self._writer = await self._log.writer(PRODUCE_ID)
+        now_ms = self._clock.now_ms()
+        wanted, releases = self._settings.wanted, self._settings.releases
+        config = await found(self._log, self._writer, now_ms, wanted, releases)
+        _, self.head = await read_both(self._log)
+        if self.head is None:
+            base = self._settings.base
+            if base is None:
+                await self._upstream.permit()
+                base = await self._upstream.last_serial()
+            ends = await self._log.ends(Topic.CHANGELOG)
+            offsets = tuple(ends[at] for at in sorted(ends))
+            self.head = Head(base, base, now_ms // 1000, offsets)
+            await self._writer.commit([progress_record(self._log, HEAD_KEY, self.head, now_ms)])
+        return config
+
+    async def run(self) -> None:
+        """Poll for ever. Waits out what is Retriable; SerialJumped and WriterFenced end it."""
+        failures = 0
+        while True:
+            wait = self._settings.poll_seconds
+            try:
+                await self.poll()
+                failures, self.trouble = 0, ""
+            except (Retriable, UpstreamRefused, JournalGone) as error:
+                failures += 1
+                self.trouble = str(error)
+                log_.warning("the journal could not be read", error=str(error), tries=failures)
+                wait = _backoff(error, failures, self._settings.poll_seconds)
+            await asyncio.sleep(wait)
+
+    async def poll(self) -> int:
+        """Read on until a short page, publish every page, then a marker if one is due. Rows read."""
+        count = 0
+        while True:
+            head = self._head()
+            await self._upstream.permit()
+            page = await self._upstream.journal_since(head.serial)
+            self._check_jump(page, head)
+            count += len(page.rows)
+            await self._publish(page, reached=not page.full)
+            if not page.full:
+                self.reached = self._head().serial
+                break
+        if count == 0:
+            await self._check_below()
+        return count
+
+    def _head(self) -> Head:
+        if self.head is None:
+            raise AssertionError("begin() comes first")
+        return self.head
+
+    def _check_jump(self, page: JournalPage, head: Head) -> None:
+        if page.rows and page.rows[-1].serial - head.serial > SERIAL_JUMP_MAX:
+            raise SerialJumped(
+                f"upstream's next serial is {page.rows[-1].serial}, ours is {head.serial}: "
+                f"a jump of more than {SERIAL_JUMP_MAX}",
+                hint="check --upstream; for another upstream use a new --data directory",
+            )
+
+    async def _check_below(self) -> None:
+        """A serial below ours: warn, keep polling, never rewind."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._below_ms < BELOW_CHECK_MS:
+            return
+        self._below_ms = now_ms
+        await self._upstream.permit()
+        theirs, ours = await self._upstream.last_serial(), self._head().serial
+        if theirs < ours:
+            log_.warning("upstream's serial is below ours: waiting for it", theirs=theirs, ours=ours)
+
+    async def _publish(self, page: JournalPage, *, reached: bool) -> None:
+        chunks = list(_chunks(page.rows)) or [()]
+        bad = [self._bad_row(row) for row in page.bad if row not in self._bad_before]
+        self._bad_before = frozenset(page.bad)  # one without a serial comes again with every poll
+        for number, rows in enumerate(chunks):
+            last = number == len(chunks) - 1
+            serial = rows[-1].serial if rows else self._head().serial
+            if last:
+                serial = max([serial, *(row.serial for row in page.bad)])
+            records = [self._entry(row) for row in rows] + (bad if last else [])
+            marker = reached and last and self._marker_due(serial)
+            if marker:
+                records += self._markers(serial)
+            if records:
+                await self._commit(records, serial)
+            if marker:
+                self._marker_serial, self._marker_ms = serial, self._clock.now_ms()
+
+    def _marker_due(self, serial: int) -> bool:
+        if self._marker_serial == 0:
+            return True  # the first poll always writes one
+        waited = self._clock.now_ms() - self._marker_ms >= MARKER_MS_MIN
+        return serial > self._marker_serial and waited
+
+    def _markers(self, serial: int) -> list[Outgoing]:
+        now_ms = self._clock.now_ms()
+        marker = Marker(self._head().base, serial, now_ms // 1000)
+        envelope = Envelope(
+            id=f"marker:{serial}:{now_ms}",
+            type=codec.MARKER_TYPE,
+            subject="",
+            time=now_ms / 1000,
+            dataschema="marker.v1.schema.json",
+        )
+        value, headers = codec.encode(marker), codec.headers(envelope)
+        return [
+            Outgoing(Topic.CHANGELOG, None, value, headers, partition)
+            for partition in range(self._log.partitions)
+        ]
+
+    async def _commit(self, records: Sequence[Outgoing], serial: int) -> None:
+        if self._writer is None:
+            raise AssertionError("begin() comes first")
+        now_ms = self._clock.now_ms()
+        base = self._head().base
+        head = self._head()
+
+        def closing(ends: NextOffsets) -> list[Outgoing]:
+            nonlocal head
+            offsets = tuple(
+                ends[TopicPartition(Topic.CHANGELOG, partition)]
+                for partition in range(self._log.partitions)
+            )
+            head = Head(serial, base, now_ms // 1000, offsets)
+            return [progress_record(self._log, HEAD_KEY, head, now_ms)]
+
+        await self._writer.commit(records, closing)
+        self.head = head
+
+    def _entry(self, row: JournalRow) -> Outgoing:
+        try:
+            name = normalize(row.name)
+        except InvalidName as error:
+            return self._bad_row(BadRow(str(error), row.serial, repr(row)))
+        entry = ChangelogEntry(
+            row.serial, row.name, row.version, row.time, row.action, kind_of(row.action, row.version)
+        )
+        envelope = Envelope(
+            id=str(row.serial),
+            type=f"pypistream.changelog.{entry.kind.value}",
+            subject=name,
+            time=row.time,
+            dataschema=dataschema(Topic.CHANGELOG),
+            event_serial=row.serial,
+            source=entry.source.value,
+        )
+        return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
+
+    def _bad_row(self, row: BadRow) -> Outgoing:
+        """Evidence of a row that cannot be an event; its serial is covered by the markers all the same."""
+        now_ms = self._clock.now_ms()
+        letter = DeadLetter("", f"bad-row: {row.reason}", row.serial, 1, now_ms, "", row.excerpt)
+        envelope = Envelope(
+            id=f"row:{row.serial}:{now_ms}",
+            type="pypistream.dead-letter",
+            subject="",
+            time=now_ms / 1000,
+            dataschema=dataschema(Topic.DEAD_LETTER),
+            reason="bad-row",
+        )
+        headers = codec.headers(envelope)
+        return Outgoing(Topic.DEAD_LETTER, None, codec.encode(letter), headers, partition=0)
+
+    async def close(self) -> None:
+        """Give the id up."""
+        if self._writer is not None:
+            await self._writer.close()
+
+
+def _chunks(rows: Sequence[JournalRow]) -> Iterator[Sequence[JournalRow]]:
+    for start in range(0, len(rows), TRANSACTION_ROWS_MAX):
+        yield rows[start : start + TRANSACTION_ROWS_MAX]
+
+
+def _backoff(error: Exception, failures: int, poll_seconds: float) -> float:
+    """Upstream's own wait if it named one, else doubling from the poll period, with jitter."""
+    named = error.retry_after_seconds if isinstance(error, Retriable) else None
+    if named is not None:
+        return named
+    factor = min(RETRY_POLLS_MAX, 2 ** min(failures - 1, RETRY_POLLS_MAX))
+    longest = max(poll_seconds, min(RETRY_SECONDS_MAX, poll_seconds * factor))
+    return random.uniform(0.5, 1.0) * longest  # noqa: S311  jitter, no secret

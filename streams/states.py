@@ -1,0 +1,62 @@
+"""What is known per name, folded from the `state` topic: kept encoded, 900 000 names are usual."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from schemas import codec
+from schemas.names import NormalizedName
+from schemas.records import State, Status
+from streams.log import Record
+
+
+class States:
+    """A map name -> State that holds the JSON bytes of each row (about 150 B, not 1 kB of objects)."""
+
+    def __init__(self, rows: Mapping[str, Record]) -> None:
+        self._rows: dict[str, bytes] = {}
+        self._status: dict[Status, int] = Counter()
+        for name, record in rows.items():
+            if record.value is not None:
+                self._rows[name] = record.value
+                self._status[codec.decode(record.value, State).status] += 1
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, name: NormalizedName) -> State | None:
+        """The name's state, None if it was never heard of."""
+        raw = self._rows.get(name)
+        return None if raw is None else codec.decode(raw, State)
+
+    def put(self, name: NormalizedName, state: State) -> bytes:
+        """Remember `state`; returns its encoded form, which is what the topic holds too."""
+        old = self.get(name)
+        if old is not None:
+            self._status[old.status] -= 1
+        self._status[state.status] += 1
+        raw = self._rows[name] = codec.encode(state)
+        return raw
+
+    def raw(self, name: NormalizedName) -> bytes:
+        """The encoded form of a name that is known."""
+        return self._rows[name]
+
+    def items(self) -> Iterator[tuple[NormalizedName, State]]:
+        """Every name with its state."""
+        for name, raw in self._rows.items():
+            yield NormalizedName(name), codec.decode(raw, State)
+
+    def owed(self) -> Iterator[tuple[NormalizedName, State]]:
+        """Names that still have an attempt to come."""
+        for name, raw in self._rows.items():
+            # Two substrings tell without decoding: 99 of 100 rows are settled ones.
+            if b'"next_ms"' in raw or b'"pending"' in raw:
+                state = codec.decode(raw, State)
+                if state.next_ms or state.status is Status.PENDING:
+                    yield NormalizedName(name), state
+
+    def counts(self) -> dict[Status, int]:
+        """Names by status."""
+        return {status: self._status.get(status, 0) for status in Status}
