@@ -1,0 +1,56 @@
+"""What every adapter asks of a record before it is written. Pure."""
+
+from __future__ import annotations
+
+from schemas.errors import OversizedBody
+from schemas.topics import (
+    RECORD_BYTES_MAX,
+    TOPICS,
+    Topic,
+    partition_count,
+    partition_of,
+)
+from streams.log import Outgoing, TopicPartition
+
+
+def every_partition(partitions: int) -> list[TopicPartition]:
+    """All partitions of all topics of a log of N = `partitions`."""
+    return [
+        TopicPartition(topic, partition)
+        for topic in Topic
+        for partition in range(partition_count(topic, partitions))
+    ]
+
+
+def placed(record: Outgoing, partitions: int) -> TopicPartition:
+    """Where the record goes in a log of N = `partitions`.
+
+    Raises OversizedBody above RECORD_BYTES_MAX (key, value and headers, uncompressed); ValueError
+    for what is a mistake of the caller: no such partition, or no key where one is needed.
+    """
+    size = record_bytes(record)
+    if size > RECORD_BYTES_MAX:
+        raise OversizedBody(
+            f"a record of {record.topic} for {record.key!r} has {size} bytes;"
+            f" the limit is {RECORD_BYTES_MAX}",
+            bytes_seen=size,
+        )
+    if record.key is None and TOPICS[record.topic].cleanup == "compact":
+        raise ValueError(f"a record of {record.topic} needs a key: the topic is compacted")
+    if record.partition is None:
+        if record.key is None:
+            raise ValueError(f"a record of {record.topic} without a key needs a partition")
+        return TopicPartition(record.topic, partition_of(record.key, partitions))
+    if not 0 <= record.partition < partition_count(record.topic, partitions):
+        raise ValueError(f"{record.topic} has no partition {record.partition} (N = {partitions})")
+    return TopicPartition(record.topic, record.partition)
+
+
+def record_bytes(record: Outgoing) -> int:
+    """Bytes of key, value and headers."""
+    size = sum(len(name) + len(value) for name, value in record.headers)
+    if record.key is not None:
+        size += len(record.key.encode())
+    if record.value is not None:
+        size += len(record.value)
+    return size

@@ -1,0 +1,73 @@
+"""What SQLite's errors mean to us (result codes: sqlite.org/rescode.html)."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas.errors import LogBroken, LogCorrupt, LogFull, PypistreamError, UsageError
+from streams.log import LogUnavailable
+
+MEND = "move the file away, then load the topics again: pypistream bootstrap FILE|URL"
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
+_CORRUPT = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_ERROR,  # a table of ours is missing: our statements themselves are right
+    sqlite3.SQLITE_CONSTRAINT,  # an offset that is there already
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+}
+_REFUSED = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_AUTH,
+}
+_PRIMARY = 0xFF  # extended result codes carry the primary one in their low byte
+
+
+def translated(error: sqlite3.Error, path: Path) -> PypistreamError:
+    """The leaf that says what to do."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # raised by Python's binding
+        if isinstance(error, sqlite3.ProgrammingError):
+            return LogUnavailable(f"{path}: {error}")
+        return LogCorrupt(f"{path}: a stored text cannot be read: {error}", hint=MEND)
+    primary = code & _PRIMARY
+    if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return LogFull(
+            f"{path}: no space left; nothing of the transaction was written",
+            hint="make room on that disk, then start again; the log itself is whole",
+        )
+    if primary in _UNAVAILABLE:
+        return LogUnavailable(
+            f"{path}: {error}", hint="another process holds it; it is tried again"
+        )
+    if primary in _CORRUPT:
+        return LogCorrupt(f"{path}: {error}", hint=MEND)
+    if primary in _REFUSED:
+        return UsageError(f"{path}: {error}", hint="check its owner and permissions")
+    return LogBroken(
+        f"{path}: {error} ({error.sqlite_errorname})",
+        hint="check the disk, then start again; what was acknowledged before is safe",
+    )
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Let nothing of SQLite's own errors out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
