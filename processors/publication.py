@@ -10,7 +10,7 @@ from processors.trim import Trimmed
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.names import NormalizedName
-from schemas.records import DeadLetter, State
+from schemas.records import Cut, DeadLetter, State
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing
 
@@ -46,16 +46,29 @@ def records(answered: Answered, *, with_releases: bool) -> list[Outgoing]:
     return []
 
 
-def state_record(name: NormalizedName, raw: bytes, state: State, now_ms: int) -> Outgoing:
-    """The name's row in `state`."""
+def state_record(name: NormalizedName, raw: bytes, now_ms: int) -> Outgoing:
+    """The name's row in `state`, already encoded."""
     envelope = Envelope(
-        id=f"{name}:{state.event}:{now_ms}",
+        id=f"{name}:{now_ms}",
         type="pypistream.state",
         subject=name,
         time=now_ms / 1000,
         dataschema=dataschema(Topic.STATE),
     )
     return Outgoing(Topic.STATE, name, raw, codec.headers(envelope))
+
+
+def cut_record(key: str, partition: int, cut: Cut, now_ms: int) -> Outgoing:
+    """The worker's record in `progress`: the last one of every transaction."""
+    envelope = Envelope(
+        id=f"cut:{partition}:{now_ms}",
+        type="pypistream.cut",
+        subject="",
+        time=now_ms / 1000,
+        dataschema=dataschema(Topic.PROGRESS),
+    )
+    value = codec.encode(cut)
+    return Outgoing(Topic.PROGRESS, key, value, codec.headers(envelope), partition)
 
 
 def _published(answered: Answered, trimmed: Trimmed, *, with_releases: bool) -> list[Outgoing]:

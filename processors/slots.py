@@ -35,3 +35,7 @@ class Slots:
     def on_free(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever a slot becomes free."""
         self._on_free.append(wake)
+
+    def forget(self, wake: Callable[[], None]) -> None:
+        """Do not call `wake` any more."""
+        self._on_free.remove(wake)

@@ -1,0 +1,176 @@
+"""Records out: what was decided within GATHER_SECONDS becomes one transaction with its cut.
+
+`decide` runs here, on the state of the commit's moment: what a fetch was asked for may be history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from processors import publication
+from processors.agenda import Agenda
+from processors.decide import Attempt, Effect, Patience, decide
+from processors.fetching import Outcome
+from processors.intake import Intake
+from processors.marks import Marks
+from processors.publication import Answered
+from schemas import codec
+from schemas.names import NormalizedName
+from schemas.records import Cut, State
+from schemas.topics import COMPACTED, Offset, Topic
+from streams.clock import Clock
+from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
+
+GATHER_SECONDS = 0.05  # what is decided within this goes into one transaction (13 ms each on Kafka)
+RECORDS_MAX = 1_000  # of one transaction
+BYTES_MAX = 32 * 1024 * 1024  # of one transaction, and of answers that wait for one
+PROGRESS_SECONDS = 1.0  # a position that moved without any effect is stored this often
+PROGRESS_KEY = "p"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker writes: its partition, and whether `releases` is on."""
+
+    partition: int
+    with_releases: bool
+
+
+class Transactions:
+    """The one writer of a partition's effects; one transaction at a time."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        place: Place,
+        intake: Intake,
+        agenda: Agenda,
+        marks: Marks,
+        clock: Clock,
+        patience: Patience,
+    ) -> None:
+        self._writer = writer
+        self._place = place
+        self._intake = intake
+        self._agenda = agenda
+        self._marks = marks
+        self._clock = clock
+        self._patience = patience
+        self._outcomes: deque[Outcome] = deque()
+        self._waiting_bytes = 0
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self.cut: Cut | None = None
+        self.committed = 0
+        self.published = 0
+
+    def start(self, cut: Cut | None, ends: Mapping[Topic, Offset]) -> None:
+        """Begin at `cut`; `ends` are the next offsets of the compacted topics here."""
+        self.cut = cut
+        self._ends = dict(ends)
+
+    def wake(self) -> None:
+        """There may be something to write."""
+        self._news.set()
+
+    async def put(self, outcome: Outcome) -> None:
+        """Hand in an answer; waits while more than BYTES_MAX wait for a transaction."""
+        while self._waiting_bytes > BYTES_MAX:
+            self._room.clear()
+            await self._room.wait()
+        self._outcomes.append(outcome)
+        self._waiting_bytes += outcome.size
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write what is decided, until cancelled."""
+        while True:
+            await self._something_decided()
+            if 0 < len(self._outcomes) < RECORDS_MAX:
+                await asyncio.sleep(GATHER_SECONDS)
+            records = self._batch()
+            cut = self._next_cut()
+            if records or cut != self.cut:
+                await self._commit(records, cut)
+            self._room.set()
+            self._intake.room_again()
+
+    async def _something_decided(self) -> None:
+        self._news.clear()
+        now_ms = self._clock.now_ms()
+        if self._outcomes or self._intake.settled or self._agenda.overdue(now_ms):
+            return
+        wait = PROGRESS_SECONDS
+        overdue_ms = self._agenda.next_overdue_ms()
+        if overdue_ms is not None:
+            wait = min(wait, max(0.0, (overdue_ms - now_ms) / 1000))
+        try:
+            async with asyncio.timeout(wait):
+                await self._news.wait()
+        except TimeoutError:
+            return  # time to look for overdue entries and positions that moved
+
+    def _batch(self) -> list[Outgoing]:
+        """Everything that can be written now, within the bounds of one transaction."""
+        now_ms = self._clock.now_ms()
+        records: list[Outgoing] = []
+        touched: dict[NormalizedName, None] = {}
+        size = 0
+        while self._outcomes and len(records) < RECORDS_MAX and size <= BYTES_MAX:
+            outcome = self._outcomes.popleft()
+            size += outcome.size
+            records += self._decide(outcome, now_ms)
+            touched[outcome.work.name] = None
+        self._waiting_bytes -= size
+        for name, state in self._intake.settled.items():
+            self._agenda.states.put(name, state)
+            touched[name] = None
+        self._intake.settled.clear()
+        for name in self._agenda.overdue(now_ms):
+            self._agenda.written(name)
+            touched[name] = None
+        return records + self._states(touched, now_ms)
+
+    def _states(self, names: Iterable[NormalizedName], now_ms: int) -> list[Outgoing]:
+        states = self._agenda.states
+        return [publication.state_record(name, states.raw(name), now_ms) for name in names]
+
+    def _decide(self, outcome: Outcome, now_ms: int) -> list[Outgoing]:
+        name = outcome.work.name
+        before = self._agenda.states.get(name)
+        if before is None:
+            raise AssertionError(name)  # a name in flight has a state
+        attempt = Attempt(outcome.work.event, now_ms)
+        verdict = decide(before, outcome.reply, attempt, self._patience)
+        self._agenda.answered(name, verdict.state)
+        self.published += verdict.effect is Effect.PUBLISH
+        answered = Answered(
+            name, before, verdict, now_ms, outcome.trimmed, evidence=outcome.evidence
+        )
+        return publication.records(answered, with_releases=self._place.with_releases)
+
+    def _next_cut(self) -> Cut:
+        changelog = self._agenda.positions[Topic.CHANGELOG].decided
+        refetch = self._agenda.positions[Topic.REFETCH].decided
+        self._marks.pass_changelog(changelog)
+        self._marks.pass_refetch(refetch)
+        return self._marks.on(Cut(changelog, refetch, *(self._ends[topic] for topic in COMPACTED)))
+
+    async def _commit(self, records: list[Outgoing], cut: Cut) -> None:
+        partition = self._place.partition
+
+        def closing(ends: NextOffsets) -> list[Outgoing]:
+            nonlocal cut
+            for topic in COMPACTED:
+                self._ends[topic] = ends.get(TopicPartition(topic, partition), self._ends[topic])
+            cut = replace(cut, **{topic.value: self._ends[topic] for topic in COMPACTED})
+            return [publication.cut_record(PROGRESS_KEY, partition, cut, self._clock.now_ms())]
+
+        await self._writer.commit(records, closing)
+        self.cut = cut
+        self.committed += 1

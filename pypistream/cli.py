@@ -1,0 +1,84 @@
+"""The command line. Data goes to stdout, everything else to stderr.
+
+Exit codes: 0 ok (also after the first Ctrl-C), 1 failed, 2 usage, 3 stale, 75 watchdog gave up,
+130 second Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+
+from schemas.errors import PypistreamError, UsageError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_STALE, EXIT_GAVE_UP, EXIT_INTERRUPTED = 1, 2, 3, 75, 130
+
+_COMMANDS = (
+    "run", "demo", "upstream", "follow", "query", "dump", "status", "rebuild", "dead-letters",
+    "doctor", "init",
+)  # fmt: skip
+_HIDDEN = ("sinks",)
+
+
+class Commands(click.Group):
+    """Finds a command's module by its name, and guesses what a mistyped one was meant to be."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """In the order of use, not of the alphabet."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module."""
+        if cmd_name not in (*_COMMANDS, *_HIDDEN):
+            return None
+        module = importlib.import_module(f"pypistream.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            if close:
+                error.message += f" Did you mean {close[0]!r}?"
+            raise
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("pypistream"), prog_name="pypistream")
+def app() -> None:
+    """PyPI's changelog as an event log: live topics, a DuckDB file, dumps.
+
+    Try `pypistream demo` first: it runs on a bundled stand-in and nothing leaves the machine.
+    """
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    try:
+        result = app.main(list(arguments), prog_name="pypistream", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAILED
+    except PypistreamError as error:
+        click.echo(f"Error: {error}", err=True)
+        if error.hint:
+            click.echo(f"Next:  {error.hint}", err=True)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has seen enough
+        return 0
+    return result if isinstance(result, int) else 0

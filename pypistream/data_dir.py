@@ -1,0 +1,127 @@
+"""The data directory: where things lie, which process holds which role, which settings are in force."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, UsageError
+
+FORMAT = 1  # of the directory's layout; a breaking change raises it and brings a migration
+SETTINGS_NAME = "settings.json"
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """Paths under one directory; see docs/data-directory.md for what each is."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        """The embedded log."""
+        return self.root / "log.sqlite"
+
+    @property
+    def snapshot(self) -> Path:
+        """The published DuckDB file."""
+        return self.root / "pypi.duckdb"
+
+    @property
+    def dumps(self) -> Path:
+        """Published dumps and their manifest."""
+        return self.root / "dumps"
+
+    @property
+    def state(self) -> Path:
+        """What sinks and roles own: live view, frames, locks."""
+        return self.root / "state"
+
+    def create(self) -> None:
+        """Make it if it is not there; raises DataDirectoryVersion or UsageError."""
+        try:
+            for folder in (self.root, self.state, self.dumps):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the data directory {self.root} cannot be made: {error.strerror}",
+                hint="choose another one with --data",
+            ) from error
+        self.check()
+
+    def require_log(self) -> None:
+        """Raises UsageError if there is no log here yet."""
+        self.check()
+        if not self.log.exists():
+            raise UsageError(
+                f"no log in {self.root}", hint=f"start with `pypistream run --data {self.root}`"
+            )
+
+    def check(self) -> None:
+        """Raises DataDirectoryVersion if another version made this directory."""
+        made_by = self.stored().get("format", FORMAT)
+        if made_by != FORMAT:
+            raise DataDirectoryVersion(
+                f"{self.root} has layout {made_by}, this version reads layout {FORMAT}",
+                hint="use the pypistream that made it, or a new --data directory",
+            )
+
+    def stored(self) -> dict[str, object]:
+        """The settings in force, as the last `run` on this directory left them; {} if none."""
+        try:
+            found = json.loads((self.root / SETTINGS_NAME).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{self.root / SETTINGS_NAME} cannot be read: {error}",
+                hint="remove the file; the next `pypistream run` writes it anew",
+            ) from error
+        if not isinstance(found, dict):
+            raise UsageError(f"{self.root / SETTINGS_NAME} is no JSON object", hint="remove it")
+        return found
+
+    def store(self, settings: dict[str, object]) -> None:
+        """Remember the settings in force, whole or not at all."""
+        text = json.dumps({"format": FORMAT, **settings}, indent=2, sort_keys=True) + "\n"
+        aside = self.root / f".{SETTINGS_NAME}.{os.getpid()}"
+        aside.write_text(text)
+        aside.replace(self.root / SETTINGS_NAME)
+
+    def hold(self, role: str) -> RoleLock:
+        """Hold a role until closed or until this process ends, however it ends.
+
+        Raises DataDirectoryInUse naming the process that has it.
+        """
+        self.state.mkdir(parents=True, exist_ok=True)
+        handle = (self.state / f"{role}.lock").open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            owner = handle.read().strip() or "another process"
+            handle.close()
+            raise DataDirectoryInUse(
+                f"{self.root} is in use: {owner} holds the role {role!r}",
+                hint="stop that process, or give this one another --data directory",
+            ) from error
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"process {os.getpid()}")
+        handle.flush()
+        return RoleLock(handle)
+
+
+class RoleLock:
+    """A held role. The kernel lets go of it when the process ends, also by kill -9."""
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+
+    def release(self) -> None:
+        """Give the role up."""
+        self._handle.close()

@@ -1,0 +1,129 @@
+"""Settings and where they come from: flags > PYPISTREAM_* > pypistream.toml > the data directory > defaults."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from schemas.errors import UsageError
+from schemas.records import Filter
+
+CONFIG_NAME = "pypistream.toml"
+DEFAULT_DATA = Path("pypistream-data")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a `run` can be told. Periods in seconds, `rate` in fetches per second (0 = unlimited).
+
+    `upstream` "" is PyPI itself, which wants a `contact` (mail address or URL) in the User-Agent.
+    """
+
+    data: Path = DEFAULT_DATA
+    upstream: str = ""
+    contact: str = ""
+    rate: float = 10.0
+    in_flight: int = 8
+    poll: float = 10.0
+    settle: float = 3.0
+    snapshot_every: float = 60.0
+    dump_every: float = 600.0
+    once_wait: float = 60.0
+    releases: str = "all"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    partitions: int = 1
+
+    @property
+    def filter(self) -> Filter:
+        """Which projects to hold."""
+        return Filter(tuple(sorted(self.include)), tuple(sorted(self.exclude)))
+
+    def stored(self) -> dict[str, object]:
+        """What the data directory remembers: all but its own place."""
+        values = asdict(self)
+        del values["data"]
+        return values
+
+
+_LIMITS: dict[str, tuple[float, float, str]] = {
+    "rate": (0, 1_000_000, "fetches per second; 0 = unlimited"),
+    "in_flight": (1, 16, "requests at once; more than 16 is no manners"),
+    "poll": (1, 86_400, "seconds; PyPI asks for at least one between calls"),
+    "settle": (0, 3_600, "seconds"),
+    "snapshot_every": (1, 86_400, "seconds"),
+    "dump_every": (1, 604_800, "seconds"),
+    "once_wait": (0, 86_400, "seconds"),
+    "partitions": (1, 1_024, "partitions"),
+}
+
+
+def resolve(given: Mapping[str, object], stored: Mapping[str, object] | None = None) -> Settings:
+    """`given` are flags and environment (None = not given). Raises UsageError, naming the setting."""
+    layers = (stored or {}, _file(given.get("config")), _present(given))
+    merged: dict[str, object] = {}
+    for layer in layers:
+        merged.update(layer)
+    merged.pop("config", None)
+    merged.pop("format", None)
+    known = {field.name for field in fields(Settings)}
+    for name in merged:
+        if name not in known:
+            raise UsageError(f"unknown setting {name!r}", hint=_did_you_mean(name, known))
+    return _checked(merged)
+
+
+def _present(given: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in given.items() if value is not None and value != ()}
+
+
+def _file(path: object) -> dict[str, object]:
+    place = Path(str(path)) if path else Path(CONFIG_NAME)
+    try:
+        values = tomllib.loads(place.read_text())
+    except FileNotFoundError as error:
+        if path:
+            raise UsageError(f"{place} does not exist", hint="`pypistream init` writes one") from error
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{place} cannot be read: {error}", hint="`pypistream init` shows how") from error
+    return {name.replace("-", "_"): value for name, value in values.items()}
+
+
+def _did_you_mean(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def _checked(merged: dict[str, object]) -> Settings:
+    values: dict[str, object] = {}
+    for field in fields(Settings):
+        if field.name in merged:
+            values[field.name] = _converted(field.name, merged[field.name])
+    settings = Settings(**values)  # type: ignore[arg-type]  # each was converted by its field's name
+    for name, (low, high, unit) in _LIMITS.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise UsageError(f"{name} = {value} is out of range", hint=f"{low} to {high} {unit}")
+    if settings.releases not in ("all", "latest"):
+        raise UsageError(f"releases = {settings.releases!r}", hint="`all` or `latest`")
+    return settings
+
+
+def _converted(name: str, value: object) -> object:
+    default = getattr(Settings, name)
+    try:
+        if name == "data":
+            return Path(str(value))
+        if isinstance(default, tuple):
+            return tuple([value] if isinstance(value, str) else (str(item) for item in value))  # type: ignore[attr-defined]
+        if isinstance(default, int):
+            return int(value)  # type: ignore[call-overload]
+        if isinstance(default, float):
+            return float(value)  # type: ignore[arg-type]
+        return str(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} = {value!r} is not what it should be: {error}") from error
