@@ -1,0 +1,115 @@
+"""The sink port: a materialised view of the log that others read through what it publishes.
+
+Order     `sinks.feed` calls apply* -> reached -> publish?, one call at a time, in a thread.
+Atomic    `apply` stores a batch's effect and its positions together, or nothing of either.
+Resume    A position names the next record to read. `standing` says where a sink stands; the feed
+          reads on from there. Records come in offset order per partition; a sink compares nothing.
+Cut       Between two cuts a sink may hold half of a worker's transaction. `reached` says that it
+          stands exactly at a cut of all topics: only then, before the next `apply`, may it publish.
+Rebuild   Whatever a sink holds can be made anew from the log: `reset` empties it.
+Errors    DiskFull: nothing was done, the same call may be made again. ViewCorrupt, DumpCorrupt: the
+          sink's own files are damaged; the feed resets it and starts over. Anything else stops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from schemas.errors import DumpCorrupt, ViewCorrupt
+from schemas.records import Config, Cut, Head
+from schemas.topics import Offset, Topic
+from streams.log import Record, TopicPartition
+
+BATCH_RECORDS_MAX = 2_000  # of one `apply`: a fraction of a second of work
+BATCH_BYTES_MAX = 32 * 1024 * 1024  # of keys and values of one `apply`; one record more may exceed it
+DAMAGED = (ViewCorrupt, DumpCorrupt)
+"""Errors that a reset cures."""
+
+Positions = Mapping[TopicPartition, Offset]
+
+
+class Vector(NamedTuple):
+    """Identity of a snapshot: the log and its cut per partition, in the order of the partitions.
+
+    None = that partition's worker has not written any progress yet, and so no record either.
+    """
+
+    log_id: str
+    cuts: tuple[Cut | None, ...]
+
+
+class Standing(NamedTuple):
+    """Where a sink stands: the log it was built from and the next offset of every partition it has
+    read from. An empty sink stands at ("", {})."""
+
+    log_id: str
+    positions: Positions
+
+
+class Batch(NamedTuple):
+    """What one `apply` takes in: records, each partition's in offset order, and where the sink stands
+    after them: all of its positions, also those that did not move. `records` may be empty."""
+
+    config: Config
+    records: Sequence[Record]
+    positions: Positions
+
+
+class Reached(NamedTuple):
+    """A cut that the sink stands at exactly. `head` None = the journal was not read yet."""
+
+    vector: Vector
+    config: Config
+    head: Head | None
+
+
+class Published(NamedTuple):
+    """What others can read from now on: the file that was renamed last, the size of all in bytes."""
+
+    path: Path
+    bytes: int
+    watermark: int | None
+
+
+class Sink(Protocol):
+    """One materialised view; see the module's text for its rules. Every call may block."""
+
+    @property
+    def name(self) -> str:
+        """What users call it: `duckdb`, `dump`."""
+        ...
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """What it reads, out of metadata, releases, state and changelog."""
+        ...
+
+    def standing(self) -> Standing:
+        """Where it stands. Opens or makes its files; raises a DAMAGED error if they are."""
+        ...
+
+    def apply(self, batch: Batch) -> None:
+        """Take a batch in, atomically with its positions. The first batch sets the log's id."""
+        ...
+
+    def reached(self, at: Reached) -> None:
+        """Store that it stands at this cut."""
+        ...
+
+    def publish(self, now_ms: int) -> Published:
+        """Publish the cut reached last, atomically for readers. `now_ms` is Unix time."""
+        ...
+
+    def published(self) -> Vector | None:
+        """The vector of what is published now; None if nothing is, or nothing readable."""
+        ...
+
+    def reset(self) -> None:
+        """Empty it, damaged files included (moved aside). What is published stays until replaced."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and locks. Idempotent; never raises."""
+        ...
