@@ -23,7 +23,9 @@ from schemas.topics import Offset, Topic
 from streams.log import Record, TopicPartition
 
 BATCH_RECORDS_MAX = 2_000  # of one `apply`: a fraction of a second of work
-BATCH_BYTES_MAX = 32 * 1024 * 1024  # of keys and values of one `apply`; one record more may exceed it
+BATCH_BYTES_MAX = (
+    32 * 1024 * 1024
+)  # of keys and values of one `apply`; one record more may exceed it
 DAMAGED = (ViewCorrupt, DumpCorrupt)
 """Errors that a reset cures."""
 
@@ -41,16 +43,20 @@ class Vector(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a sink stands: the log it was built from and the next offset of every partition it has
-    read from. An empty sink stands at ("", {})."""
+    """Where a sink stands: the log it was built from, and the next offset to read per partition.
+
+    An empty sink stands at ("", {}).
+    """
 
     log_id: str
     positions: Positions
 
 
 class Batch(NamedTuple):
-    """What one `apply` takes in: records, each partition's in offset order, and where the sink stands
-    after them: all of its positions, also those that did not move. `records` may be empty."""
+    """What one `apply` takes in: records, each partition's in offset order, and `positions` after them.
+
+    `positions` has all of the sink's, also those that did not move. `records` may be empty.
+    """
 
     config: Config
     records: Sequence[Record]
@@ -66,7 +72,7 @@ class Reached(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What others can read from now on: the file that was renamed last, the size of all in bytes."""
+    """What others can read from now on: the file renamed last, and the bytes of all files."""
 
     path: Path
     bytes: int
@@ -107,7 +113,7 @@ class Sink(Protocol):
         ...
 
     def reset(self) -> None:
-        """Empty it, damaged files included (moved aside). What is published stays until replaced."""
+        """Empty it, damaged files included (moved aside). What is published stays as it is."""
         ...
 
     def close(self) -> None:
