@@ -1,0 +1,182 @@
+r"""What a body may not be, decided in this one place.
+
+| body | outcome |
+| --- | --- |
+| starts with a byte order mark | MalformedMetadata `bom` |
+| not UTF-8 anywhere, encoded surrogates included | MalformedMetadata `not-utf8` |
+| ends early | MalformedMetadata `truncated` |
+| anything behind the document but white space | MalformedMetadata `trailing-data` |
+| `NaN`, `Infinity` | MalformedMetadata `not-a-number` |
+| `1e999`, an integer of over 4 300 digits | MalformedMetadata `number-out-of-range` |
+| a `\ud800` escape without its other half | MalformedMetadata `lone-surrogate` |
+| nested deeper than DEPTH_MAX, wherever | MalformedMetadata `too-deep` |
+| more than VALUES_MAX brackets and commas | MalformedMetadata `too-many-values` |
+| not JSON for any other reason (HTML, raw control characters) | MalformedMetadata `not-json` |
+| JSON, but no object `info` with a text `name` | MalformedMetadata `not-a-project-document` |
+| a duplicate key | the last one wins, as in every JSON library of Python |
+| an integer beyond 63 bits | kept verbatim; in the slim form null; anomaly `big-int` |
+| `\u0000`; other C0 controls but tab, LF, CR | kept; anomalies `nul`, `control-character` |
+
+Numbers and escapes in parts that are dropped count too: a body is taken whole or refused whole.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import msgspec
+
+from schemas.errors import MalformedMetadata
+
+DEPTH_MAX = 64  # the deepest known document has 6; orjson refuses to write more than 254 levels
+VALUES_MAX = 4_000_000  # brackets and commas; a real document of 64 MiB has half of it at most
+CHECK_VALUES_BYTES = 4 * 1024 * 1024  # a smaller body cannot hold enough values to hurt (500 MB)
+EXCERPT_CHARACTERS = 120
+STRING_BYTES_MAX = 1024 * 1024  # of what is kept; a flag, the value stays
+DIGITS_MAX = 4_300  # what CPython converts (sys.int_info.default_max_str_digits)
+INT_MAX = 2**63 - 1  # what every column and every reader in another language holds
+
+_BOM = b"\xef\xbb\xbf"
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_LONE_HIGH = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_ODD_NUMBER = re.compile(
+    rb"(?<![0-9.eE+])(?:-?[0-9][0-9.]*[eE][+-]?[0-9]{3,}|-?[0-9]{19,}[0-9.eE+-]*)"
+)
+_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u00([01][0-9a-fA-F])|[bf])")
+_HARMLESS_CONTROLS = (b"09", b"0a", b"0d")  # tab, line feed, carriage return
+_AT_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+def refuse_bulk(body: bytes) -> None:
+    """Raises MalformedMetadata for a body whose values would not fit memory once decoded."""
+    if len(body) <= CHECK_VALUES_BYTES:
+        return
+    values = body.count(b"{") + body.count(b"[") + body.count(b",")
+    if values > VALUES_MAX:
+        raise MalformedMetadata(
+            f"{values} brackets and commas; at most {VALUES_MAX} are read", reason="too-many-values"
+        )
+
+
+def refuse_deep(body: bytes) -> frozenset[str]:
+    """Anomalies of the numbers of `body`, which must be valid JSON.
+
+    Raises MalformedMetadata if it is nested beyond DEPTH_MAX or holds a number no reader takes.
+
+    All in C and without decoding: strings and everything else that is no bracket are cut out, then
+    the innermost pairs are taken away DEPTH_MAX times; whatever is left lay deeper.
+    """
+    bare = _STRING.sub(b'""', body)
+    brackets = bare.translate(_SQUARE, _NOT_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return _odd_numbers(bare)
+    raise too_deep()
+
+
+def _odd_numbers(bare: bytes) -> frozenset[str]:
+    found = set()
+    for match in _ODD_NUMBER.finditer(bare):
+        number = match.group()
+        digits = number.lstrip(b"-")
+        if not digits.isdigit():
+            if math.isinf(float(number)):
+                raise _out_of_range(number)
+        elif len(digits) > DIGITS_MAX:
+            raise _out_of_range(number)
+        elif int(digits) > INT_MAX:
+            found.add("big-int")
+    return frozenset(found)
+
+
+def _out_of_range(number: bytes) -> MalformedMetadata:
+    shown = number[:EXCERPT_CHARACTERS].decode()
+    return MalformedMetadata(f"number out of range: {shown}", reason="number-out-of-range")
+
+
+def too_deep() -> MalformedMetadata:
+    """The error for a document that is nested too deep."""
+    return MalformedMetadata(f"nested deeper than {DEPTH_MAX} levels", reason="too-deep")
+
+
+def malformed(body: bytes, error: Exception) -> MalformedMetadata:
+    """Why a decoder refused `body`; runs only then, and needs no memory of the body's size."""
+    if isinstance(error, RecursionError):
+        return too_deep()
+    reason = _reason(body, str(error))
+    return MalformedMetadata(f"no JSON we accept ({reason}): {error}", reason=reason)
+
+
+def not_a_project(what: str) -> MalformedMetadata:
+    """The error for JSON that is no project document."""
+    return MalformedMetadata(f"not a project document: {what}", reason="not-a-project-document")
+
+
+def _reason(body: bytes, text: str) -> str:
+    if body.startswith(_BOM):
+        return "bom"
+    if not _is_utf8(body):
+        return "not-utf8"
+    if "surrogate" in text or _LONE_HIGH.search(body):
+        return "lone-surrogate"
+    for part, reason in _BY_TEXT:
+        if part in text:
+            return reason
+    at = _AT_BYTE.search(text)
+    if at is not None:
+        begin = int(at.group(1))
+        if body[begin : begin + 3] == b"NaN" or body[begin : begin + 9].lstrip(b"-")[:3] == b"Inf":
+            return "not-a-number"
+        if body[max(0, begin - 1) : begin + 3] == b"-Inf":
+            return "not-a-number"
+    return "not-json"
+
+
+_BY_TEXT = (
+    ("truncated", "truncated"),
+    ("trailing characters", "trailing-data"),
+    ("out of range", "number-out-of-range"),
+    ("Exceeds the limit", "number-out-of-range"),
+)
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        str(body, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def check_utf8(part: bytes | msgspec.Raw) -> None:
+    """Raises UnicodeDecodeError; msgspec does not look into what it skips or hands out raw."""
+    str(memoryview(part), "utf-8")
+
+
+def control_anomalies(text: bytes) -> frozenset[str]:
+    """Slugs for the control characters that JSON `text` holds as escapes."""
+    if b"\\" not in text:
+        return frozenset()
+    if b"\\u00" not in text and b"\\b" not in text and b"\\f" not in text:
+        return frozenset()
+    found = set()
+    for match in _CONTROL.finditer(text):
+        code = (match.group(1) or b"08").lower()
+        if code == b"00":
+            found.add("nul")
+        elif code not in _HARMLESS_CONTROLS:
+            found.add("control-character")
+    return frozenset(found)
+
+
+def long_strings(text: bytes) -> bool:
+    """True if a string of JSON `text` has more than STRING_BYTES_MAX bytes as written."""
+    if len(text) <= STRING_BYTES_MAX:
+        return False
+    return any(len(match.group()) > STRING_BYTES_MAX for match in _STRING.finditer(text))

@@ -1,0 +1,170 @@
+"""The shapes of a project document that we know, as strict types: the fast path of `trim`.
+
+Whoever decodes by these types knows that nothing is nested deeper than they are, that there is no
+key they do not name, no float, no integer beyond 63 bits, and that every text but the description
+was checked as UTF-8. Anything else makes msgspec refuse, and the general path decides. Keys and
+types are those of PyPI's JSON API of 2016 to 2026. Fields are declared in the order of their JSON
+keys, so that an encoder that keeps it writes sorted objects (a test holds them to that).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from processors.hostile import INT_MAX
+
+Absent: TypeAlias = UnsetType
+Text: TypeAlias = str | UnsetType | None
+Texts: TypeAlias = list[str] | UnsetType | None
+Int: TypeAlias = Annotated[int, msgspec.Meta(ge=-INT_MAX, le=INT_MAX)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=INT_MAX)]
+
+
+class _Shape(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Acyclic by construction, so the garbage collector need not look."""
+
+
+class Digests(_Shape):
+    """Of a file, hex."""
+
+    blake2b_256: str | Absent = UNSET
+    md5: str | Absent = UNSET
+    sha256: str | Absent = UNSET
+
+
+class CoreMetadata(_Shape):
+    """Hashes of the file's own metadata (PEP 714)."""
+
+    sha256: str | Absent = UNSET
+
+
+class File(_Shape, kw_only=True, rename={"core_metadata": "core-metadata"}):
+    """A file object of `releases` and `urls`."""
+
+    comment_text: Text = UNSET
+    core_metadata: bool | CoreMetadata | Absent = UNSET
+    digests: Digests | Absent = UNSET
+    downloads: Int | Absent = UNSET
+    filename: str
+    has_sig: bool | Absent = UNSET
+    md5_digest: Text = UNSET
+    packagetype: Text = UNSET
+    path: Text = UNSET
+    python_version: Text = UNSET
+    requires_python: Text = UNSET
+    size: Count | Absent | None = UNSET
+    upload_time: Text = UNSET
+    upload_time_iso_8601: Text = UNSET
+    url: Text = UNSET
+    yanked: bool | Absent = UNSET
+    yanked_reason: Text = UNSET
+
+
+class DigestsOpen(Digests, forbid_unknown_fields=False):
+    """With algorithms that we do not know."""
+
+
+class CoreMetadataOpen(CoreMetadata, forbid_unknown_fields=False):
+    """With algorithms that we do not know."""
+
+
+class FileOpen(File, kw_only=True, forbid_unknown_fields=False):
+    """With keys that we do not know; they are lost, so this serves the slim form only."""
+
+    core_metadata: bool | CoreMetadataOpen | Absent = UNSET
+    digests: DigestsOpen | Absent = UNSET
+
+
+class Info(
+    _Shape, kw_only=True, rename={"pypi_hidden": "_pypi_hidden", "pypi_ordering": "_pypi_ordering"}
+):
+    """`info`. The description is only looked at as far as it must be to be left out."""
+
+    pypi_hidden: bool | Absent = UNSET
+    pypi_ordering: Int | Absent | None = UNSET
+    author: Text = UNSET
+    author_email: Text = UNSET
+    bugtrack_url: Text = UNSET
+    cheesecake_code_kwalitee_id: Int | Absent | None = UNSET
+    cheesecake_documentation_id: Int | Absent | None = UNSET
+    cheesecake_installability_id: Int | Absent | None = UNSET
+    classifiers: Texts = UNSET
+    description: msgspec.Raw | Absent = UNSET
+    description_content_type: Text = UNSET
+    docs_url: Text = UNSET
+    download_url: Text = UNSET
+    downloads: dict[str, Int] | Int | Absent = UNSET
+    dynamic: Texts = UNSET
+    home_page: Text = UNSET
+    keywords: Text = UNSET
+    license: Text = UNSET
+    license_expression: Text = UNSET
+    license_files: Texts = UNSET
+    maintainer: Text = UNSET
+    maintainer_email: Text = UNSET
+    name: str
+    package_url: Text = UNSET
+    platform: Text = UNSET
+    project_url: Text = UNSET
+    project_urls: dict[str, str | None] | Absent | None = UNSET
+    provides: Texts = UNSET
+    provides_extra: Texts = UNSET
+    release_url: Text = UNSET
+    requires: Texts = UNSET
+    requires_dist: Texts = UNSET
+    requires_python: Text = UNSET
+    stable_version: Text = UNSET
+    summary: Text = UNSET
+    version: str
+    yanked: bool | Absent = UNSET
+    yanked_reason: Text = UNSET
+
+
+class Vulnerability(_Shape):
+    """An entry of `vulnerabilities` (OSV, as PyPI relays it)."""
+
+    aliases: Texts = UNSET
+    details: Text = UNSET
+    fixed_in: Texts = UNSET
+    id: Text = UNSET
+    link: Text = UNSET
+    source: Text = UNSET
+    summary: Text = UNSET
+    withdrawn: Text = UNSET
+
+
+class Role(_Shape):
+    """Who may do what."""
+
+    role: Text = UNSET
+    user: Text = UNSET
+
+
+class Ownership(_Shape):
+    """Since 2026."""
+
+    organization: Text = UNSET
+    roles: list[Role] | Absent | None = UNSET
+
+
+class Document(_Shape, kw_only=True):
+    """A whole document of the project route."""
+
+    info: Info
+    last_serial: Count | Absent | None = UNSET
+    ownership: Ownership | Absent | None = UNSET
+    releases: dict[str, list[File]]
+    urls: list[File] | Absent = UNSET
+    vulnerabilities: list[Vulnerability] | Absent | None = UNSET
+
+
+class Published(_Shape):
+    """`Document` behind `info` and `last_serial`, as it is written out."""
+
+    ownership: Ownership | Absent | None = UNSET
+    releases: dict[str, list[File]] | Absent = UNSET
+    urls: list[File] | Absent = UNSET
+    vulnerabilities: list[Vulnerability] | Absent | None = UNSET

@@ -1,0 +1,308 @@
+"""A project document goes in; the latest metadata and the slim form of all releases come out.
+
+`metadata` is PyPI's document without `info.description` and without the releases ordered below
+the latest, otherwise equal as JSON values. The rule, in full:
+
+- The latest is `info.version`. A release stays if `version_key` of its text is not below that of
+  the latest: equal ones stay (`1.0` beside `1.0.0`), and so do pre-releases and yanked releases
+  above it. Nothing depends on the latest being among the keys.
+- A text that is no PEP 440 version sorts below all that are, two such texts by code point; so if
+  the latest is none itself, every real version stays.
+- Without a text `info.version` nothing is known to be below the latest: all releases stay.
+- Keys we do not know stay, `urls`, `vulnerabilities` and `ownership` too. A document may lack
+  `releases` (announced as going away); then the slim form has none.
+
+What a body may not be is decided in `processors.hostile`. Two paths lead to the same values: the
+strict types of `processors.shapes` take all documents that PyPI is known to serve; the general
+path takes every other, keeps what it does not know as raw JSON, and is two to three times slower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from processors import hostile, slim
+from processors.shapes import Document, File, Published
+from processors.versions import ascending, is_version, version_key
+from schemas.errors import ForeignMetadata, InvalidName, OversizedBody
+from schemas.names import NormalizedName, normalize
+from schemas.topics import RECORD_BYTES_MAX
+
+T = TypeVar("T")
+
+HASH_CHARACTERS = 32  # 128 bits of SHA-256: two bodies of one project never meet by accident
+RELEASES_MAX = 50_000  # these four are flags, not limits: upstream's largest is 1 649
+FILES_MAX = 200_000
+REQUIRES_DIST_MAX = 1_000
+CLASSIFIERS_MAX = 500
+
+_decode = msgspec.json.Decoder(Document).decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+class Trimmed(NamedTuple):
+    """What one body becomes.
+
+    `metadata`, `releases`  compact JSON, each at most RECORD_BYTES_MAX; `releases` is empty if it
+        was not asked for
+    `releases_omitted`      how many of the lowest releases did not fit `releases`
+    `hash`                  of the canonical form of both, hex; neither key order, white space, the
+        way of escaping nor `last_serial` changes it
+    `serial`                the body's, else the header's, else 0
+    `display_name`, `version`  `info.name`, `info.version` (None if it is no text)
+    `anomalies`             sorted slugs of what is odd and was kept all the same
+    """
+
+    metadata: bytes
+    releases: bytes
+    releases_omitted: int
+    hash: str
+    serial: int
+    display_name: str
+    version: str | None
+    anomalies: tuple[str, ...]
+
+
+class _Parts(NamedTuple):
+    """A document taken apart. `canonical` is the metadata without `last_serial`, keys sorted."""
+
+    metadata: bytes
+    canonical: bytes
+    releases: dict[str, list[File]]  # ascending
+    last_serial: object
+    display_name: str
+    version: str | None
+    anomalies: set[str]
+
+
+def trim(
+    body: bytes,
+    asked: NormalizedName,
+    *,
+    header_serial: int | None = None,
+    all_releases: bool = True,
+) -> Trimmed:
+    """Pure. `body` is the decoded answer of the project route, `header_serial` X-PyPI-Last-Serial.
+
+    Raises MalformedMetadata (`reason` says why), OversizedBody (the trimmed document does not fit a
+    record), ForeignMetadata (`info.name` is not `asked`).
+    """
+    hostile.refuse_bulk(body)
+    try:
+        parts = _known(body, asked)
+        if parts is None:
+            parts = _general(body, asked)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise hostile.malformed(body, error) from error
+    if len(parts.metadata) > RECORD_BYTES_MAX:
+        raise OversizedBody(
+            f"{asked}: trimmed {len(parts.metadata)} bytes; a record has {RECORD_BYTES_MAX} at most",
+            bytes_seen=len(body),
+        )
+    return _finish(parts, asked, header_serial, all_releases=all_releases)
+
+
+def _finish(
+    parts: _Parts, asked: NormalizedName, header_serial: int | None, *, all_releases: bool
+) -> Trimmed:
+    anomalies = parts.anomalies
+    serial = _serial(parts.last_serial, header_serial, anomalies)
+    digest = hashlib.sha256(parts.canonical, usedforsecurity=False)
+    value, omitted = b"", 0
+    if all_releases:
+        slim.strip(parts.releases.values())
+        head = slim.SlimHead(asked, parts.display_name, serial, parts.version)
+        body, omitted = slim.encode_releases(parts.releases, head, RECORD_BYTES_MAX)
+        value = slim.join(head, body)
+        digest.update(b"\n" + body)
+        anomalies |= hostile.control_anomalies(body)
+    if omitted:
+        anomalies.add("releases-omitted")
+    anomalies |= hostile.control_anomalies(parts.metadata)
+    if hostile.long_strings(parts.metadata):
+        anomalies.add("strings-over-limit")
+    return Trimmed(
+        metadata=parts.metadata,
+        releases=value,
+        releases_omitted=omitted,
+        hash=digest.hexdigest()[:HASH_CHARACTERS],
+        serial=serial,
+        display_name=parts.display_name,
+        version=parts.version,
+        anomalies=tuple(sorted(anomalies)),
+    )
+
+
+def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
+    """Take apart a document of a known shape; None if it has another."""
+    try:
+        document = _decode(body)
+    except msgspec.ValidationError:
+        return None
+    info = document.info
+    description = info.description
+    if description is not UNSET:
+        text = memoryview(description)
+        if text[0] not in b'"n':  # neither a string nor null: it may be nested
+            return None
+        if not body.isascii():
+            hostile.check_utf8(description)
+        info.description = UNSET
+    _check_name(info.name, asked)
+    anomalies: set[str] = set()
+    ordered = _ordered(document.releases, anomalies)
+    kept = _kept(ordered, info.version)
+    _note_versions(info.version, ordered, anomalies)
+    _note_counts(ordered, len(info.requires_dist or ()), len(info.classifiers or ()), anomalies)
+    front = b'{"info":%b' % _encode(info)
+    rest = _encode(
+        Published(
+            ownership=document.ownership,
+            releases={version: ordered[version] for version in kept},
+            urls=document.urls,
+            vulnerabilities=document.vulnerabilities,
+        )
+    )
+    serial = document.last_serial
+    given = b"" if serial is UNSET else b',"last_serial":%b' % _encode(serial)
+    return _Parts(
+        metadata=b"%b%b,%b" % (front, given, rest[1:]),
+        canonical=b"%b,%b" % (front, rest[1:]),
+        releases=ordered,
+        last_serial=serial,
+        display_name=info.name,
+        version=info.version,
+        anomalies=anomalies,
+    )
+
+
+def _general(body: bytes, asked: NormalizedName) -> _Parts:
+    """Take apart any other document; values it does not know stay the raw JSON they are."""
+    hostile.check_utf8(body)
+    top = _raw_object(body, "the body is no object")
+    anomalies = set(hostile.refuse_deep(body))
+    if "info" not in top:
+        raise hostile.not_a_project("no key info")
+    info = _raw_object(top["info"], "info is no object")
+    name = _text(info.get("name"))
+    if name is None:
+        raise hostile.not_a_project("info.name is no text")
+    _check_name(name, asked)
+    info.pop("description", None)
+    version = _text(info.get("version"))
+    releases: dict[str, Raw] = {}
+    if "releases" in top:
+        try:
+            releases = _decode_object(top["releases"])
+        except msgspec.ValidationError:
+            anomalies.add("releases-not-an-object")
+        else:
+            kept = _kept(releases, version)
+            top["releases"] = Raw(_encode_sorted({key: releases[key] for key in kept}))
+    top["info"] = Raw(_encode_sorted(info))
+    metadata = msgspec.json.format(_encode_sorted(top), indent=-1)
+    ordered = {
+        key: slim.salvage(files, anomalies) for key, files in _ordered(releases, anomalies).items()
+    }
+    values = _decode_any(metadata)
+    serial = values.pop("last_serial", UNSET)
+    fields = values["info"]
+    _note_versions(version, ordered, anomalies)
+    _note_counts(
+        ordered, _length(fields.get("requires_dist")), _length(fields.get("classifiers")), anomalies
+    )
+    return _Parts(
+        metadata=metadata,
+        canonical=_encode_sorted(values),
+        releases=ordered,
+        last_serial=serial,
+        display_name=name,
+        version=version,
+        anomalies=anomalies,
+    )
+
+
+def _check_name(display_name: str, asked: NormalizedName) -> None:
+    """A name that PEP 508 does not allow is nobody's, so it is foreign too."""
+    try:
+        got = normalize(display_name)
+    except InvalidName:
+        got = None
+    if got != asked:
+        shown = display_name[: hostile.EXCERPT_CHARACTERS]
+        raise ForeignMetadata(f"asked for {asked}, got {shown!r}", asked=asked, got=shown)
+
+
+def _serial(given: object, header_serial: int | None, anomalies: set[str]) -> int:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= hostile.INT_MAX:
+        return given
+    if given is not UNSET:
+        anomalies.add("serial-not-usable")
+    return header_serial or 0
+
+
+def _ordered(releases: dict[str, T], anomalies: set[str]) -> dict[str, T]:
+    versions = ascending(releases)
+    if versions and not is_version(versions[0]):
+        anomalies.add("version-not-pep440")
+    return {version: releases[version] for version in versions}
+
+
+def _kept(releases: Iterable[str], latest: str | None) -> list[str]:
+    """The rule at the top of this module."""
+    if latest is None:
+        return list(releases)
+    least = version_key(latest)
+    return [version for version in releases if version_key(version) >= least]
+
+
+def _note_versions(latest: str | None, releases: Container[str], anomalies: set[str]) -> None:
+    if latest is None:
+        anomalies.add("no-version")
+        return
+    if not is_version(latest):
+        anomalies.add("version-not-pep440")
+    if latest not in releases:
+        anomalies.add("latest-not-among-releases")
+
+
+def _note_counts(
+    releases: dict[str, list[File]], requires_dist: int, classifiers: int, anomalies: set[str]
+) -> None:
+    for count, most, slug in (
+        (len(releases), RELEASES_MAX, "releases-over-limit"),
+        (sum(map(len, releases.values())), FILES_MAX, "files-over-limit"),
+        (requires_dist, REQUIRES_DIST_MAX, "requires-dist-over-limit"),
+        (classifiers, CLASSIFIERS_MAX, "classifiers-over-limit"),
+    ):
+        if count > most:
+            anomalies.add(slug)
+
+
+def _raw_object(raw: bytes | Raw, otherwise: str) -> dict[str, Raw]:
+    try:
+        return _decode_object(raw)
+    except msgspec.ValidationError as error:
+        raise hostile.not_a_project(otherwise) from error
+
+
+def _text(raw: Raw | None) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return _decode_text(raw)
+    except msgspec.ValidationError:
+        return None
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, list) else 0
