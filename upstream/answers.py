@@ -1,0 +1,195 @@
+"""What an answer means: status and headers in, an error or a plain value out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
+
+from schemas.errors import (
+    BrokenBody,
+    ForeignMetadata,
+    InvalidName,
+    JournalGone,
+    UpstreamUnavailable,
+)
+from schemas.names import NormalizedName, normalize
+from upstream.source import Answer, Document, NotFound, NotModified
+
+SERIAL_MAX = 2**63 - 1
+SERIAL_DIGITS_MAX = 19
+ETAG_CHARACTERS_MAX = 256  # PyPI's have 24
+RETRY_AFTER_SECONDS_MAX = 3_600.0  # a longer wait is asked for again when this one is over
+
+# A 429 without a time, and a journal that refuses (401, 403): long enough to be no nuisance, short
+# enough that a slip of the edge heals within a minute.
+LIMITED_SECONDS = 30.0
+REFUSED_SECONDS = 30.0
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS_MAX = 3
+_REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_GONE = _ABSENT | {HTTPStatus.NOT_IMPLEMENTED}
+
+
+class Head(NamedTuple):
+    """Status and headers (names in lower case, repeated ones joined by a comma)."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+
+    @property
+    def location(self) -> str:
+        """Where a redirect points; "" if nowhere."""
+        return self.headers.get("location", "")
+
+    @property
+    def content_type(self) -> str:
+        """Empty if absent."""
+        return self.headers.get("content-type", "")
+
+    @property
+    def etag(self) -> str:
+        """The ETag if it can be sent back, else ""."""
+        return usable_etag(self.headers.get("etag", ""))
+
+    @property
+    def serial(self) -> int | None:
+        """`X-PyPI-Last-Serial`: 1 to 2**63 - 1; None if absent or anything else."""
+        text = self.headers.get("x-pypi-last-serial", "")
+        if not (text.isascii() and text.isdigit()) or len(text) > SERIAL_DIGITS_MAX:
+            return None
+        serial = int(text)
+        return serial if 1 <= serial <= SERIAL_MAX else None
+
+
+class Reply(NamedTuple):
+    """A whole answer. `body` is empty unless the status is 200."""
+
+    head: Head
+    body: bytes
+
+
+def hold_seconds(head: Head, now_unix_seconds: float) -> float | None:
+    """How long this answer asks everyone to wait; None if it does not."""
+    if head.status == HTTPStatus.TOO_MANY_REQUESTS:
+        seconds = retry_after_seconds(head, now_unix_seconds)
+        return LIMITED_SECONDS if seconds is None else seconds
+    if head.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return retry_after_seconds(head, now_unix_seconds)
+    return None
+
+
+def retry_after_seconds(head: Head, now_unix_seconds: float) -> float | None:
+    """Retry-After (RFC 9110, 10.2.3) as seconds from now, an hour at most; None if unreadable."""
+    text = head.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), RETRY_AFTER_SECONDS_MAX)
+    until = _http_date(text)
+    if until is None:
+        return None
+    # Against upstream's own clock if it says what time it is; a date has no fractions of a second.
+    sent = _http_date(head.headers.get("date", ""))
+    seconds = until - (now_unix_seconds if sent is None else sent) + 1.0
+    return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
+
+
+def document_answer(reply: Reply, what: str, *, etag_sent: bool) -> Answer:
+    """Give what upstream said about a document. Raises BrokenBody and UpstreamUnavailable."""
+    head = reply.head
+    if head.status == HTTPStatus.OK:
+        # HTML among documents is no case of its own: it is no JSON, and that is judged later.
+        return Document(reply.body, head.serial, head.etag)
+    if head.status in _ABSENT:
+        return NotFound()
+    if head.status == HTTPStatus.NOT_MODIFIED:
+        if etag_sent:
+            return NotModified(head.serial)
+        raise BrokenBody(f"{what}: 304 Not Modified, but no ETag was sent")
+    # 401 and 403 too: one document that is refused must not stop the program; it is parked.
+    raise UpstreamUnavailable(f"{what}: upstream answered {head.status}")
+
+
+def journal_refusal(reply: Reply) -> str | None:
+    """Give a reason if no journal is to be had here, perhaps for a while; None if this is one.
+
+    Raises JournalGone (404, 410, 501) and UpstreamUnavailable (any other status but 200).
+    """
+    head = reply.head
+    if refuses(head):
+        return f"the journal's address answers {head.status}: upstream refuses this client"
+    if head.status in REDIRECTS:
+        return f"the journal's address redirects to {head.location[:200]!r}"
+    if head.status in _GONE:
+        raise JournalGone(
+            f"XML-RPC is not served any more: upstream answered {head.status}",
+            hint="check --upstream; without XML-RPC the index takes the journal's place",
+        )
+    if head.status != HTTPStatus.OK:
+        raise UpstreamUnavailable(f"the journal's address answers {head.status}")
+    if looks_like_html(reply):
+        return "the journal's address answers HTML instead of XML"
+    return None
+
+
+def refuses(head: Head) -> bool:
+    """Whether upstream refuses this client: 401, 403."""
+    return head.status in _REFUSALS
+
+
+def looks_like_html(reply: Reply) -> bool:
+    """Whether this is a page for people: a captive portal, a maintenance note, a wrong URL."""
+    start = reply.body[:256].lstrip()[:15].lower()
+    return "html" in reply.head.content_type.lower() or start.startswith(
+        (b"<!doctype html", b"<html")
+    )
+
+
+def redirect_target(url: str, location: str) -> str:
+    """Give the absolute URL to ask next: same scheme, host and port; else UpstreamUnavailable."""
+    try:
+        target = urljoin(url, location)
+        old, new = urlsplit(url), urlsplit(target)
+        same = (old.scheme, old.hostname, old.port) == (new.scheme, new.hostname, new.port)
+    except ValueError:
+        same, target = False, location
+    if not location or not same or "@" in target:
+        raise UpstreamUnavailable(
+            f"{url} redirects to {location[:200]!r}, which is not followed",
+            hint="redirects are followed on the same scheme, host and port only",
+        )
+    return target
+
+
+def check_redirected_name(target: str, name: NormalizedName) -> None:
+    """Raise ForeignMetadata if a redirected URL asks for another project's document."""
+    segments = [unquote(segment) for segment in urlsplit(target).path.split("/")]
+    try:
+        got = segments[segments.index("pypi") + 1]
+        same = normalize(got) == name
+    except (ValueError, IndexError):
+        raise UpstreamUnavailable(
+            f"{name}: redirected to {target[:200]!r}, no document's address"
+        ) from None
+    except InvalidName:
+        same = False
+    if not same:
+        raise ForeignMetadata(
+            f"{name}: upstream redirects to the document of {got[:200]!r}", asked=name, got=got
+        )
+
+
+def usable_etag(text: str) -> str:
+    """The ETag if it can be sent back as a header, else ""."""
+    fits = len(text) <= ETAG_CHARACTERS_MAX and text.isascii() and text.isprintable()
+    return text if fits else ""
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

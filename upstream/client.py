@@ -1,0 +1,231 @@
+"""Requests over HTTP, paced and bounded. The only module that imports httpx.
+
+One transport per connection, kept in a stack: httpx's shared pool looks at every connection for
+every request (three times the CPU at 16), and this way the slots *are* the bound on connections.
+Requests are built here and given to the transport straight: what httpx's client adds (cookies,
+redirects, decoding, merged headers) is either unwanted or done in this package.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from ssl import SSLContext
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from schemas.errors import BrokenBody, RateLimited, UpstreamUnavailable
+from upstream.answers import Head, Reply, hold_seconds
+from upstream.decode import BodyDecoder
+from upstream.limits import ByteBudget, Clock, Gate, OnHold
+from upstream.settings import KIB, ClientSettings, RouteLimits
+
+KEEPALIVE_SECONDS = 30.0  # longer than a poll, shorter than what edges grant (60 s and more)
+CONTROL_CONNECTIONS = 2  # one for the journal, one for the index
+# An error's body is read so that its connection can be kept; a longer one is cheaper to drop.
+ERROR_BODY_BYTES_MAX = 64 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to come. `what` names it in messages; `control`: the journal or the index."""
+
+    what: str
+    url: str
+    headers: httpx.Headers
+    limits: RouteLimits
+    method: str = "GET"
+    content: bytes | None = None
+    control: bool = False
+
+
+class HttpClient:
+    """Sends calls when they may be sent, and reads answers within their limits.
+
+    Errors: UpstreamUnavailable, RateLimited, BrokenBody, OversizedBody. A call that fails or is
+    cancelled gives back its slot and its bytes. Belongs to one event loop.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, clock: Clock, on_hold: OnHold | None = None
+    ) -> None:
+        self._clock = clock
+        self._on_hold = on_hold
+        self._budget = ByteBudget(settings.bytes_in_flight_max)
+        self._base_headers = [
+            ("Host", urlsplit(settings.base_url).netloc),
+            ("User-Agent", settings.user_agent),
+            ("Accept-Encoding", "gzip"),
+        ]
+        self._extensions = {
+            "timeout": {
+                "connect": settings.connect_seconds_max,
+                "read": settings.read_seconds_max,
+                "write": settings.read_seconds_max,
+                "pool": settings.connect_seconds_max,
+            },
+            "trace": self._before_wire,
+        }
+        secure = settings.base_url.startswith("https:")
+        tls = httpx.create_ssl_context() if secure else False
+        self._documents = _Lane(settings.in_flight, settings, tls)
+        self._control = _Lane(CONTROL_CONNECTIONS, settings, tls)
+        self._closed = False
+        self.gate = Gate(settings.rate, clock)
+        self.requests_sent = 0
+
+    def headers(self, more: Mapping[str, str]) -> httpx.Headers:
+        """Headers of a call: ours, and `more`. Made once for a route, not for each call."""
+        return httpx.Headers([*self._base_headers, *more.items()])
+
+    async def send(self, call: Call) -> Reply:
+        """Send one request and read its whole answer; waits for a slot, the pace and a hold."""
+        async with (self._control if call.control else self._documents).slot() as transport:
+            while True:
+                await self.gate.before_send()
+                if self._closed:
+                    raise UpstreamUnavailable(f"{call.what}: the upstream client is closed")
+                with contextlib.suppress(_HeldBack):
+                    return await self._send_now(transport, call)
+
+    def limited(self, error: RateLimited) -> RateLimited:
+        """Hold everything back as this error says, tell others, and give it back to be raised."""
+        until = self.gate.hold(self._clock.wall() + (error.retry_after_seconds or 0.0))
+        if self._on_hold is not None:
+            self._on_hold(until, str(error))
+        return error
+
+    async def close(self) -> None:
+        """Close connections. Idempotent; never raises."""
+        self._closed = True
+        await self.gate.close()
+        await self._documents.close()
+        await self._control.close()
+
+    async def _send_now(self, transport: httpx.AsyncHTTPTransport, call: Call) -> Reply:
+        try:
+            request = httpx.Request(
+                call.method,
+                call.url,
+                headers=call.headers,
+                content=call.content,
+                extensions=self._extensions,
+            )
+            async with asyncio.timeout(call.limits.total_seconds):
+                response = await transport.handle_async_request(request)
+                try:
+                    return await self._read(response, call)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"{call.what}: no whole answer within {call.limits.total_seconds:g} s"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UpstreamUnavailable(
+                f"{call.what}: {type(error).__name__}: {str(error)[:200]}"
+            ) from None
+
+    async def _read(self, response: httpx.Response, call: Call) -> Reply:
+        head = Head(response.status_code, _plain_headers(response.headers.raw))
+        seconds = hold_seconds(head, self._clock.wall())
+        if seconds is not None:
+            # Before the body is looked at: every other request waits from this moment on.
+            message = f"{call.what}: upstream answered {head.status}"
+            raise self.limited(RateLimited(message, retry_after_seconds=seconds))
+        if head.status != HTTPStatus.OK:
+            await _drain(response)
+            return Reply(head, b"")
+        decoder = BodyDecoder(
+            call.limits.body,
+            head.headers.get("content-encoding", ""),
+            head.headers.get("content-length"),
+        )
+        # Journal and index have limits of their own and no budget: they must not wait for giants.
+        with self._budget.lease() as lease:
+            try:
+                async for chunk in response.aiter_raw():
+                    grown = decoder.feed(chunk)
+                    if not call.control:
+                        await lease.take(grown)
+            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+                raise BrokenBody(f"{call.what}: body ends early: {str(error)[:200]}") from None
+            return Reply(head, decoder.finish())
+
+    async def _before_wire(self, event: str, _info: object) -> None:
+        # A connection may take seconds to be made; meanwhile another answer may have said "wait".
+        if event == "http11.send_request_headers.started":
+            if self.gate.held_seconds() > 0:
+                raise _HeldBack
+            self.requests_sent += 1
+
+
+class _HeldBack(Exception):
+    """A hold came in while the connection was made: nothing was sent."""
+
+
+class _Lane:
+    """At most `size` requests at a time, each on a connection of its own."""
+
+    def __init__(self, size: int, settings: ClientSettings, tls: SSLContext | bool) -> None:
+        self._slots = asyncio.Semaphore(size)
+        # The last one used comes first: few requests use few connections, and those stay warm.
+        self._idle = [_transport(settings, tls) for _ in range(size)]
+        self._all = tuple(self._idle)
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+        async with self._slots:
+            transport = self._idle.pop()
+            try:
+                yield transport
+            finally:
+                self._idle.append(transport)
+
+    async def close(self) -> None:
+        for transport in self._all:
+            with contextlib.suppress(httpx.HTTPError, OSError):
+                await transport.aclose()
+
+
+def _transport(settings: ClientSettings, tls: SSLContext | bool) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(
+        verify=tls,
+        limits=httpx.Limits(
+            max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS
+        ),
+        proxy=_proxy(settings.base_url),
+        trust_env=False,
+    )
+
+
+def _proxy(url: str) -> str | None:
+    """Give the environment's proxy for this URL; loopback never takes one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _plain_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    plain: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        plain[key] = f"{plain[key]}, {text}" if key in plain else text
+    return plain
+
+
+async def _drain(response: httpx.Response) -> None:
+    seen = 0
+    # What an error's body says, and whether it is whole, does not matter.
+    with contextlib.suppress(httpx.HTTPError):
+        async for chunk in response.aiter_raw():
+            seen += len(chunk)
+            if seen > ERROR_BODY_BYTES_MAX:
+                return

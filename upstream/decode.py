@@ -1,0 +1,103 @@
+"""Bodies: bounded unpacking while they are read. Pure: bytes in, bytes or an error out.
+
+httpx's own decoding makes 1 GiB of 2 KB inside one chunk, and takes a truncated gzip stream for a
+whole one. So: only gzip (RFC 1952) or nothing, one member, unpacked in small steps, its trailer
+(CRC and length) demanded, nothing after it.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from schemas.errors import BrokenBody, OversizedBody
+from upstream.settings import KIB, BodyLimits
+
+STEP_BYTES = 64 * KIB  # the most that one step can unpack before the limits are looked at
+_GZIP_ONLY = 31  # zlib's window bits: 15 of window, 16 for a gzip header
+_IDENTITY = ("", "identity")
+_GZIP = ("gzip", "x-gzip")
+
+
+class BodyDecoder:
+    """Takes an answer's bytes as they come. Raises BrokenBody or OversizedBody."""
+
+    def __init__(
+        self, limits: BodyLimits, content_encoding: str = "", content_length: str | None = None
+    ) -> None:
+        encoding = content_encoding.strip().lower()
+        if encoding not in _IDENTITY and encoding not in _GZIP:
+            raise BrokenBody(
+                f"answer is encoded as {content_encoding[:40]!r}, not as gzip or plain"
+            )
+        self._limits = limits
+        self._zlib = zlib.decompressobj(_GZIP_ONLY) if encoding in _GZIP else None
+        self._announced = _length(content_length)
+        self._raw = 0
+        self._decoded = 0
+        self._parts: list[bytes] = []
+        if self._announced is not None and self._announced > limits.raw_bytes_max:
+            raise _oversized(self._announced, "announced", limits.raw_bytes_max)
+
+    def feed(self, chunk: bytes) -> int:
+        """Take one chunk; returns how many bytes the body has grown by."""
+        self._raw += len(chunk)
+        if self._raw > self._limits.raw_bytes_max:
+            raise _oversized(self._raw, "received", self._limits.raw_bytes_max)
+        before = self._decoded
+        if self._zlib is None:
+            self._keep(chunk)
+        else:
+            self._unpack(self._zlib, chunk)
+        return self._decoded - before
+
+    def finish(self) -> bytes:
+        """Give the whole body, or raise BrokenBody: shorter or longer than announced, or cut."""
+        if self._announced is not None and self._raw != self._announced:
+            raise BrokenBody(f"body has {self._raw} bytes, {self._announced} were announced")
+        if self._zlib is not None and not self._zlib.eof:
+            raise BrokenBody(f"gzip stream ends early, after {self._raw} bytes")
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _unpack(self, stream: zlib._Decompress, chunk: bytes) -> None:
+        if stream.eof:
+            raise BrokenBody("bytes follow the gzip stream")
+        data = chunk
+        while True:
+            try:
+                part = stream.decompress(data, STEP_BYTES)
+            except zlib.error as error:
+                raise BrokenBody(f"gzip stream is damaged: {error}") from None
+            if part:
+                self._keep(part)
+            if stream.unused_data:
+                raise BrokenBody("bytes follow the gzip stream")
+            data = stream.unconsumed_tail
+            # A full step may have left output inside zlib although its input is used up.
+            if stream.eof or (not data and len(part) < STEP_BYTES):
+                return
+
+    def _keep(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._decoded += len(part)
+        limits = self._limits
+        if self._decoded > limits.decoded_bytes_max:
+            raise _oversized(self._decoded, "unpacked", limits.decoded_bytes_max)
+        if self._decoded > limits.ratio_after_bytes and (
+            self._decoded > self._raw * limits.ratio_max
+        ):
+            raise OversizedBody(
+                f"{self._raw} bytes unpack to more than {limits.ratio_max} times as many",
+                bytes_seen=self._decoded,
+            )
+
+
+def _length(content_length: str | None) -> int | None:
+    # Anything else than digits was judged by the HTTP parser already (a list of equal lengths).
+    if content_length is None or not (content_length.isascii() and content_length.isdigit()):
+        return None
+    return int(content_length[:19])
+
+
+def _oversized(count: int, how: str, limit: int) -> OversizedBody:
+    return OversizedBody(f"{count} bytes {how}, the limit is {limit}", bytes_seen=count)

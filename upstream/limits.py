@@ -1,0 +1,214 @@
+"""Pace, hold and memory: when a request may be sent, and how many bytes may be read at once.
+
+Two gates. `permit` lets callers through no faster than the rate, calls of the journal and the index
+first; `before_send` stands right before the wire and spaces the requests themselves, so that a
+permit kept for a while brings no burst. Both are shut while a hold is on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from schemas.errors import UpstreamUnavailable
+
+# Requests leave evenly but arrive a little unevenly (a new connection, a busy loop): 2 % below the
+# rate a window of 10 s can take 200 ms of that before it holds one request too many.
+RATE_HEADROOM = 0.98
+HOLD_SECONDS_MAX = 3_600.0  # whatever upstream or another process says
+HOLD_MARGIN_SECONDS = 0.1  # upstream's clock and ours tick apart
+URGENT, ORDINARY = 0, 1
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests need not wait for it."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class Gate:
+    """One process's share of the rate, and the hold. Belongs to one event loop."""
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self._clock = clock
+        self._interval = _interval(rate)
+        self._permit_at = 0.0  # monotonic: the next permit not before
+        self._send_at = 0.0  # monotonic: the next request not before
+        self._hold_until = 0.0  # monotonic
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._tickets = itertools.count()
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def set_rate(self, rate: float) -> None:
+        """Take another share of the rate from the next permit on; 0 = unlimited."""
+        self._interval = _interval(rate)
+
+    def hold(self, until_unix_seconds: float) -> float:
+        """Shut both gates until then (the latest wins, an hour at most); returns until when."""
+        # Kept on the monotonic clock: a wall clock that is set must neither lift nor prolong it.
+        seconds = min(until_unix_seconds - self._clock.wall(), HOLD_SECONDS_MAX)
+        self._hold_until = max(
+            self._hold_until, self._clock.monotonic() + seconds + HOLD_MARGIN_SECONDS
+        )
+        return self._clock.wall() + self.held_seconds()
+
+    def held_seconds(self) -> float:
+        """How long the hold still lasts; 0.0 if none is on."""
+        return max(0.0, self._hold_until - self._clock.monotonic())
+
+    async def permit(self, urgency: int = ORDINARY) -> None:
+        """Wait for one permit. Raises UpstreamUnavailable when closed."""
+        if self._closed:
+            raise UpstreamUnavailable("the upstream client is closed")
+        if not self._waiting and self._permit_due() <= self._clock.monotonic():
+            self._grant()
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (urgency, next(self._tickets), future))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._grant_in_turn())
+        await future
+
+    async def before_send(self) -> None:
+        """Wait until this request may be sent now."""
+        while True:
+            now = self._clock.monotonic()
+            send_at = max(now, self._send_at, self._hold_until)
+            self._send_at = send_at + self._interval
+            if send_at > now:
+                await self._clock.sleep(send_at - now)
+            if self._hold_until <= self._clock.monotonic():  # none came in while we slept
+                return
+
+    async def close(self) -> None:
+        """Turn away all who wait, now and later. Idempotent."""
+        self._closed = True
+        for _, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(UpstreamUnavailable("the upstream client is closed"))
+        self._waiting.clear()
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+
+    def _permit_due(self) -> float:
+        # Not before the sending gate is free either: requests that queue there would only grow old.
+        return max(self._permit_at, self._send_at, self._hold_until)
+
+    def _grant(self) -> None:
+        self._permit_at = self._clock.monotonic() + self._interval
+
+    async def _grant_in_turn(self) -> None:
+        while self._waiting:
+            wait = self._permit_due() - self._clock.monotonic()
+            if wait > 0:
+                await self._clock.sleep(wait)
+                continue  # the hold may have been prolonged meanwhile
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():  # who waited may have been cancelled
+                self._grant()
+                future.set_result(None)
+
+
+def _interval(rate: float) -> float:
+    return 1.0 / (rate * RATE_HEADROOM) if rate else 0.0
+
+
+class ByteBudget:
+    """Bytes that all bodies may take while they are read.
+
+    The oldest reader may always go on, over the budget if need be: so nobody waits for ever, and
+    the most that is held is the budget plus one body.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._used = 0
+        self._leases: dict[ByteLease, None] = {}  # in order of their first byte
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def used(self) -> int:
+        """Bytes reserved now."""
+        return self._used
+
+    def lease(self) -> ByteLease:
+        """For one body: `with budget.lease() as lease`, then `await lease.take(n)` as it grows."""
+        return ByteLease(self)
+
+    async def _take(self, lease: ByteLease, count: int) -> None:
+        self._leases.setdefault(lease)
+        while self._used + count > self._bytes_max and next(iter(self._leases)) is not lease:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
+        self._used += count
+
+    def _give_back(self, lease: ByteLease, count: int) -> None:
+        self._used -= count
+        self._leases.pop(lease, None)
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+
+class ByteLease:
+    """What one body holds of the budget."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    async def take(self, count: int) -> None:
+        """Reserve `count` more bytes, waiting while others hold too many."""
+        await self._budget._take(self, count)  # noqa: SLF001 (two halves of one thing)
+        self._held += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._budget._give_back(self, self._held)  # noqa: SLF001
+        self._held = 0
+
+
+OnHold = Callable[[float, str], None]
+"""Called when upstream asks us to wait: until when (Unix seconds), and why."""

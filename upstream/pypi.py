@@ -1,0 +1,182 @@
+"""The upstream port (source.py) on PyPI's own routes: which URL, which answer, which error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import quote
+
+from schemas.errors import (
+    OversizedBody,
+    RateLimited,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from schemas.names import NormalizedName
+from upstream import answers, index, xmlrpc
+from upstream.answers import Reply
+from upstream.client import Call, HttpClient
+from upstream.limits import URGENT, Clock, OnHold, SystemClock
+from upstream.settings import KIB, ClientSettings
+from upstream.source import Answer, JournalPage, NotFound, NotModified, SerialMap
+
+PARSE_IN_THREAD_BYTES = 256 * KIB  # about 20 ms of parsing: more would delay every fetch
+VERSION_CHARACTERS_MAX = 200
+
+_T = TypeVar("_T")
+
+
+class PypiUpstream:
+    """`permit()` is for `project` and `version`.
+
+    Journal and index calls take a permit of their own, ahead of all who wait; every hop of a
+    redirect does. Belongs to one event loop.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, *, clock: Clock | None = None, on_hold: OnHold | None = None
+    ) -> None:
+        self._client = HttpClient(settings, clock or SystemClock(), on_hold)
+        self._settings = settings
+        self._base = settings.base_url.rstrip("/")
+        self._json = self._client.headers({"Accept": "application/json"})
+        self._xml = self._client.headers(
+            {"Accept": xmlrpc.CONTENT_TYPE, "Content-Type": xmlrpc.CONTENT_TYPE}
+        )
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests that went out so far, of every kind."""
+        return self._client.requests_sent
+
+    def held_seconds(self) -> float:
+        """How long the hold still lasts; 0.0 if none is on."""
+        return self._client.gate.held_seconds()
+
+    def set_rate(self, rate: float) -> None:
+        """Take another share of the rate (requests per second, 0 = unlimited)."""
+        self._client.gate.set_rate(rate)
+
+    async def permit(self) -> None:
+        """Wait for the right to ask for one document."""
+        await self._client.gate.permit()
+
+    def hold(self, until_unix_seconds: float, reason: str) -> None:  # noqa: ARG002 (the port's)
+        """No permit and no request before that time (the latest wins, an hour at most)."""
+        self._client.gate.hold(until_unix_seconds)
+
+    async def last_serial(self) -> int:
+        """`changelog_last_serial()`. Raises Retriable or JournalGone."""
+        return await self._last_serial(UpstreamUnavailable)
+
+    async def probe(self) -> int:
+        """`last_serial()` for a first start: a wrong URL or a refusal raises UpstreamRefused."""
+        return await self._last_serial(UpstreamRefused)
+
+    async def journal_since(self, serial: int) -> JournalPage:
+        """`changelog_since_serial(serial)`. Raises Retriable or JournalGone."""
+        content = xmlrpc.request("changelog_since_serial", serial)
+        body = await self._journal(content, UpstreamUnavailable)
+        return await self._parsed(body, lambda page: xmlrpc.parse_page(page, serial))
+
+    async def project(self, name: NormalizedName, etag: str = "") -> Answer:
+        """`/pypi/<name>/json`. Raises Retriable, OversizedBody or ForeignMetadata."""
+        return await self._document(f"{self._base}/pypi/{name}/json", name, etag)
+
+    async def version(self, name: NormalizedName, version: str) -> Answer:
+        """`/pypi/<name>/<version>/json`; a version that fits in no URL is not found."""
+        # httpx would resolve dots to another route.
+        if version in ("", ".", "..") or len(version) > VERSION_CHARACTERS_MAX:
+            return NotFound()
+        segment = quote(version, safe="", errors="replace")
+        return await self._document(f"{self._base}/pypi/{name}/{segment}/json", name, "")
+
+    async def serial_map(self, etag: str = "") -> SerialMap | NotModified:
+        """`/simple/` as PEP 691 JSON. Raises Retriable."""
+        sent = answers.usable_etag(etag)
+        headers = self._client.headers(
+            {"Accept": index.ACCEPT} | ({"If-None-Match": sent} if sent else {})
+        )
+        url = f"{self._base}/simple/"
+        call = Call("the index", url, headers, self._settings.index, control=True)
+        await self._client.gate.permit(URGENT)
+        reply = await self._following(call, _any_target)
+        if reply.head.status == HTTPStatus.NOT_MODIFIED and sent:
+            return NotModified(reply.head.serial)
+        if reply.head.status != HTTPStatus.OK:
+            raise UpstreamUnavailable(f"the index: upstream answered {reply.head.status}")
+        if answers.looks_like_html(reply):
+            raise UpstreamUnavailable("the index is a page of HTML, not PEP 691 JSON")
+        return await asyncio.to_thread(index.parse_serial_map, reply.body, reply.head.etag)
+
+    async def close(self) -> None:
+        """Close connections. Idempotent; never raises."""
+        await self._client.close()
+
+    async def _document(self, url: str, name: NormalizedName, etag: str) -> Answer:
+        headers, sent = self._json, answers.usable_etag(etag)
+        if sent:
+            headers = headers.copy()
+            headers["If-None-Match"] = sent
+        reply = await self._following(
+            Call(name, url, headers, self._settings.document),
+            lambda target: answers.check_redirected_name(target, name),
+        )
+        return answers.document_answer(reply, name, etag_sent=bool(sent))
+
+    async def _following(self, call: Call, check: Callable[[str], None]) -> Reply:
+        for _ in range(answers.REDIRECTS_MAX):
+            reply = await self._send(call)
+            if reply.head.status not in answers.REDIRECTS:
+                return reply
+            target = answers.redirect_target(call.url, reply.head.location)
+            check(target)
+            call = replace(call, url=target)
+            await self._client.gate.permit(URGENT)
+        reply = await self._send(call)
+        if reply.head.status in answers.REDIRECTS:
+            raise UpstreamUnavailable(f"{call.what}: more than {answers.REDIRECTS_MAX} redirects")
+        return reply
+
+    async def _last_serial(self, refused: type[UpstreamUnavailable | UpstreamRefused]) -> int:
+        body = await self._journal(xmlrpc.request("changelog_last_serial"), refused)
+        return await self._parsed(body, xmlrpc.parse_serial)
+
+    async def _journal(
+        self, content: bytes, refused: type[UpstreamUnavailable | UpstreamRefused]
+    ) -> bytes:
+        url = f"{self._base}/pypi"
+        await self._client.gate.permit(URGENT)
+        reply = await self._send(
+            Call("the journal", url, self._xml, self._settings.journal, "POST", content, True)
+        )
+        refusal = answers.journal_refusal(reply)
+        if refusal is None:
+            return reply.body
+        error = refused(f"{url}: {refusal}", hint="check --upstream, and that --contact names you")
+        if isinstance(error, UpstreamUnavailable) and answers.refuses(reply.head):
+            error.retry_after_seconds = answers.REFUSED_SECONDS
+        raise error
+
+    async def _parsed(self, body: bytes, parse: Callable[[bytes], _T]) -> _T:
+        try:
+            if len(body) < PARSE_IN_THREAD_BYTES:
+                return parse(body)
+            return await asyncio.to_thread(parse, body)
+        except RateLimited as error:
+            raise self._client.limited(error) from None
+
+    async def _send(self, call: Call) -> Reply:
+        try:
+            return await self._client.send(call)
+        except OversizedBody as error:
+            if call.control:  # there is nothing to dead-letter, only to ask again
+                raise UpstreamUnavailable(f"{call.what}: {error}") from None
+            raise
+
+
+def _any_target(_target: str) -> None:
+    """Let the index move anywhere on its own host."""

@@ -1,0 +1,141 @@
+"""What the client is told: where PyPI is, who asks, how fast, and the limit of every route."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from importlib import metadata
+from urllib.parse import urlsplit
+
+from schemas.errors import UsageError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+RATE_PER_SECOND = 10.0  # what PyPI tolerates of one crawler
+IN_FLIGHT = 8  # connections for documents; upstream allows itself 16 at most
+
+CONNECT_SECONDS_MAX = 5.0
+READ_SECONDS_MAX = 10.0  # between two pieces of an answer
+DOCUMENT_SECONDS_MAX = 30.0  # a whole document, redirects not counted: a slow drip ends
+JOURNAL_SECONDS_MAX = 60.0  # 50 000 rows are 9 to 12 MiB, made by one slow query
+INDEX_SECONDS_MAX = 300.0  # 48.6 MB over a poor line
+
+DOCUMENT_BYTES_MAX = 64 * MIB  # nothing up to here is refused; the largest seen is over 50 MiB
+JOURNAL_RAW_BYTES_MAX = 32 * MIB  # three times a full page
+JOURNAL_DECODED_BYTES_MAX = 64 * MIB
+INDEX_BYTES_MAX = 256 * MIB  # 48.6 MB today, for 886 000 names
+RATIO_MAX = 100  # real documents pack 4 to 15 times
+RATIO_AFTER_BYTES = 1 * MIB  # below this even the best packing does no harm
+JOURNAL_RATIO_MAX = 1_100  # rows of one project repeat: gzip's own limit (1032) is the bound
+
+# What bodies of documents may take while they are read, over all requests. Eight of the mean
+# (60 KB) are half a MiB, so this binds only when several giants come at once.
+BYTES_IN_FLIGHT_MAX = 64 * MIB
+
+CONTACT_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bytes of one answer as sent (`raw`) and unpacked (`decoded`), and their ratio."""
+
+    raw_bytes_max: int = DOCUMENT_BYTES_MAX
+    decoded_bytes_max: int = DOCUMENT_BYTES_MAX
+    ratio_max: int = RATIO_MAX
+    ratio_after_bytes: int = RATIO_AFTER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class RouteLimits:
+    """Bytes, and the seconds from sending the request to the last byte of its answer."""
+
+    body: BodyLimits
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """All the client needs to know. Raises UsageError where it cannot work."""
+
+    base_url: str
+    contact: str = ""
+    """Mail address or URL that upstream's operators find in the User-Agent."""
+    rate: float = RATE_PER_SECOND
+    """Requests per second, redirects, journal and index included; 0 = unlimited."""
+    in_flight: int = IN_FLIGHT
+    """Documents asked for at the same time = connections for them."""
+    connect_seconds_max: float = CONNECT_SECONDS_MAX
+    read_seconds_max: float = READ_SECONDS_MAX
+    bytes_in_flight_max: int = BYTES_IN_FLIGHT_MAX
+    document: RouteLimits = field(
+        default_factory=lambda: RouteLimits(BodyLimits(), DOCUMENT_SECONDS_MAX)
+    )
+    journal: RouteLimits = field(
+        default_factory=lambda: RouteLimits(
+            BodyLimits(JOURNAL_RAW_BYTES_MAX, JOURNAL_DECODED_BYTES_MAX, JOURNAL_RATIO_MAX),
+            JOURNAL_SECONDS_MAX,
+        )
+    )
+    index: RouteLimits = field(
+        default_factory=lambda: RouteLimits(
+            BodyLimits(INDEX_BYTES_MAX, INDEX_BYTES_MAX), INDEX_SECONDS_MAX
+        )
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before the first request does."""
+        check_base_url(self.base_url)
+        if not (math.isfinite(self.rate) and self.rate >= 0):
+            raise UsageError(f"rate {self.rate!r} is not a number of requests per second (0 = all)")
+        if self.in_flight < 1:
+            raise UsageError(f"in-flight {self.in_flight!r}: at least one request must be allowed")
+        if len(self.contact) > CONTACT_CHARACTERS_MAX or not _fits_a_header(self.contact):
+            raise UsageError(
+                f"contact {self.contact[:CONTACT_CHARACTERS_MAX]!r} cannot stand in a User-Agent",
+                hint="give a mail address or a URL: --contact you@example.org",
+            )
+
+    @property
+    def user_agent(self) -> str:
+        """`pypistream/<version> (+contact)`."""
+        suffix = f" (+{self.contact})" if self.contact else ""
+        return f"pypistream/{program_version()}{suffix}"
+
+
+def check_base_url(url: str) -> None:
+    """Raise UsageError unless `url` is http(s)://host[:port][/prefix] and nothing else."""
+    hint = "give scheme and host: --upstream http://127.0.0.1:8000"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port  # raises ValueError for a port that is none
+    except ValueError as error:
+        raise UsageError(f"upstream {url!r} is not a URL: {error}", hint=hint) from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"upstream {url!r} is not an http(s) URL", hint=hint)
+    if parts.query or parts.fragment or "@" in parts.netloc or not _fits_a_header(url):
+        raise UsageError(
+            f"upstream {url!r} has more than scheme, host, port and path prefix", hint=hint
+        )
+
+
+def default_upstream() -> str:
+    """PyPI's own scheme and host, as distlib knows them."""
+    # Imported here: distlib takes 0.1 s, and `--help` must not.
+    from distlib.index import DEFAULT_INDEX
+
+    parts = urlsplit(DEFAULT_INDEX)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def program_version() -> str:
+    """The installed version; "0" in a checkout that is not installed."""
+    try:
+        return metadata.version("pypistream")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def _fits_a_header(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not set(text) & set("()\\ ")
