@@ -53,6 +53,8 @@ def value_schema(published: Published) -> Json:
     for definition in definitions.values():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
+    if "Metadata" in definitions:
+        _loosen_metadata(definitions)
     body = references[0] if len(references) == 1 else {"anyOf": list(references)}
     return {
         "$schema": DIALECT,
@@ -61,6 +63,30 @@ def value_schema(published: Published) -> Json:
         **body,
         "examples": [json.loads(encode(example)) for example in published.examples],
         "$defs": definitions,
+    }
+
+
+def _loosen_metadata(definitions: dict[str, Json]) -> None:
+    """Require of PyPI's document only what `trim` promises; its usual shape stays as annotation.
+
+    `anyOf` with true accepts everything, and a reader still finds today's keys and types.
+    """
+    usual = definitions.pop("Metadata")
+    definitions["UsualMetadata"] = {**usual, "title": "UsualMetadata"}
+    definitions["Metadata"] = {
+        "title": "Metadata",
+        "description": "A document as PyPI made it. What is required here is promised; "
+        "UsualMetadata is what nearly all documents look like.",
+        "type": "object",
+        "properties": {
+            "info": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "description": False},
+                "required": ["name"],
+            }
+        },
+        "required": ["info"],
+        "anyOf": [{"$ref": "#/$defs/UsualMetadata"}, True],
     }
 
 

@@ -94,6 +94,32 @@ def test_the_files_are_those_of_the_tables() -> None:
     assert sorted([p.file for p in VALUES] + [p.file for p in HEADERS]) == FILES
 
 
+@pytest.mark.parametrize("value", ["text", None, [], {}, 7, True])
+def test_a_documents_keys_may_have_any_type(value: object) -> None:
+    """PyPI may change a key's type tomorrow; what is passed through then is still valid."""
+    document = json.loads(codec.encode(examples.METADATA))
+    for key in document.keys() - {"info"}:
+        assert validator("metadata.v1.schema.json").is_valid({**document, key: value})
+    for key in document["info"].keys() - {"name"}:
+        info = {**document["info"], key: value}
+        assert validator("metadata.v1.schema.json").is_valid({**document, "info": info})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({}, id="no info"),
+        pytest.param({"info": None}, id="info is no object"),
+        pytest.param({"info": {}}, id="no name"),
+        pytest.param({"info": {"name": 7}}, id="the name is no text"),
+        pytest.param({"info": {"name": "a", "description": ""}}, id="a description"),
+    ],
+)
+def test_what_trim_promises_of_a_document(document: object) -> None:
+    """There is an `info` with a name and without the description."""
+    assert not validator("metadata.v1.schema.json").is_valid(document)
+
+
 def a_record(**changes: object) -> Outgoing:
     """A valid record of `state`, with changed headers."""
     envelope = Envelope(
