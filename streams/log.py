@@ -71,7 +71,7 @@ class Table(NamedTuple):
     """A compacted partition folded to its last record per key (tombstones left out), and the offset
     after the last record that was folded: reading on from there misses nothing."""
 
-    rows: dict[str, Record]
+    rows: Mapping[str, Record]  # a record may be made anew at each look: large tables stay small
     next_offset: Offset
 
 

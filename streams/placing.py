@@ -48,7 +48,9 @@ def placed(record: Outgoing, partitions: int) -> TopicPartition:
 
 def record_bytes(record: Outgoing) -> int:
     """Bytes of key, value and headers."""
-    size = sum(len(name) + len(value) for name, value in record.headers)
+    size = 0
+    for name, value in record.headers:
+        size += len(name) + len(value)
     if record.key is not None:
         size += len(record.key.encode())
     if record.value is not None:

@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from schemas.errors import WriterFenced
+from schemas.errors import OversizedBody, WriterFenced
 from schemas.topics import Offset, Topic
 from streams.bell import heard_within
 from streams.clock import unix_ms
 from streams.log import Closing, Outgoing, Record, Table, TopicPartition
-from streams.placing import placed
 from streams.sqlite_clean import PIECES_MAX, clean_piece, due
 from streams.sqlite_reader import (
     Batch,
@@ -138,16 +137,22 @@ class SqliteWriter:
         self, records: Sequence[Outgoing], closing: Closing | None = None
     ) -> Sequence[Offset]:
         """One transaction. `closing` is called in the writer thread: it must be a pure function."""
-        for record in records:
-            placed(record, self._write_side.partitions)
         if self._spent:
             raise WriterFenced(f"the writer id {self._taken.writer_id!r} was given up here")
         self._spent = True  # until this transaction is known to be done
+        begun = False
 
         def job(connection: sqlite3.Connection) -> Written:
-            return self._write_side.commit(connection, records, closing, self._taken, self._ends)
+            nonlocal begun
+            batch = self._write_side.batch(records)
+            begun = True
+            return self._write_side.commit(connection, batch, closing, self._taken, self._ends)
 
-        written = await self._threads.write(job)
+        try:
+            written = await self._threads.write(job)
+        except (OversizedBody, ValueError):
+            self._spent = begun  # records that cannot be written spoil nothing
+            raise
         self._ends = {**self._ends, **written.ends}
         self._spent = False
         return written.offsets

@@ -22,7 +22,17 @@ from typing import NamedTuple
 from schemas.errors import LogTruncated
 from schemas.topics import Offset, Topic
 from streams.log import Record, Table, TopicPartition
-from streams.sqlite_rows import COLUMNS, damaged, records_of
+from streams.sqlite_rows import (
+    COLUMNS,
+    KEY,
+    VALUE,
+    Row,
+    StoredTable,
+    damaged,
+    record_of,
+    sound_rows,
+    value_bytes,
+)
 from streams.sqlite_schema import PartitionTable
 
 READ_BYTES_MAX = 32 * 1024 * 1024  # values of one batch: what a reader may cost in memory
@@ -49,12 +59,12 @@ class Span(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """Records of one partition, where to read on, the bytes still free.
+    """Rows of one partition, where to read on, the bytes still free.
 
     `exhausted`: nothing more was there within the span; else room or bytes were used up.
     """
 
-    records: list[Record]
+    rows: list[Row]
     next_offset: Offset
     bytes_left: int
     exhausted: bool
@@ -150,8 +160,8 @@ def read_batch(
                 # the last row of a partition is never removed
                 raise damaged(at, span.end - 1, "it is missing")
             moved[at] = taken.next_offset
-            records += taken.records
-            room -= len(taken.records)
+            records += [record_of(row, at) for row in taken.rows]
+            room -= len(taken.rows)
             bytes_left = taken.bytes_left
             if not taken.exhausted:
                 return Batch(records, moved, (index + 1) % len(order))
@@ -161,27 +171,28 @@ def read_batch(
 def _take(
     connection: sqlite3.Connection, table: PartitionTable, span: Span, room: int, bytes_left: int
 ) -> Taken:
-    """Records of one partition within the span, until there is no room for more."""
+    """Rows of one partition within the span, until there is no room for more."""
     if span.position == span.end:
         return Taken([], Offset(span.end), bytes_left, exhausted=True)
-    rows = connection.execute(
+    cursor = connection.execute(
         f"SELECT {COLUMNS} FROM {table.name} WHERE offset >= ? AND offset < ?"
         " ORDER BY offset LIMIT ?",
         (span.position, span.end, room),
     )
-    records: list[Record] = []
+    rows: list[Row] = []
     next_offset = span.position
-    with contextlib.closing(rows):
-        for record in records_of(rows, table.at):
-            if record.offset != next_offset and not table.compacted:
+    with contextlib.closing(cursor):
+        for row in sound_rows(cursor, table.at):
+            offset = row[0]
+            if offset != next_offset and not table.compacted:
                 raise damaged(table.at, next_offset, "it is missing")
-            records.append(record)
-            next_offset = Offset(record.offset + 1)
-            bytes_left -= len(record.value or b"")
+            rows.append(row)
+            next_offset = Offset(offset + 1)
+            bytes_left -= value_bytes(row)
             if bytes_left <= 0:
                 break
-    exhausted = len(records) < room and bytes_left > 0
-    return Taken(records, next_offset, bytes_left, exhausted)
+    exhausted = len(rows) < room and bytes_left > 0
+    return Taken(rows, next_offset, bytes_left, exhausted)
 
 
 class Fold:
@@ -192,7 +203,7 @@ class Fold:
             raise ValueError(f"{table.at.topic} is no table: it is not compacted")
         self._table = table
         self._begun: Extent | None = None
-        self._rows: dict[str, Record] = {}
+        self._rows: dict[str, Row] = {}
         self._position = self._end = Offset(0)
 
     def step(self, connection: sqlite3.Connection, tables: Tables) -> Table | None:
@@ -204,7 +215,7 @@ class Fold:
                 self._rows, self._position = {}, extent.start
             span = Span(self._position, self._end)
             taken = _take(connection, self._table, span, READ_ROWS_MAX, READ_BYTES_MAX)
-        self._fold(taken.records)
+        self._fold(taken.rows)
         self._position = taken.next_offset
         if not taken.exhausted:
             return None
@@ -217,12 +228,12 @@ class Fold:
             return None
         if self._end == extent.next != taken.next_offset:
             raise damaged(self._table.at, self._end - 1, "it is missing")
-        return Table(self._rows, self._end)
+        return Table(StoredTable(self._rows, self._table.at), self._end)
 
-    def _fold(self, records: list[Record]) -> None:
-        for record in records:
-            key = record.key or ""
-            if record.value is None:
+    def _fold(self, rows: list[Row]) -> None:
+        for row in rows:
+            key = row[KEY] or ""
+            if row[VALUE] is None:
                 self._rows.pop(key, None)
             else:
-                self._rows[key] = record
+                self._rows[key] = row

@@ -39,7 +39,8 @@ _ROWS = """
 CREATE TABLE {name} (
     offset INTEGER PRIMARY KEY, timestamp_ms INTEGER NOT NULL,
     previous INTEGER,            -- offset of the record that this one replaces (compacted topics)
-    checksum INTEGER NOT NULL, coding INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    unpacked_bytes INTEGER NOT NULL,  -- 0 = the value as it is, else a zstd frame
     key TEXT, headers BLOB NOT NULL, value BLOB
 );
 """

@@ -15,11 +15,11 @@ from schemas.topics import Offset
 from streams.log import Closing, Outgoing, TopicPartition
 from streams.placing import placed
 from streams.sqlite_errors import MEND
-from streams.sqlite_rows import COLUMNS, Packed, checksum, packed
+from streams.sqlite_rows import COLUMNS, Packed, Row, checksum, packed
 from streams.sqlite_schema import PartitionTable
 
 Ends = dict[TopicPartition, Offset]
-_Batch = dict[TopicPartition, list[tuple[int, Packed]]]
+Stored = dict[TopicPartition, list[tuple[int, Packed]]]
 
 
 class Taken(NamedTuple):
@@ -80,23 +80,23 @@ class WriteSide:
 
     def append(self, connection: sqlite3.Connection, records: Sequence[Outgoing]) -> list[Offset]:
         """One transaction without a writer id."""
-        batch = self._batch(records)
+        batch = self.batch(records)
         with write_transaction(connection):
             return self._insert(connection, batch, self._now_ms()).offsets
 
     def commit(
         self,
         connection: sqlite3.Connection,
-        records: Sequence[Outgoing],
+        batch: Stored,
         closing: Closing | None,
         taken: Taken,
         ends: Ends,
     ) -> Written:
         """One transaction of a writer; `ends` = what it knows of its own partitions so far.
 
-        Raises WriterFenced, and whatever `closing` raises: nothing is written then.
+        `batch` is made beforehand: others need not wait for zstd. Raises WriterFenced, and whatever
+        `closing` raises: nothing is written then.
         """
-        batch = self._batch(records)  # before the transaction: others need not wait for zstd
         with write_transaction(connection):
             if _epoch(connection, taken.writer_id) != taken.epoch:
                 raise WriterFenced(f"another process has taken the writer id {taken.writer_id!r}")
@@ -104,35 +104,33 @@ class WriteSide:
             written = self._insert(connection, batch, timestamp_ms)
             if closing is not None:
                 ahead = MappingProxyType({**ends, **written.ends})
-                last = self._insert(connection, self._batch(closing(ahead)), timestamp_ms)
+                last = self._insert(connection, self.batch(closing(ahead)), timestamp_ms)
                 written.ends.update(last.ends)
         return written
 
-    def _batch(self, records: Sequence[Outgoing]) -> _Batch:
-        """Stored forms by partition, each with its index among `records`."""
-        batch: _Batch = {}
+    def batch(self, records: Sequence[Outgoing]) -> Stored:
+        """Stored forms by partition, each with its index among `records`. Raises as `placed`."""
+        batch: Stored = {}
         for index, record in enumerate(records):
             at = placed(record, self.partitions)
             batch.setdefault(at, []).append((index, packed(record)))
         return batch
 
-    def _insert(self, connection: sqlite3.Connection, batch: _Batch, timestamp_ms: int) -> Written:
+    def _insert(self, connection: sqlite3.Connection, batch: Stored, timestamp_ms: int) -> Written:
         offsets = [Offset(-1)] * sum(len(stored) for stored in batch.values())
         ends: Ends = {}
         for at, stored in batch.items():
             table = self._tables[at]
             start = _next(connection, table)
-            rows = []
+            rows: list[tuple[object, ...]] = []
             newest: dict[str, int] = {}
             for offset, (index, record) in enumerate(stored, start):
                 crc = checksum(offset, timestamp_ms, record)
-                coding, key = record.coding, record.key
-                name = key or ""  # never without one where it counts
-                rows.append(
-                    (offset, timestamp_ms, crc, coding, key, record.headers, record.value)
-                    + ((newest.get(name),) if table.compacted else ())
-                )
-                newest[name] = offset
+                size, headers, value = record.unpacked_bytes, record.headers, record.value
+                row: Row = (offset, timestamp_ms, crc, size, record.key, headers, value)
+                key = record.key or ""  # never without one where it counts
+                rows.append((*row, newest.get(key)) if table.compacted else row)
+                newest[key] = offset
                 offsets[index] = Offset(offset)
             connection.executemany(_insert_sql(table), rows)
             if table.compacted:
