@@ -53,7 +53,7 @@ class Standing(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one `apply` takes in: records, each partition's in offset order, and `positions` after them.
+    """What one `apply` takes in: records, each partition's in order, and `positions` after them.
 
     `positions` has all of the sink's, also those that did not move. `records` may be empty.
     """
