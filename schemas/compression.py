@@ -16,7 +16,7 @@ from schemas.errors import DumpCorrupt
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # decompressed size of one frame that we accept
 WINDOW_BYTES_MAX = 8 * 1024 * 1024  # what a reader must hold for one of our frames
-FRAME_BYTES_TARGET = 16 * 1024 * 1024  # longer texts become several frames: bounds a reader's memory
+FRAME_BYTES_TARGET = 16 * 1024 * 1024  # longer texts become several frames: readers need less
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _HEADER_BYTES_MIN = 6  # magic, descriptor, and one byte of window or content size
@@ -63,11 +63,13 @@ def compress_frames(raw: bytes, level: int) -> bytes:
 
 
 def decompress(frame: bytes) -> bytes:
-    """One whole frame that names its size; raises DumpCorrupt if damaged, cut, or over the limit."""
+    """One whole frame that names its size; raises DumpCorrupt if damaged, cut or over the limit."""
     try:
         size = zstandard.frame_content_size(frame)
         if not 0 <= size <= FRAME_BYTES_MAX:
-            raise DumpCorrupt(f"a zstd frame announces {size} bytes; the limit is {FRAME_BYTES_MAX}")
+            raise DumpCorrupt(
+                f"a zstd frame announces {size} bytes; the limit is {FRAME_BYTES_MAX}"
+            )
         return _contexts.decompressor.decompress(frame)
     except zstandard.ZstdError as error:
         raise DumpCorrupt(f"a zstd frame cannot be read: {error}") from error

@@ -1,0 +1,194 @@
+"""The dump sink: the compacted topics as files to download, complete and consistent at one cut.
+
+    DIR/dumps/          what readers see (see `publication`), described in docs/dumps.md
+    DIR/state/frames/   what the sink stands at (see `frame_store`)
+
+Between publications changes wait in memory and in runs, so positions move on disk only when a run
+is written: after a crash the feed reads a little again, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from schemas.codec import rfc3339
+from schemas.errors import DataDirectoryVersion, DumpCorrupt
+from schemas.manifest import (
+    MANIFEST_FILE,
+    DumpFile,
+    ExceptionName,
+    Exceptions,
+    Manifest,
+)
+from schemas.topics import COMPACTED, Offset, Topic
+from sinks.dump_lines import change_of, document_of, drop_in, exception_of
+from sinks.dump_reader import DumpReader
+from sinks.durable import storage
+from sinks.frame_file import FrameFile, Output
+from sinks.frame_store import BUFFER_BYTES_MAX, FrameStore, Table
+from sinks.publication import Publication
+from sinks.sink import Batch, Positions, Published, Reached, Standing, Vector
+from streams.log import TopicPartition
+
+DROP_IN_LEVEL = 5  # the peer's: its readers get files of the same size
+LINES_LEVEL = 3  # half of level 5's time for 2 % more bytes
+STATE_FILE = "state.jsonl.zst"
+
+TABLES = (
+    Table(
+        Topic.METADATA,
+        (
+            Output("packages.jsonl.zst", LINES_LEVEL),
+            Output(
+                "pypicache.json.zst", DROP_IN_LEVEL, element=lambda line: drop_in(document_of(line))
+            ),
+        ),
+    ),
+    Table(Topic.RELEASES, (Output("releases.jsonl.zst", LINES_LEVEL),)),
+    Table(Topic.STATE, (Output(STATE_FILE, LINES_LEVEL, note=exception_of),)),
+)
+
+_EMPTY = Standing("", {})
+
+
+class _Note(msgspec.Struct, frozen=True):
+    """What is stored with the rows: a `Standing` as JSON."""
+
+    log_id: str
+    positions: tuple[tuple[Topic, int, int], ...]
+
+
+_note = msgspec.json.Decoder(_Note | None)
+
+
+class DumpSink:
+    """A `Sink`. `dumps` and `frames` should lie on one file system: files are linked."""
+
+    name = "dump"
+    topics = COMPACTED
+
+    def __init__(self, dumps: Path, frames: Path) -> None:
+        self._dumps = dumps
+        self._frames = frames
+        self._store: FrameStore | None = None
+        self._standing = _EMPTY
+        self._reached: Reached | None = None
+
+    def standing(self) -> Standing:
+        """Open the store; raises DumpCorrupt, DataDirectoryInUse, StorageFailed."""
+        self._opened()
+        return self._standing
+
+    def apply(self, batch: Batch) -> None:
+        """Remember a batch; writes what was remembered before when that is much. DiskFull then."""
+        store = self._opened()
+        changes = [(record.topic, change_of(record)) for record in batch.records]
+        if store.buffered_bytes >= BUFFER_BYTES_MAX:
+            store.flush(_encoded(self._standing))
+        for topic, change in changes:
+            store.put(topic, change)
+        self._standing = Standing(batch.config.log_id, dict(batch.positions))
+        self._reached = None
+
+    def reached(self, at: Reached) -> None:
+        """It stands at a cut: `publish` may follow."""
+        self._reached = at
+
+    def publish(self, now_ms: int) -> Published:
+        """Merge, link, switch. Nothing that was published is touched before the switch."""
+        at = self._reached
+        assert at is not None, "publish without reached: the feed's order is broken"
+        files = self._opened().merge(_encoded(self._standing))
+        manifest = _manifest(at, files, now_ms)
+        paths = {name: self._frames / file.file for name, file in files.items()}
+        version = Publication(self._dumps).publish(paths, manifest)
+        with storage(version):
+            size = sum(file.stat().st_size for file in version.iterdir())
+        return Published(self._dumps / MANIFEST_FILE, size, manifest.watermark)
+
+    def published(self) -> Vector | None:
+        """The vector in the manifest that readers see; None if there is none to be read."""
+        try:
+            manifest = DumpReader(self._dumps).manifest
+        except DumpCorrupt:
+            return None
+        return Vector(manifest.log, manifest.vector)
+
+    def reset(self) -> None:
+        """Forget everything; a damaged store is moved to `<frames>.damaged`, the last one only."""
+        self._standing, self._reached = _EMPTY, None
+        try:
+            self._opened().reset()
+        except (DumpCorrupt, DataDirectoryVersion):
+            self.close()
+            aside = self._frames.with_name(f"{self._frames.name}.damaged")
+            with storage(self._frames):
+                shutil.rmtree(aside, ignore_errors=True)
+                self._frames.rename(aside)
+            self._opened()
+        self._standing = _EMPTY
+
+    def close(self) -> None:
+        """Let go of the store. What memory holds is read from the log again."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _opened(self) -> FrameStore:
+        if self._store is None:
+            with storage(self._dumps):
+                Publication(self._dumps)  # removes what a killed run left there
+            store = FrameStore(self._frames, TABLES)
+            try:
+                self._standing = _decoded(store.note)
+            except DumpCorrupt:
+                store.close()
+                raise
+            self._store = store
+        return self._store
+
+
+def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manifest:
+    noted = files[STATE_FILE]
+    watermark, backfill = None, None
+    return Manifest(
+        created=rfc3339(now_ms / 1000),
+        log=at.vector.log_id,
+        vector=at.vector.cuts,
+        watermark=watermark,
+        backfill=backfill,
+        exceptions=Exceptions(
+            counts=noted.notes,
+            names=tuple(ExceptionName(name, status) for name, status in noted.noted),
+            omitted=sum(noted.notes.values()) - len(noted.noted),
+        ),
+        files={
+            name: DumpFile(file.bytes, file.sha256, file.rows, file.uncompressed_bytes)
+            for name, file in sorted(files.items())
+        },
+    )
+
+
+def _encoded(standing: Standing) -> bytes:
+    positions = tuple((at.topic, at.partition, offset) for at, offset in standing.positions.items())
+    return msgspec.json.encode(_Note(standing.log_id, positions))
+
+
+def _decoded(note: bytes) -> Standing:
+    try:
+        stored = _note.decode(note)
+    except msgspec.MsgspecError as error:
+        raise DumpCorrupt(
+            f"the dump's positions: {error}", hint="pypistream rebuild dump"
+        ) from error
+    if stored is None:
+        return _EMPTY
+    positions: Positions = {
+        TopicPartition(topic, partition): Offset(offset)
+        for topic, partition, offset in stored.positions
+    }
+    return Standing(stored.log_id, positions)

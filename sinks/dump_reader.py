@@ -1,0 +1,179 @@
+"""Reading a dump back, here or where it was copied to: verified, or refused with DumpCorrupt.
+
+Refused are a cut file, a flipped bit, files of two dumps mixed, a manifest of a format to come, a
+dump older than one already taken, and anything that would take unbounded memory (FAULTS: a small
+zstd file may announce a terabyte).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+
+from schemas.compression import read_frames
+from schemas.errors import DumpCorrupt
+from schemas.manifest import (
+    MANIFEST_BYTES_MAX,
+    MANIFEST_FILE,
+    MANIFEST_FORMAT,
+    DumpFile,
+    Manifest,
+)
+from schemas.records import Cut
+from sinks.frames import ARRAY_CLOSE, ARRAY_NEXT, ARRAY_OPEN, lines_of
+from sinks.publication import version_of
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+_manifest = msgspec.json.Decoder(Manifest)
+_format = msgspec.json.Decoder(_Format)
+
+
+class DumpReader:
+    """One complete dump.
+
+    Taken from a live directory, it stays the same for as long as that keeps it (until the second
+    publication after); then files are missing, and the reader is made anew.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Reads the manifest; raises DumpCorrupt."""
+        self.directory = version_of(root) or root
+        self.manifest = _read_manifest(self.directory / MANIFEST_FILE)
+
+    def refuse_older_than(self, taken: Manifest) -> None:
+        """Raises DumpCorrupt if this dump lies behind one of the same log that was taken before."""
+        if self.manifest.log != taken.log:
+            return
+        if len(self.manifest.vector) != len(taken.vector) or any(
+            _behind(ours, theirs)
+            for ours, theirs in zip(self.manifest.vector, taken.vector, strict=True)
+        ):
+            raise DumpCorrupt(
+                f"the dump of {self.manifest.created} lies behind that of {taken.created}, "
+                "which was taken already",
+                hint="fetch the manifest and its files anew",
+            )
+
+    def verify(self) -> None:
+        """Read every file to its end against the manifest; DumpCorrupt at the first fault."""
+        for name in self.manifest.files:
+            for _ in self.rows(name):
+                pass
+
+    def rows(self, name: str) -> Iterator[bytes]:
+        """Lines (or elements of an array) without newline, in the order of the names.
+
+        The file's sha256 is known to be right only at the end: raises DumpCorrupt there if it is
+        not, so an effect must wait for the end, or for `verify`.
+        """
+        known = self.manifest.files.get(name)
+        if known is None:
+            raise DumpCorrupt(f"{self.directory} holds no {name}", hint="see its manifest.json")
+        try:
+            with (self.directory / name).open("rb") as file:
+                yield from _checked_rows(name, _Hashed(file), known)
+        except OSError as error:
+            raise DumpCorrupt(
+                f"{self.directory / name}: {error.strerror}", hint="fetch the dump anew"
+            ) from error
+
+
+class _Hashed:
+    """A file that is hashed and counted as it is read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self._hash.update(piece)
+        self.bytes += len(piece)
+        return piece
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _checked_rows(name: str, file: _Hashed, known: DumpFile) -> Iterator[bytes]:
+    rows = uncompressed = 0
+
+    def frames() -> Iterator[bytes]:
+        nonlocal uncompressed
+        for frame in read_frames(cast("BinaryIO", file)):
+            uncompressed += len(frame)
+            # Before anything is made of it: mixed files and bombs end here, not at the end.
+            if uncompressed > known.uncompressed_bytes or file.bytes > known.bytes:
+                raise DumpCorrupt(f"{name} is longer than its manifest says", hint=_ANEW)
+            yield frame
+
+    is_array = name.endswith(".json.zst")
+    for row in _elements(name, frames()) if is_array else lines_of(frames()):
+        rows += 1
+        yield row
+    found = (file.bytes, file.hexdigest(), rows, uncompressed)
+    if found != (known.bytes, known.sha256, known.rows, known.uncompressed_bytes):
+        raise DumpCorrupt(f"{name} is not the file its manifest describes", hint=_ANEW)
+
+
+_ANEW = "fetch manifest and file anew; they may come from two dumps"
+
+
+def _elements(name: str, frames: Iterator[bytes]) -> Iterator[bytes]:
+    """The documents of `[` newline document `,` newline document … newline `]` newline."""
+    lines = lines_of(frames)
+    if next(lines, None) != ARRAY_OPEN[:-1]:
+        raise DumpCorrupt(f"{name} is not one JSON array")
+    element = next(lines, b"")
+    for following in lines:
+        ends = following == ARRAY_CLOSE[1:-1]
+        if element and element.endswith(ARRAY_NEXT[:1]) == ends:
+            raise DumpCorrupt(f"{name} has a comma too few or too many")
+        if element:
+            yield element if ends else element[:-1]
+        element = following
+    if element != ARRAY_CLOSE[1:-1]:
+        raise DumpCorrupt(f"{name} ends within its array", hint=_ANEW)
+
+
+def _behind(ours: Cut | None, theirs: Cut | None) -> bool:
+    if ours is None or theirs is None:
+        return theirs is not None
+    pairs = (
+        (ours.metadata, theirs.metadata),
+        (ours.releases, theirs.releases),
+        (ours.state, theirs.state),
+    )
+    return any(our < their for our, their in pairs)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MANIFEST_BYTES_MAX + 1)
+    except OSError as error:
+        raise DumpCorrupt(f"{path}: {error.strerror}", hint="is this a dump?") from error
+    if len(raw) > MANIFEST_BYTES_MAX:
+        raise DumpCorrupt(f"{path} has over {MANIFEST_BYTES_MAX} bytes")
+    try:
+        if (made := _format.decode(raw).format) != MANIFEST_FORMAT:
+            raise DumpCorrupt(
+                f"{path} has format {made}, this version reads {MANIFEST_FORMAT}",
+                hint="a newer pypistream reads it",
+            )
+        manifest = _manifest.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise DumpCorrupt(f"{path}: {error}", hint="fetch it anew") from error
+    for name in manifest.files:
+        if name in {"", ".", ".."} or "/" in name or "\0" in name:
+            raise DumpCorrupt(f"{path} names a file outside of its directory: {name[:80]!r}")
+    return manifest

@@ -1,0 +1,56 @@
+"""Files that outlive a crash: synced, then renamed; and what a refusing disk means."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from schemas.errors import DiskFull, StorageFailed
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def storage(what: Path) -> Iterator[None]:
+    """Turn what the disk refuses into our errors: DiskFull (try again) or StorageFailed (stop)."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _NO_SPACE:
+            message = f"no space left for {what}: {reason}"
+            raise DiskFull(message, hint=f"make room on the disk of {what}") from error
+        raise StorageFailed(f"{what} cannot be written or read: {reason}") from error
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a whole file and wait until it is on the disk. The directory is not synced."""
+    with path.open("wb") as file:
+        file.write(content)
+        sync_file(file)
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Wait until everything written to `file` is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames, links and new names in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(*paths: Path) -> None:
+    """Remove files that nothing refers to any more; one that stays is removed at the next start."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()

@@ -1,0 +1,217 @@
+"""One file of concatenated frames and, beside it, the directory of its sections.
+
+Both are written once and never changed. The directory is one zstd frame of JSON (so that it has a
+checksum); it keeps each section's CRC, so that copying an old frame cannot carry a flipped bit into
+a new dump whose sha256 would then vouch for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import accumulate
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from schemas.compression import compress, compress_frames, decompress, read_frames
+from schemas.errors import DumpCorrupt
+from schemas.manifest import EXCEPTION_NAMES_MAX
+from sinks.durable import sync_file, write_synced
+from sinks.frames import ARRAY_CLOSE, ARRAY_OPEN, Line, array_text, reopened
+
+WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
+DIRECTORY_LEVEL = 1  # read and written once per dump, by us alone
+READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that a table is rendered to.
+
+    element   None: the lines themselves (JSON Lines). Else the file is one JSON array of what
+              `element` makes of each line; None leaves the line out.
+    note      a word on a line worth counting in the manifest (an exception's status), or None
+    """
+
+    file: str
+    level: int
+    element: Callable[[bytes], bytes | None] | None = None
+    note: Callable[[bytes], str | None] | None = None
+
+
+class Section(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A run of frames that is copied or made anew as a whole. `opens`: begins a JSON array."""
+
+    first: str
+    rows: int
+    uncompressed_bytes: int
+    bytes: int
+    crc: int
+    opens: bool = False
+    notes: dict[str, list[str]] = {}
+
+
+class FrameFile(msgspec.Struct, frozen=True):
+    """A finished file. `notes`: how many lines per word; `noted`: the first names with theirs."""
+
+    file: str
+    directory: str
+    bytes: int
+    uncompressed_bytes: int
+    rows: int
+    sha256: str
+    notes: dict[str, int] = {}
+    noted: list[tuple[str, str]] = []
+
+
+_sections = msgspec.json.Decoder(list[Section])
+
+
+class FrameFileReader:
+    """Reads single sections. Raises DumpCorrupt where CRC, frame checksum or size do not agree."""
+
+    def __init__(self, root: Path, source: FrameFile) -> None:
+        self.sections = _read_directory(root / source.directory)
+        self._starts = list(accumulate((s.bytes for s in self.sections), initial=0))
+        self._file = (root / source.file).open("rb")
+
+    def frames(self, number: int) -> bytes:
+        """A section as it lies in the file."""
+        section = self.sections[number]
+        self._file.seek(self._starts[number])
+        frames = self._file.read(section.bytes)
+        if len(frames) != section.bytes or crc32(frames) != section.crc:
+            raise DumpCorrupt(
+                f"{self._file.name}: section {section.first!r} is damaged",
+                hint="pypistream rebuild dump",
+            )
+        return frames
+
+    def text(self, number: int) -> bytes:
+        """A section decompressed."""
+        return b"".join(read_frames(BytesIO(self.frames(number))))
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._file.close()
+
+
+def _read_directory(path: Path) -> list[Section]:
+    try:
+        return _sections.decode(decompress(path.read_bytes()))
+    except msgspec.MsgspecError as error:
+        raise DumpCorrupt(f"{path}: {error}", hint="pypistream rebuild dump") from error
+
+
+class FrameFileWriter:
+    """Writes a file section by section, in name order, until `finish`."""
+
+    def __init__(self, root: Path, stem: str, output: Output) -> None:
+        self._output = output
+        self._path = root / f"{stem}-{output.file}"
+        self._directory = root / f"{stem}-{output.file}.directory"
+        self._sections: list[Section] = []
+        self._hash = hashlib.sha256()
+        self._opened = False
+        self._bytes = 0
+        self._file = self._path.open("wb", buffering=WRITE_BUFFER_BYTES)
+
+    def keep(self, old: FrameFileReader, number: int) -> None:
+        """Copy a section, made anew only if it begins the array now, or no more."""
+        section = old.sections[number]
+        opens = self._opens(section.uncompressed_bytes)
+        if section.opens == opens:
+            self._write(old.frames(number), section)
+        else:
+            text = reopened(old.text(number), opens=opens)
+            self._compress(text, msgspec.structs.replace(section, opens=opens))
+
+    def make(self, lines: Sequence[Line]) -> None:
+        """Render and compress new lines."""
+        element, note = self._output.element, self._output.note
+        rows = len(lines)
+        opens = False
+        if element is None:
+            text = b"".join([line for _, line in lines])
+        else:
+            elements = [e for e in (element(line) for _, line in lines) if e is not None]
+            rows = len(elements)
+            opens = self._opens(rows)
+            text = array_text(elements, opens=opens)
+        notes: dict[str, list[str]] = {}
+        if note is not None:
+            for name, line in lines:
+                if word := note(line):
+                    notes.setdefault(word, []).append(name)
+        self._compress(text, Section(lines[0][0], rows, 0, 0, 0, opens, notes))
+
+    def finish(self) -> FrameFile:
+        """Close the array, sync both files, and say what was written."""
+        if self._output.element is not None:
+            tail = ARRAY_CLOSE if self._opened else ARRAY_OPEN + ARRAY_CLOSE
+        else:
+            tail = b""
+        uncompressed = sum(s.uncompressed_bytes for s in self._sections) + len(tail)
+        if not self._bytes or tail:
+            self._put(compress(tail, self._output.level))
+        os.fchmod(self._file.fileno(), READ_ONLY)
+        sync_file(self._file)
+        self._file.close()
+        write_synced(
+            self._directory, compress(msgspec.json.encode(self._sections), DIRECTORY_LEVEL)
+        )
+        noted = [(name, word) for s in self._sections for word in s.notes for name in s.notes[word]]
+        counts: dict[str, int] = {}
+        for _, word in noted:
+            counts[word] = counts.get(word, 0) + 1
+        return FrameFile(
+            file=self._path.name,
+            directory=self._directory.name,
+            bytes=self._bytes,
+            uncompressed_bytes=uncompressed,
+            rows=sum(s.rows for s in self._sections),
+            sha256=self._hash.hexdigest(),
+            notes=dict(sorted(counts.items())),
+            noted=sorted(noted)[:EXCEPTION_NAMES_MAX],
+        )
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The file and its directory, as long as they are not finished: rubbish."""
+        return self._path, self._directory
+
+    def close(self) -> None:
+        """Let go of the file, finished or not. Idempotent; never raises."""
+        with suppress(OSError):
+            self._file.close()  # flushes, which a full disk refuses again
+
+    def _opens(self, size: int) -> bool:
+        return self._output.element is not None and not self._opened and size > 0
+
+    def _compress(self, text: bytes, section: Section) -> None:
+        frames = compress_frames(text, self._output.level) if text else b""
+        self._write(
+            frames,
+            msgspec.structs.replace(
+                section,
+                uncompressed_bytes=len(text),
+                bytes=len(frames),
+                crc=crc32(frames),
+            ),
+        )
+
+    def _write(self, frames: bytes, section: Section) -> None:
+        self._opened = self._opened or section.opens
+        self._sections.append(section)
+        self._put(frames)
+
+    def _put(self, frames: bytes) -> None:
+        self._hash.update(frames)
+        self._file.write(frames)
+        self._bytes += len(frames)

@@ -1,0 +1,326 @@
+"""Tables of lines on disk, with the place in the log that they stand at.
+
+    DIR/index.zst            what counts: replaced atomically; a file it does not name is rubbish
+    DIR/<n>-packages.run     changes in name order, one per name, newer runs win
+    DIR/<n>-<output>         a rendered file and its directory (see `frame_file`): the base
+
+`put` keeps changes in memory; `flush` writes them as a run; `merge` brings runs and memory into the
+base, whose files are exactly what is published (by hard link). So a change is rewritten once per
+tier of runs, log8(size / 32 MiB) times, not once per flush, and memory stays flat: a backfill in
+random name order touches every section of the base only when it is published.
+
+A crash at any byte leaves the last index and the files it names. What memory held is read from the
+log again: the note stored with the rows (the owner's positions) is older by as much.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+
+from schemas.compression import compress, decompress, read_frames
+from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt
+from sinks.dump_lines import gone_line, name_of
+from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
+from sinks.frame_file import (
+    WRITE_BUFFER_BYTES,
+    FrameFile,
+    FrameFileReader,
+    FrameFileWriter,
+    Output,
+)
+from sinks.frames import Change, Line, latest, lines_of, merge
+
+FORMAT = 1
+BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
+ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, measured on 3.11
+RUN_CHUNK_BYTES = 256 * 1024  # a run's frame: what each open run holds in memory while merging
+RUN_LEVEL = 1  # a run is read once; 5 % of the dump's compression time
+RUNS_PER_TIER_MAX = 8  # eight runs become one of the next tier: bounds open files and memory
+INDEX_FILE, LOCK_FILE = "index.zst", "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table. `outputs[0]` holds its lines as they are (no `element`): merges read it."""
+
+    name: str
+    outputs: tuple[Output, ...]
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A file of changes. `rows` tells a run that was cut at a frame's end from a whole one."""
+
+    file: str
+    tier: int
+    rows: int
+
+
+class TableFiles(msgspec.Struct, frozen=True):
+    """A table on disk: a file per output (none before the first merge), runs from old to new."""
+
+    base: tuple[FrameFile, ...] = ()
+    runs: tuple[Run, ...] = ()
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
+class _Index(_Format, frozen=True):
+    next: int
+    note: msgspec.Raw
+    tables: dict[str, TableFiles]
+
+
+_index = msgspec.json.Decoder(_Index)
+_format = msgspec.json.Decoder(_Format)
+_NO_NOTE = msgspec.Raw(b"null")
+
+
+class FrameStore:
+    """See the module's text. For one thread at a time.
+
+    Raises DiskFull (nothing lost, try again), StorageFailed, DumpCorrupt (a stored frame is
+    damaged: rebuild).
+    """
+
+    def __init__(self, root: Path, tables: Sequence[Table]) -> None:
+        """Raises DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt, StorageFailed."""
+        self.root = root
+        self._tables = {table.name: table for table in tables}
+        self._buffers: dict[str, dict[str, bytes | None]] = {name: {} for name in self._tables}
+        self._buffered_bytes = 0
+        with storage(root):
+            root.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(root / LOCK_FILE)
+            try:
+                self._current = self._load()
+                self._remove_rubbish()
+            except BaseException:
+                os.close(self._lock)
+                raise
+
+    @property
+    def note(self) -> bytes:
+        """What the owner stored with the rows that are on disk; `null` at first."""
+        return bytes(self._current.note)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """About what the changes in memory take."""
+        return self._buffered_bytes
+
+    def put(self, table: str, change: Change) -> None:
+        """Remember a change; a later one of the same name wins."""
+        name, line = change
+        buffer = self._buffers[table]
+        if name in buffer:
+            self._buffered_bytes -= len(buffer[name] or b"")
+        else:
+            self._buffered_bytes += ENTRY_OVERHEAD_BYTES
+        self._buffered_bytes += len(line or b"")
+        buffer[name] = line
+
+    def flush(self, note: bytes) -> None:
+        """Make what is in memory durable, and `note` with it."""
+        with self._change(note) as change:
+            for name in self._tables:
+                files = change.tables[name]
+                if buffer := self._buffers[name]:
+                    run = change.write_run(name, iter(sorted(buffer.items())), tier=0)
+                    files = TableFiles(files.base, (*files.runs, run))
+                change.tables[name] = change.fold_tiers(name, files)
+
+    def merge(self, note: bytes) -> Mapping[str, FrameFile]:
+        """Bring everything into the base and return its files by the outputs' names.
+
+        A table without changes keeps its files. `note` becomes durable with it.
+        """
+        with self._change(note) as change:
+            for name, table in self._tables.items():
+                files, buffer = change.tables[name], self._buffers[name]
+                if buffer or files.runs or not files.base:
+                    memory = iter(sorted(buffer.items()))
+                    change.tables[name] = change.write_base(table, files, memory)
+        return self.files()
+
+    def files(self) -> Mapping[str, FrameFile]:
+        """The base as the last merge left it; empty before the first."""
+        return {
+            output.file: file
+            for name, table in self._tables.items()
+            for output, file in zip(table.outputs, self._current.tables[name].base, strict=False)
+        }
+
+    def reset(self) -> None:
+        """Forget everything, durably."""
+        empty = {name: TableFiles() for name in self._tables}
+        with storage(self.root):
+            self._replace_index(_Index(FORMAT, self._current.next, _NO_NOTE, empty))
+
+    def close(self) -> None:
+        """Let go of the directory without flushing. Idempotent."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @contextmanager
+    def _change(self, note: bytes) -> Iterator[_Change]:
+        """All or nothing: new files first, then the index that names them."""
+        before = self._current
+        change = _Change(self.root, before)
+        try:
+            with storage(self.root):
+                yield change
+                index = _Index(FORMAT, change.next, msgspec.Raw(note), change.tables)
+                self._replace_index(index)
+        except BaseException:
+            if self._current is before:  # else the index names the new files already
+                change.undo()
+            raise
+
+    def _replace_index(self, index: _Index) -> None:
+        """The moment at which a change becomes true; what it no longer names goes afterwards."""
+        aside = self.root / (INDEX_FILE + ".tmp")
+        write_synced(aside, compress(msgspec.json.encode(index), RUN_LEVEL))
+        sync_directory(self.root)
+        aside.replace(self.root / INDEX_FILE)
+        self._current = index
+        for buffer in self._buffers.values():
+            buffer.clear()
+        self._buffered_bytes = 0
+        sync_directory(self.root)
+        self._remove_rubbish()
+
+    def _load(self) -> _Index:
+        path = self.root / INDEX_FILE
+        empty = {name: TableFiles() for name in self._tables}
+        if not path.exists():
+            return _Index(FORMAT, 1, _NO_NOTE, empty)
+        try:
+            raw = decompress(path.read_bytes())
+            if (made_by := _format.decode(raw).format) != FORMAT:
+                raise DataDirectoryVersion(
+                    f"{path} has format {made_by}, this version reads {FORMAT}",
+                    hint="pypistream rebuild dump",
+                )
+            index = _index.decode(raw)
+        except msgspec.MsgspecError as error:
+            raise DumpCorrupt(f"{path}: {error}", hint="pypistream rebuild dump") from error
+        return msgspec.structs.replace(index, tables={**empty, **index.tables})
+
+    def _remove_rubbish(self) -> None:
+        kept = {INDEX_FILE, LOCK_FILE}
+        for files in self._current.tables.values():
+            kept.update(run.file for run in files.runs)
+            for file in files.base:
+                kept.update((file.file, file.directory))
+        discard(*(path for path in self.root.iterdir() if path.name not in kept))
+
+
+class _Change:
+    """New files of one flush or merge, not yet named by the index."""
+
+    def __init__(self, root: Path, index: _Index) -> None:
+        self._root = root
+        self.next = index.next
+        self.tables = dict(index.tables)
+        self._made: list[Path] = []
+
+    def undo(self) -> None:
+        discard(*self._made)
+
+    def fold_tiers(self, table: str, files: TableFiles) -> TableFiles:
+        """While a tier is full, make one run of it."""
+        runs = files.runs
+        while True:
+            newest = runs[-RUNS_PER_TIER_MAX:]
+            if len(newest) < RUNS_PER_TIER_MAX or newest[0].tier != newest[-1].tier:
+                return TableFiles(files.base, runs)
+            changes = latest([self._read_run(run) for run in reversed(newest)])
+            folded = self.write_run(table, changes, newest[-1].tier + 1)
+            runs = (*runs[:-RUNS_PER_TIER_MAX], folded)
+
+    def write_run(self, table: str, changes: Iterator[Change], tier: int) -> Run:
+        """Write changes, one per name and in name order, as a run."""
+        path = self._root / f"{self._number()}-{table}.run"
+        self._made.append(path)
+        rows = 0
+        chunk: list[bytes] = []
+        chunk_bytes = 0
+        with path.open("wb", buffering=WRITE_BUFFER_BYTES) as file:
+            for name, line in changes:
+                chunk.append(gone_line(name) if line is None else line)
+                chunk_bytes += len(chunk[-1])
+                rows += 1
+                if chunk_bytes >= RUN_CHUNK_BYTES:
+                    file.write(compress(b"".join(chunk), RUN_LEVEL))
+                    chunk, chunk_bytes = [], 0
+            if chunk:
+                file.write(compress(b"".join(chunk), RUN_LEVEL))
+            sync_file(file)
+        return Run(path.name, tier, rows)
+
+    def write_base(self, table: Table, files: TableFiles, memory: Iterator[Change]) -> TableFiles:
+        """Merge memory, runs and the old base into new files, one per output."""
+        stem = self._number()
+        with ExitStack() as stack:
+            old = [stack.enter_context(closing(FrameFileReader(self._root, f))) for f in files.base]
+            new = []
+            for output in table.outputs:
+                new.append(FrameFileWriter(self._root, stem, output))
+                self._made += new[-1].paths
+                stack.callback(new[-1].close)
+
+            def load(number: int) -> Iterator[Line]:
+                for line in lines_of(read_frames(BytesIO(old[0].frames(number)))):
+                    yield name_of(line), line + b"\n"
+
+            runs = [self._read_run(run) for run in reversed(files.runs)]
+            firsts = [section.first for section in old[0].sections] if old else []
+            for section in merge(firsts, load, latest([memory, *runs])):
+                for position, writer in enumerate(new):
+                    if isinstance(section, int):
+                        writer.keep(old[position], section)
+                    else:
+                        writer.make(section)
+            base = tuple(writer.finish() for writer in new)
+        return TableFiles(base)
+
+    def _read_run(self, run: Run) -> Iterator[Change]:
+        rows = 0
+        with (self._root / run.file).open("rb") as file:
+            for bare in lines_of(read_frames(file)):
+                name, line = name_of(bare), bare + b"\n"
+                rows += 1
+                yield name, None if line == gone_line(name) else line
+        if rows != run.rows:
+            raise DumpCorrupt(
+                f"{run.file} has {rows} rows, not {run.rows}", hint="pypistream rebuild dump"
+            )
+
+    def _number(self) -> str:
+        self.next += 1
+        return f"{self.next:09}"
+
+
+def _lock(path: Path) -> int:
+    """One process owns the store; the lock goes with it, however it ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise DataDirectoryInUse(
+            f"another process writes the dumps of {path.parent}",
+            hint="stop it, or use another --data",
+        ) from error
+    return descriptor
