@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -167,19 +168,15 @@ def redirect_target(url: str, location: str) -> str:
 def check_redirected_name(target: str, name: NormalizedName) -> None:
     """Raise ForeignMetadata if a redirected URL asks for another project's document."""
     segments = [unquote(segment) for segment in urlsplit(target).path.split("/")]
-    try:
-        got = segments[segments.index("pypi") + 1]
-        same = normalize(got) == name
-    except (ValueError, IndexError):
-        raise UpstreamUnavailable(
-            f"{name}: redirected to {target[:200]!r}, no document's address"
-        ) from None
-    except InvalidName:
-        same = False
-    if not same:
-        raise ForeignMetadata(
-            f"{name}: upstream redirects to the document of {got[:200]!r}", asked=name, got=got
-        )
+    if "pypi" not in segments[:-1]:
+        raise UpstreamUnavailable(f"{name}: redirected to {target[:200]!r}, no document's address")
+    got = segments[segments.index("pypi") + 1]
+    with contextlib.suppress(InvalidName):
+        if normalize(got) == name:
+            return
+    raise ForeignMetadata(
+        f"{name}: upstream redirects to the document of {got[:200]!r}", asked=name, got=got[:200]
+    )
 
 
 def usable_etag(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Requests over HTTP, paced and bounded. The only module that imports httpx.
+"""The upstream port over HTTP, paced and bounded. The only module that imports httpx.
 
 One transport per connection, kept in a stack: httpx's shared pool looks at every connection for
 every request (three times the CPU at 16), and this way the slots *are* the bound on connections.
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from ssl import SSLContext
 from urllib.parse import urlsplit
@@ -22,8 +21,9 @@ import httpx
 from schemas.errors import BrokenBody, RateLimited, UpstreamUnavailable
 from upstream.answers import Head, Reply, hold_seconds
 from upstream.decode import BodyDecoder
-from upstream.limits import ByteBudget, Clock, Gate, OnHold
-from upstream.settings import KIB, ClientSettings, RouteLimits
+from upstream.limits import ByteBudget, Clock, Gate, OnHold, SystemClock
+from upstream.routes import Call, PypiRoutes
+from upstream.settings import KIB, ClientSettings
 
 KEEPALIVE_SECONDS = 30.0  # longer than a poll, shorter than what edges grant (60 s and more)
 CONTROL_CONNECTIONS = 2  # one for the journal, one for the index
@@ -31,20 +31,19 @@ CONTROL_CONNECTIONS = 2  # one for the journal, one for the index
 ERROR_BODY_BYTES_MAX = 64 * KIB
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request to come. `what` names it in messages; `control`: the journal or the index."""
+class HttpUpstream(PypiRoutes):
+    """The upstream port (source.py). Belongs to one event loop.
 
-    what: str
-    url: str
-    headers: httpx.Headers
-    limits: RouteLimits
-    method: str = "GET"
-    content: bytes | None = None
-    control: bool = False
+    `on_hold(until_unix_seconds, reason)` is called when upstream asks us to wait.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, *, clock: Clock | None = None, on_hold: OnHold | None = None
+    ) -> None:
+        super().__init__(settings, HttpSender(settings, clock or SystemClock(), on_hold))
 
 
-class HttpClient:
+class HttpSender:
     """Sends calls when they may be sent, and reads answers within their limits.
 
     Errors: UpstreamUnavailable, RateLimited, BrokenBody, OversizedBody. A call that fails or is
@@ -57,11 +56,11 @@ class HttpClient:
         self._clock = clock
         self._on_hold = on_hold
         self._budget = ByteBudget(settings.bytes_in_flight_max)
-        self._base_headers = [
+        self._headers = (
             ("Host", urlsplit(settings.base_url).netloc),
             ("User-Agent", settings.user_agent),
             ("Accept-Encoding", "gzip"),
-        ]
+        )
         self._extensions = {
             "timeout": {
                 "connect": settings.connect_seconds_max,
@@ -78,10 +77,6 @@ class HttpClient:
         self._closed = False
         self.gate = Gate(settings.rate, clock)
         self.requests_sent = 0
-
-    def headers(self, more: Mapping[str, str]) -> httpx.Headers:
-        """Headers of a call: ours, and `more`. Made once for a route, not for each call."""
-        return httpx.Headers([*self._base_headers, *more.items()])
 
     async def send(self, call: Call) -> Reply:
         """Send one request and read its whole answer; waits for a slot, the pace and a hold."""
@@ -112,7 +107,7 @@ class HttpClient:
             request = httpx.Request(
                 call.method,
                 call.url,
-                headers=call.headers,
+                headers=(*self._headers, *call.headers),
                 content=call.content,
                 extensions=self._extensions,
             )

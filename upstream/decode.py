@@ -60,22 +60,19 @@ class BodyDecoder:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _unpack(self, stream: zlib._Decompress, chunk: bytes) -> None:
-        if stream.eof:
-            raise BrokenBody("bytes follow the gzip stream")
-        data = chunk
-        while True:
+        more = True
+        while more:
+            if stream.eof:
+                raise BrokenBody("bytes follow the gzip stream")
             try:
-                part = stream.decompress(data, STEP_BYTES)
+                part = stream.decompress(chunk, STEP_BYTES)
             except zlib.error as error:
                 raise BrokenBody(f"gzip stream is damaged: {error}") from None
             if part:
                 self._keep(part)
-            if stream.unused_data:
-                raise BrokenBody("bytes follow the gzip stream")
-            data = stream.unconsumed_tail
-            # A full step may have left output inside zlib although its input is used up.
-            if stream.eof or (not data and len(part) < STEP_BYTES):
-                return
+            # A full step may leave output inside zlib although its input is used up.
+            chunk = stream.unconsumed_tail or stream.unused_data
+            more = bool(chunk) or (len(part) == STEP_BYTES and not stream.eof)
 
     def _keep(self, part: bytes) -> None:
         self._parts.append(part)

@@ -32,7 +32,6 @@ _LIMITED = re.compile(r"too ?many ?requests|limit may reset|rate ?limit", re.IGN
 _RETIRED = re.compile(r"no longer support", re.IGNORECASE)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REFERENCE = re.compile(r"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
-_REPLACEMENT = "\ufffd"
 
 # What the unmarshaller and expat raise on what is no XML-RPC: tried by the fuzz test.
 _NOT_XML_RPC = (
@@ -113,8 +112,8 @@ def parse_value(body: bytes) -> object:
     except Fault as fault:
         raise _fault_error(fault) from None
     except ExpatError:
-        # One name with a control character, which XML 1.0 cannot hold, would poison its whole page
-        # for ever. Replaced, the row comes out with a name that is none, and is judged alone.
+        # One control character in one row, which XML 1.0 cannot hold, would poison its page for
+        # ever. No name has any (PyPI sees to that), so without them the row is what it should be.
         values = _unmarshal_or_refuse(without_forbidden_characters(body))
     except _NOT_XML_RPC as error:
         raise _not_xml_rpc(error) from None
@@ -124,8 +123,11 @@ def parse_value(body: bytes) -> object:
 
 
 def without_forbidden_characters(body: bytes) -> bytes:
-    """Give the same XML with U+FFFD for all that XML 1.0 forbids, escaped or not, as UTF-8."""
-    text = _FORBIDDEN.sub(_REPLACEMENT, body.decode("utf-8", "replace"))
+    """Give the same XML without the characters XML 1.0 forbids, escaped or not, as UTF-8.
+
+    Bytes that are no UTF-8 become U+FFFD: what they stood for is not known.
+    """
+    text = _FORBIDDEN.sub("", body.decode("utf-8", "replace"))
     return _REFERENCE.sub(_safe_reference, text).encode()
 
 
@@ -225,4 +227,4 @@ def _safe_reference(match: re.Match[str]) -> str:
     digits = match[1]
     number = int(digits[1:], 16) if digits[0] == "x" else int(digits)
     fits = number <= sys.maxunicode and _FORBIDDEN.match(chr(number)) is None
-    return match[0] if fits else _REPLACEMENT
+    return match[0] if fits else ""

@@ -1,12 +1,12 @@
-"""The upstream port (source.py) on PyPI's own routes: which URL, which answer, which error."""
+"""PyPI's routes: which URL for which call, and what its answer means. Knows no HTTP library."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from schemas.errors import (
@@ -18,9 +18,8 @@ from schemas.errors import (
 from schemas.names import NormalizedName
 from upstream import answers, index, xmlrpc
 from upstream.answers import Reply
-from upstream.client import Call, HttpClient
-from upstream.limits import URGENT, Clock, OnHold, SystemClock
-from upstream.settings import KIB, ClientSettings
+from upstream.limits import URGENT, Gate
+from upstream.settings import KIB, ClientSettings, RouteLimits
 from upstream.source import Answer, JournalPage, NotFound, NotModified, SerialMap
 
 PARSE_IN_THREAD_BYTES = 256 * KIB  # about 20 ms of parsing: more would delay every fetch
@@ -29,44 +28,78 @@ VERSION_CHARACTERS_MAX = 200
 _T = TypeVar("_T")
 
 
-class PypiUpstream:
-    """`permit()` is for `project` and `version`.
+_Headers = tuple[tuple[str, str], ...]
+_JSON: _Headers = (("Accept", "application/json"),)
+_XML: _Headers = (("Accept", xmlrpc.CONTENT_TYPE), ("Content-Type", xmlrpc.CONTENT_TYPE))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to come. `what` names it in messages; `control`: the journal or the index."""
+
+    what: str
+    url: str
+    headers: _Headers
+    limits: RouteLimits
+    method: str = "GET"
+    content: bytes | None = None
+    control: bool = False
+
+
+class Sender(Protocol):
+    """What the routes need of HTTP. `gate` is theirs to share."""
+
+    gate: Gate
+    requests_sent: int
+
+    async def send(self, call: Call) -> Reply:
+        """Send one request when it may be sent, and read its whole answer within its limits.
+
+        Raises UpstreamUnavailable, RateLimited, BrokenBody, OversizedBody.
+        """
+        ...
+
+    def limited(self, error: RateLimited) -> RateLimited:
+        """Hold everything back as this error says, tell others, and give it back to be raised."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections. Idempotent; never raises."""
+        ...
+
+
+class PypiRoutes:
+    """The calls of the port (source.py). `permit()` is for `project` and `version`.
 
     Journal and index calls take a permit of their own, ahead of all who wait; every hop of a
     redirect does. Belongs to one event loop.
     """
 
-    def __init__(
-        self, settings: ClientSettings, *, clock: Clock | None = None, on_hold: OnHold | None = None
-    ) -> None:
-        self._client = HttpClient(settings, clock or SystemClock(), on_hold)
+    def __init__(self, settings: ClientSettings, sender: Sender) -> None:
         self._settings = settings
+        self._sender = sender
         self._base = settings.base_url.rstrip("/")
-        self._json = self._client.headers({"Accept": "application/json"})
-        self._xml = self._client.headers(
-            {"Accept": xmlrpc.CONTENT_TYPE, "Content-Type": xmlrpc.CONTENT_TYPE}
-        )
 
     @property
     def requests_sent(self) -> int:
         """Requests that went out so far, of every kind."""
-        return self._client.requests_sent
+        return self._sender.requests_sent
 
     def held_seconds(self) -> float:
         """How long the hold still lasts; 0.0 if none is on."""
-        return self._client.gate.held_seconds()
+        return self._sender.gate.held_seconds()
 
     def set_rate(self, rate: float) -> None:
         """Take another share of the rate (requests per second, 0 = unlimited)."""
-        self._client.gate.set_rate(rate)
+        self._sender.gate.set_rate(rate)
 
     async def permit(self) -> None:
         """Wait for the right to ask for one document."""
-        await self._client.gate.permit()
+        await self._sender.gate.permit()
 
     def hold(self, until_unix_seconds: float, reason: str) -> None:  # noqa: ARG002 (the port's)
         """No permit and no request before that time (the latest wins, an hour at most)."""
-        self._client.gate.hold(until_unix_seconds)
+        self._sender.gate.hold(until_unix_seconds)
 
     async def last_serial(self) -> int:
         """`changelog_last_serial()`. Raises Retriable or JournalGone."""
@@ -97,12 +130,10 @@ class PypiUpstream:
     async def serial_map(self, etag: str = "") -> SerialMap | NotModified:
         """`/simple/` as PEP 691 JSON. Raises Retriable."""
         sent = answers.usable_etag(etag)
-        headers = self._client.headers(
-            {"Accept": index.ACCEPT} | ({"If-None-Match": sent} if sent else {})
-        )
+        headers = (("Accept", index.ACCEPT), *_etag_header(sent))
         url = f"{self._base}/simple/"
         call = Call("the index", url, headers, self._settings.index, control=True)
-        await self._client.gate.permit(URGENT)
+        await self._sender.gate.permit(URGENT)
         reply = await self._following(call, _any_target)
         if reply.head.status == HTTPStatus.NOT_MODIFIED and sent:
             return NotModified(reply.head.serial)
@@ -114,15 +145,12 @@ class PypiUpstream:
 
     async def close(self) -> None:
         """Close connections. Idempotent; never raises."""
-        await self._client.close()
+        await self._sender.close()
 
     async def _document(self, url: str, name: NormalizedName, etag: str) -> Answer:
-        headers, sent = self._json, answers.usable_etag(etag)
-        if sent:
-            headers = headers.copy()
-            headers["If-None-Match"] = sent
+        sent = answers.usable_etag(etag)
         reply = await self._following(
-            Call(name, url, headers, self._settings.document),
+            Call(name, url, (*_JSON, *_etag_header(sent)), self._settings.document),
             lambda target: answers.check_redirected_name(target, name),
         )
         return answers.document_answer(reply, name, etag_sent=bool(sent))
@@ -135,7 +163,7 @@ class PypiUpstream:
             target = answers.redirect_target(call.url, reply.head.location)
             check(target)
             call = replace(call, url=target)
-            await self._client.gate.permit(URGENT)
+            await self._sender.gate.permit(URGENT)
         reply = await self._send(call)
         if reply.head.status in answers.REDIRECTS:
             raise UpstreamUnavailable(f"{call.what}: more than {answers.REDIRECTS_MAX} redirects")
@@ -149,9 +177,9 @@ class PypiUpstream:
         self, content: bytes, refused: type[UpstreamUnavailable | UpstreamRefused]
     ) -> bytes:
         url = f"{self._base}/pypi"
-        await self._client.gate.permit(URGENT)
+        await self._sender.gate.permit(URGENT)
         reply = await self._send(
-            Call("the journal", url, self._xml, self._settings.journal, "POST", content, True)
+            Call("the journal", url, _XML, self._settings.journal, "POST", content, True)
         )
         refusal = answers.journal_refusal(reply)
         if refusal is None:
@@ -167,11 +195,11 @@ class PypiUpstream:
                 return parse(body)
             return await asyncio.to_thread(parse, body)
         except RateLimited as error:
-            raise self._client.limited(error) from None
+            raise self._sender.limited(error) from None
 
     async def _send(self, call: Call) -> Reply:
         try:
-            return await self._client.send(call)
+            return await self._sender.send(call)
         except OversizedBody as error:
             if call.control:  # there is nothing to dead-letter, only to ask again
                 raise UpstreamUnavailable(f"{call.what}: {error}") from None
@@ -180,3 +208,7 @@ class PypiUpstream:
 
 def _any_target(_target: str) -> None:
     """Let the index move anywhere on its own host."""
+
+
+def _etag_header(etag: str) -> _Headers:
+    return (("If-None-Match", etag),) if etag else ()
