@@ -127,6 +127,10 @@ class Session:
             self._worker.slots.forget(self._changed.set)
             await self.intake.close()
 
+    def at_rest(self) -> bool:
+        """True if everything read is decided and written."""
+        return self.transactions.at_rest() and not any(map(len, self.agenda.positions.values()))
+
     def _news(self) -> None:
         self._changed.set()
         self.transactions.wake()

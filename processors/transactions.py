@@ -65,6 +65,7 @@ class Transactions:
         self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._committing = False
         self.cut: Cut | None = None
         self.committed = 0
         self.published = 0
@@ -73,6 +74,10 @@ class Transactions:
         """Begin at `cut`; `ends` are the next offsets of the compacted topics here."""
         self.cut = cut
         self._ends = dict(ends)
+
+    def at_rest(self) -> bool:
+        """True if nothing waits for a transaction."""
+        return not (self._outcomes or self._intake.settled or self._committing)
 
     def wake(self) -> None:
         """There may be something to write."""
@@ -96,7 +101,9 @@ class Transactions:
             records = self._batch()
             cut = self._next_cut()
             if records or cut != self.cut:
+                self._committing = True
                 await self._commit(records, cut)
+                self._committing = False
             self._room.set()
             self._intake.room_again()
 

@@ -70,7 +70,6 @@ class ChangelogProducer:
         if self.head is None:
             base = self._settings.base
             if base is None:
-                await self._upstream.permit()
                 base = await self._upstream.last_serial()
             ends = await self._log.ends(Topic.CHANGELOG)
             offsets = tuple(ends[at] for at in sorted(ends))
@@ -98,7 +97,6 @@ class ChangelogProducer:
         count = 0
         while True:
             head = self._head()
-            await self._upstream.permit()
             page = await self._upstream.journal_since(head.serial)
             self._check_jump(page, head)
             count += len(page.rows)
@@ -129,7 +127,6 @@ class ChangelogProducer:
         if now_ms - self._below_ms < BELOW_CHECK_MS:
             return
         self._below_ms = now_ms
-        await self._upstream.permit()
         theirs, ours = await self._upstream.last_serial(), self._head().serial
         if theirs < ours:
             log_.warning("upstream's serial is below ours: waiting for it", theirs=theirs, ours=ours)

@@ -1,0 +1,102 @@
+"""The demo: a stand-in for PyPI in a process of its own, and a `run` on it with short periods."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pypistream.running import Plan, run_plan
+from pypistream.settings import Settings
+from schemas.errors import Fatal
+
+START_SECONDS = 30.0  # for the stand-in's corpus on a slow machine; 1 s is usual
+STOP_SECONDS = 5.0
+
+
+def demo(given: Mapping[str, object]) -> int:
+    """Run until Ctrl-C; the exit code. A data directory that was not named is removed at the end."""
+    named = given.get("data")
+    data = Path(str(named)) if named else Path(tempfile.mkdtemp(prefix="pypistream-demo-"))
+    try:
+        return asyncio.run(_demo(data, given))
+    finally:
+        if not named:
+            shutil.rmtree(data, ignore_errors=True)
+
+
+async def _demo(data: Path, given: Mapping[str, object]) -> int:
+    print("starting a stand-in for PyPI: nothing leaves this machine", file=sys.stderr, flush=True)
+    async with _standin(given) as url:
+        settings = Settings(
+            data=data,
+            upstream=url,
+            rate=0,
+            poll=1,
+            settle=1,
+            snapshot_every=5,
+            dump_every=5,
+        )
+        return await run_plan(Plan(settings, backfill=True, notes=_notes(data)))
+
+
+def _notes(data: Path) -> list[str]:
+    program = "pypistream" if shutil.which("pypistream") else f"{sys.executable} -m pypistream"
+    return [
+        "",
+        "paste into another terminal while this runs:",
+        f"  {program} follow --data {data} -c 3",
+        f"  {program} query --data {data} \"select name, version, summary from projects limit 5\"",
+        f"  zstd -dc {data}/dumps/packages.jsonl.zst | head -n 1",
+        "",
+        "Ctrl-C ends it",
+    ]
+
+
+@asynccontextmanager
+async def _standin(given: Mapping[str, object]) -> AsyncIterator[str]:
+    """URL of a stand-in that lives as long as the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "upstream.standin",
+        "--port",
+        "0",
+        "--sizes",
+        "small",
+        "--projects",
+        str(given["projects"]),
+        "--changes-per-second",
+        str(given["changes_per_second"]),
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is ours; the stand-in ends after the pipeline
+    )
+    try:
+        yield await _listening(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _listening(process: asyncio.subprocess.Process) -> str:
+    if process.stdout is None:
+        raise AssertionError("stdout is a pipe")
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            line = (await process.stdout.readline()).decode()
+    except TimeoutError:
+        line = ""
+    prefix = "listening on "
+    if not line.startswith(prefix):
+        raise Fatal("the stand-in for PyPI did not start", hint="`pypistream upstream` shows why")
+    return line.removeprefix(prefix).strip()

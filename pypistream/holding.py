@@ -1,0 +1,77 @@
+"""What upstream's "wait" means for every process: published in `progress`, read back from there."""
+
+from __future__ import annotations
+
+import asyncio
+
+from schemas import codec
+from schemas.codec import Envelope, dataschema
+from schemas.records import Hold
+from schemas.topics import Topic
+from streams.clock import Clock
+from streams.log import Log, Outgoing, TopicPartition
+from upstream.source import Upstream
+
+HOLD_KEY = "hold"
+LOOK_SECONDS = 1.0  # how soon another process learns that it must wait
+
+
+class SharedHold:
+    """Writes our own holds, applies those of others. The latest wins."""
+
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._asked: list[Hold] = []
+        self._news = asyncio.Event()
+        self.present: Hold | None = None
+
+    def asked(self, until_unix_seconds: float, reason: str) -> None:
+        """Upstream asked this process to wait."""
+        self._asked.append(Hold(int(until_unix_seconds * 1000), reason))
+        self._news.set()
+
+    async def load(self, upstream: Upstream) -> None:
+        """Apply what the log says: a restart in the middle of a wait must not ask."""
+        table = await self._log.table(self._at)
+        row = table.rows.get(HOLD_KEY)
+        if row is None or row.value is None:
+            return
+        hold = codec.decode(row.value, Hold)
+        if self.present is None or hold.until_ms > self.present.until_ms:
+            self.present = hold
+            if hold.until_ms > self._clock.now_ms():
+                upstream.hold(hold.until_ms / 1000, hold.reason)
+
+    async def run(self, upstream: Upstream) -> None:
+        """Publish and apply until cancelled."""
+        while True:
+            self._news.clear()
+            if self._asked:
+                latest = max(self._asked, key=lambda hold: hold.until_ms)
+                self._asked.clear()
+                if self.present is None or latest.until_ms > self.present.until_ms:
+                    self.present = latest
+                    await self._log.append([self._record(latest)])
+            await self.load(upstream)
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    @property
+    def _at(self) -> TopicPartition:
+        return TopicPartition(Topic.PROGRESS, self._log.partitions + 1)
+
+    def _record(self, hold: Hold) -> Outgoing:
+        now_ms = self._clock.now_ms()
+        envelope = Envelope(
+            id=f"hold:{hold.until_ms}",
+            type="pypistream.hold",
+            subject="",
+            time=now_ms / 1000,
+            dataschema=dataschema(Topic.PROGRESS),
+        )
+        value, headers = codec.encode(hold), codec.headers(envelope)
+        return Outgoing(Topic.PROGRESS, HOLD_KEY, value, headers, self._at.partition)

@@ -1,0 +1,202 @@
+"""What `pypistream run` does: pipeline and sinks in order, a display, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypistream.cli import EXIT_INTERRUPTED
+from pypistream.data_dir import DataDir
+from pypistream.display import Display, line_of, make_display
+from pypistream.facts import Observer
+from pypistream.holding import SharedHold
+from pypistream.pipeline import Pipeline, first_of
+from pypistream.settings import Settings, resolve
+from pypistream.sinks_child import SinksChild
+from pypistream.wiring import make_upstream, open_log, upstream_url
+from schemas.errors import Fatal, Retriable, UpstreamRefused
+from schemas.records import Config, Status
+from streams.clock import SystemClock
+
+LOOK_SECONDS = 0.25  # between two looks at how far things are
+EXCEPTIONS_NAMED_MAX = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one run is meant: to the end of a backfill, once, and what to tell a person beside."""
+
+    settings: Settings
+    backfill: bool = False
+    once: bool = False
+    notes: Sequence[str] = ()
+
+
+def settings_for(given: Mapping[str, object]) -> Settings:
+    """Settings of this run, with those in force on its data directory below all others."""
+    data = resolve({name: given.get(name) for name in ("data", "config")}).data
+    return resolve({**given, "data": data}, DataDir(data).stored())
+
+
+def run(given: Mapping[str, object], *, backfill: bool, once: bool) -> int:
+    """Run until Ctrl-C, or once; the exit code."""
+    settings = settings_for(given)
+    upstream_url(settings)  # before anything is made: PyPI without a contact is a usage error
+    return asyncio.run(run_plan(Plan(settings, backfill, once)))
+
+
+async def run_plan(plan: Plan) -> int:
+    """The same, inside an event loop."""
+    data = DataDir(plan.settings.data)
+    data.create()
+    locks = [data.hold("produce"), data.hold("process")]
+    data.store(plan.settings.stored())
+    stop = _stop_on_signals()
+    try:
+        return await _Run(plan, data, stop).run()
+    except BaseExceptionGroup as group:
+        raise first_of(group) from None
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+class _Run:
+    """One run from start to end."""
+
+    def __init__(self, plan: Plan, data: DataDir, stop: asyncio.Event) -> None:
+        self._plan = plan
+        self._data = data
+        self._stop = stop
+
+    async def run(self) -> int:
+        settings = self._plan.settings
+        display = make_display(self._plan.notes)
+        display.say(f"upstream {upstream_url(settings)}  data {Path(settings.data).absolute()}")
+        log = await open_log(self._data, settings.partitions)
+        clock = SystemClock()
+        hold = SharedHold(log, clock)
+        upstream = make_upstream(settings, hold.asked)
+        pipeline = Pipeline(log, upstream, hold, clock, settings, self._plan.backfill)
+        sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
+        try:
+            config = await self._begin(pipeline, display)
+            await self._work(pipeline, sinks, display, config)
+        finally:
+            display.close()
+            await sinks.stop()
+            await upstream.close()
+            await log.close()
+        return 0
+
+    async def _begin(self, pipeline: Pipeline, display: Display) -> Config:
+        try:
+            config = await pipeline.begin()
+        except (Retriable, UpstreamRefused) as error:
+            raise Fatal(
+                f"the log cannot be started: {error}",
+                hint="check the network and --upstream; nothing was written",
+            ) from error
+        head = pipeline.producer.head
+        display.say(f"log {config.log_id}: following from serial {head.serial if head else 0}")
+        if self._plan.once and not self._plan.backfill and head and head.serial == head.base:
+            display.say("this log holds nothing yet: --backfill fetches every project")
+        return config
+
+    async def _work(
+        self, pipeline: Pipeline, sinks: SinksChild, display: Display, config: Config
+    ) -> None:
+        observer = Observer(pipeline, sinks)
+        working = asyncio.create_task(pipeline.run())
+        sinking = asyncio.create_task(sinks.run())
+        try:
+            await self._until_done(pipeline, (working, sinking), observer, display)
+            await _cancel(working)
+            if self._plan.once and not self._stop.is_set():
+                sinks.finish()
+                await self._until_stopped(sinking)
+                display.say(line_of(observer.look()))
+                _name_exceptions(pipeline, display)
+            else:
+                display.say(f"stopped at serial {pipeline.producer.head and pipeline.producer.head.serial}; "
+                            "the next run goes on from there")
+        finally:
+            await _cancel(working)
+            await _cancel(sinking)
+
+    async def _until_done(
+        self,
+        pipeline: Pipeline,
+        tasks: Sequence[asyncio.Task[None]],
+        observer: Observer,
+        display: Display,
+    ) -> None:
+        """Until told to stop, caught up with --once, or a role failed (its error is raised)."""
+        while not self._stop.is_set():
+            for task in tasks:
+                if task.done():
+                    task.result()
+            if self._plan.once and pipeline.caught_up():
+                return
+            display.show(observer.look())
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._stop.wait()
+            except TimeoutError:
+                continue
+
+    async def _until_stopped(self, sinking: asyncio.Task[None]) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({sinking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if sinking.done():
+            sinking.result()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """End a task and wait for it; an error it had is raised by whoever looked before."""
+    if task.done():
+        return
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _tell(display: Display, event: Mapping[str, object]) -> None:
+    if event.get("event") == "note":
+        display.say(f"{event.get('sink')}: {event.get('text')}")
+
+
+def _name_exceptions(pipeline: Pipeline, display: Display) -> None:
+    """The names that the watermark does not speak for; absent ones apart, there are many."""
+    owed = [
+        (name, state)
+        for worker in pipeline.workers
+        if worker.session
+        for name, state in worker.session.agenda.states.items()
+        if state.exception and state.status is not Status.ABSENT
+    ]
+    if owed:
+        display.say(f"{len(owed)} exceptions:")
+    for name, state in owed[:EXCEPTIONS_NAMED_MAX]:
+        display.say(f"  {name}: {state.status.value} ({state.reason}) since serial {state.event}")
+    if len(owed) > EXCEPTIONS_NAMED_MAX:
+        display.say("  … `pypistream status` names them all")

@@ -1,0 +1,110 @@
+"""The sinks of a `run`, in a process of their own: DuckDB and zstd never hold up the worker's loop.
+
+The child is told by its stdin (`finish`, or end of file when the parent is gone) and tells by its
+stdout: one JSON object a line, `{"sink", "event", ...}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import structlog
+
+from pypistream.settings import Settings
+from schemas.errors import Fatal
+
+RESTART_SECONDS = 5.0
+STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
+LINE_BYTES_MAX = 1024 * 1024
+
+log_ = structlog.get_logger("sinks")
+
+
+class SinksChild:
+    """Starts the child, restarts it when it dies, and reads what it says."""
+
+    def __init__(self, settings: Settings, *, on_event: Callable[[dict[str, object]], None]) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        self._process: asyncio.subprocess.Process | None = None
+        self._published: dict[str, float] = {}
+        self._finishing = False
+
+    def published_at(self, sink: str) -> float | None:
+        """Unix time of the sink's last publication, None before the first."""
+        return self._published.get(sink)
+
+    async def run(self) -> None:
+        """Keep the child alive until cancelled, or until it has finished."""
+        while True:
+            self._process = await self._start()
+            await self._listen(self._process)
+            code = await self._process.wait()
+            if self._finishing and code == 0:
+                return
+            if code == USAGE_EXIT:
+                raise Fatal("the sinks cannot work with these settings", hint="see the lines above")
+            log_.warning("the sinks ended", exit_code=code, again_in_seconds=RESTART_SECONDS)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    def finish(self) -> None:
+        """Ask the child to catch up, publish and end; `run` returns when it has."""
+        self._finishing = True
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(b"finish\n")
+
+    async def stop(self) -> None:
+        """End the child without publishing; it is killed if it takes too long."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        settings = self._settings
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "pypistream",
+            "sinks",
+            "--data",
+            str(Path(settings.data).absolute()),
+            "--snapshot-every",
+            str(settings.snapshot_every),
+            "--dump-every",
+            str(settings.dump_every),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+            env=dict(os.environ),
+            start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
+        )
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        if self._finishing:
+            self.finish()
+        if process.stdout is None:
+            return
+        async for line in process.stdout:
+            event = orjson.loads(line)
+            if event.get("event") == "published":
+                self._published[event["sink"]] = time.time()
+            self._on_event(event)
+
+
+USAGE_EXIT = 2

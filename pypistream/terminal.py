@@ -1,0 +1,80 @@
+"""Text on its way out: escaped for a terminal, as bytes for a pipe, quiet when nobody reads on."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from schemas.errors import PypistreamError
+
+STDOUT = 1
+
+
+class ReaderGone(Exception):  # noqa: N818  no error: whoever read our output has seen enough
+    """The other end of stdout was closed (`| head`)."""
+
+
+def escaped(text: str) -> str:
+    """`text` with everything that could steer a terminal, or hide or reorder text, made visible.
+
+    That is whatever Unicode calls not printable: control characters (escape sequences, new lines),
+    bidi controls, zero-width characters, separators other than the space, lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    if code <= 0xFF:  # noqa: PLR2004  \xhh has two digits
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004  the same
+
+
+def shortened(text: str, characters_max: int) -> str:
+    """At most so many characters, the last of them an ellipsis if something was cut."""
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+class Stdout:
+    """Writes bytes to stdout at once, past Python's buffers.
+
+    A buffer would still hold text when the reader has gone, and the interpreter, flushing it at
+    exit, would complain and end with 120.
+    """
+
+    def __init__(self, descriptor: int = STDOUT) -> None:
+        self._descriptor = descriptor
+        self.terminal = os.isatty(descriptor)
+
+    def write(self, piece: bytes) -> int:
+        """All of `piece`; raises ReaderGone."""
+        view = memoryview(piece)
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BrokenPipeError:
+                raise ReaderGone from None
+            except BlockingIOError:  # another process made the shared terminal non-blocking
+                select.select((), (self._descriptor,), ())
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back. Here so that a Stdout will do where a binary file is wanted."""
+
+    def check_reader(self) -> None:
+        """Raises ReaderGone if nothing written from now on would be read."""
+        if self.terminal:
+            return
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLERR)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            raise ReaderGone
+
+
+def complain(error: PypistreamError) -> None:
+    """An error that does not end the command, on stderr: what happened, and what to do."""
+    hint = f"  ({error.hint})" if error.hint else ""
+    sys.stderr.write(f"{escaped(str(error))}{escaped(hint)}\n")
+    sys.stderr.flush()

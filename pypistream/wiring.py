@@ -1,0 +1,51 @@
+"""The composition root: the only module of the program that names an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pypistream.data_dir import DataDir
+from pypistream.settings import Settings
+from schemas.errors import UsageError
+from streams.log import Log
+from streams.sqlite_log import SqliteLog
+from upstream.client import HttpUpstream
+from upstream.settings import ClientSettings, default_upstream
+from upstream.source import Upstream
+
+
+async def open_log(data: DataDir, partitions: int | None = None) -> Log:
+    """The log of a data directory, made if it is not there."""
+    data.create()
+    return await SqliteLog.open(data.log, partitions)
+
+
+async def open_log_for_reading(data: DataDir) -> Log:
+    """The log of a data directory for whoever follows or asks. Raises UsageError if there is none."""
+    data.require_log()
+    return await SqliteLog.open(data.log, create=False)
+
+
+def upstream_url(settings: Settings) -> str:
+    """Where documents come from. Raises UsageError for PyPI itself without a contact."""
+    if settings.upstream:
+        return settings.upstream
+    if not settings.contact:
+        raise UsageError(
+            "PyPI wants to know whom to ask about a crawler, and no contact is set",
+            hint="add --contact MAIL (sent in the User-Agent), or try `pypistream demo` first",
+        )
+    return default_upstream()
+
+
+def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> Upstream:
+    """The HTTP client for these settings."""
+    return HttpUpstream(
+        ClientSettings(
+            base_url=upstream_url(settings),
+            contact=settings.contact,
+            rate=settings.rate,
+            in_flight=settings.in_flight,
+        ),
+        on_hold=on_hold,
+    )

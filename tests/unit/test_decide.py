@@ -1,0 +1,282 @@
+"""The rules of the verdict: stale, failed, never back, 404. No I/O, no clock."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from processors.decide import (
+    BY_MAP,
+    MISSING,
+    STALE,
+    UNCONFIRMED,
+    Attempt,
+    Body,
+    Effect,
+    Failed,
+    Missing,
+    Patience,
+    Unchanged,
+    decide,
+    owe,
+    owe_ask,
+    settle_by_map,
+)
+from schemas.records import Ask, ChangelogEntry, Kind, Reason, State, Status
+
+NOW = 1_700_000_000_000
+PATIENCE = Patience()
+
+
+def entry(serial: int, kind: Kind = Kind.NEW_RELEASE, name: str = "Foo") -> ChangelogEntry:
+    return ChangelogEntry(serial, name, "1.0", NOW // 1000, kind.value, kind)
+
+
+def body(serial: int, digest: str = "a", name: str = "Foo") -> Body:
+    return Body(serial, digest, name, f'"{serial}-{digest}"')
+
+
+def published(serial: int = 10, digest: str = "a") -> State:
+    return State(Status.OK, serial, body=serial, name="Foo", hash=digest, etag='"x"')
+
+
+def owed(state: State | None, serial: int, kind: Kind = Kind.NEW_RELEASE) -> State:
+    found = owe(state, entry(serial, kind))
+    assert found is not None
+    return found
+
+
+def answer(state: State, reply: object, after_seconds: float = 0):  # noqa: ANN201
+    return decide(state, reply, Attempt(state.event, NOW + int(after_seconds * 1000)), PATIENCE)  # type: ignore[arg-type]
+
+
+class TestOwe:
+    def test_a_newer_event_replaces_an_older_one_and_starts_its_attempts_anew(self) -> None:
+        parked = replace(owed(None, 5), status=Status.PARKED, attempts=4, first_ms=1, next_ms=2)
+
+        found = owed(parked, 6)
+
+        assert (found.event, found.attempts, found.first_ms, found.next_ms) == (6, 0, 0, 0)
+        assert found.status is Status.PENDING
+
+    def test_an_event_that_the_published_body_reflects_owes_nothing(self) -> None:
+        assert owe(replace(published(10), event=8), entry(9)) is None
+
+    def test_the_same_event_read_again_owes_nothing_more(self) -> None:
+        assert owe(owed(None, 5), entry(5)) is None
+
+    def test_an_event_above_the_tombstone_is_owed(self) -> None:
+        gone = State(Status.ABSENT, 10, body=9, gone=10, attempts=2)
+
+        assert owed(gone, 11).event == 11
+
+
+class TestAsk:
+    def test_an_ask_for_an_unknown_name_is_served(self) -> None:
+        state = owe_ask(None, Ask("Foo", Reason.BACKFILL, 7, 9))
+
+        assert state is not None
+        assert (state.event, state.ask) == (7, Reason.BACKFILL)
+
+    @pytest.mark.parametrize("serial", [9, 10])
+    def test_an_ask_whose_serial_is_known_is_decided_without_a_fetch(self, serial: int) -> None:
+        assert owe_ask(published(10), Ask("Foo", Reason.RECONCILE, serial, 50)) is None
+
+    @pytest.mark.parametrize("reason", [Reason.SWEEP, Reason.REPAIR, Reason.OPERATOR])
+    def test_a_deliberate_ask_fetches_all_the_same(self, reason: Reason) -> None:
+        assert owe_ask(published(10), Ask("Foo", reason, 10)) is not None
+
+    def test_a_map_that_gives_the_body_s_own_serial_settles_a_stale_name(self) -> None:
+        stale = replace(published(10), status=Status.STALE, event=12)
+
+        settled = settle_by_map(stale, Ask("Foo", Reason.RECONCILE, 10, 12))
+
+        assert settled is not None
+        assert settled.status is Status.OK
+        assert settle_by_map(stale, Ask("Foo", Reason.RECONCILE, 10, 11)) is None
+
+
+class TestBody:
+    def test_a_first_body_is_published(self) -> None:
+        verdict = answer(owed(None, 5), body(5))
+
+        assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, False)
+        assert (verdict.state.status, verdict.state.body, verdict.state.event) == (Status.OK, 5, 5)
+
+    def test_a_body_below_the_event_but_above_what_is_published_is_published_as_stale(self) -> None:
+        verdict = answer(owed(published(10), 20), body(15, "b"))
+
+        assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, True)
+        assert (verdict.state.status, verdict.state.reason) == (Status.PARKED, STALE)
+
+    @pytest.mark.parametrize("serial", [1, 9])
+    def test_a_project_never_goes_back(self, serial: int) -> None:
+        verdict = answer(owed(published(10), 20), body(serial, "old"))
+
+        assert verdict.effect is Effect.NONE
+        assert (verdict.state.body, verdict.state.status) == (10, Status.PARKED)
+
+    def test_a_lower_serial_is_taken_if_the_display_name_became_that_of_the_event(self) -> None:
+        state = owe(published(10), entry(20, name="foo"))
+        assert state is not None
+
+        verdict = answer(state, body(8, "b", name="foo"))
+
+        assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, True)
+        assert answer(state, body(8, "b", name="fOO")).effect is Effect.NONE
+
+    def test_an_equal_serial_with_other_content_needs_a_second_identical_answer(self) -> None:
+        asked = owe_ask(published(10), Ask("Foo", Reason.SWEEP, 10))
+        assert asked is not None
+
+        first = answer(asked, body(10, "b"))
+        assert (first.effect, first.state.reason) == (Effect.NONE, UNCONFIRMED)
+
+        other = answer(first.state, body(10, "c"), 2)
+        assert other.effect is Effect.NONE
+
+        second = answer(other.state, body(10, "c"), 4)
+        assert second.effect is Effect.PUBLISH
+        assert second.state.hash == "c"
+
+    def test_an_old_body_after_a_removal_does_not_bring_a_project_back(self) -> None:
+        removed = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Missing()).state
+        swept = owe_ask(removed, Ask("Foo", Reason.SWEEP, 20))
+        assert swept is not None
+
+        for serial in (10, 20, 25):
+            assert answer(swept, body(serial)).effect is Effect.NONE
+
+    def test_a_name_used_again_comes_back(self) -> None:
+        removed = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Missing()).state
+
+        verdict = answer(owed(removed, 30, Kind.CREATE), body(31))
+
+        assert verdict.effect is Effect.PUBLISH
+        assert verdict.state.published
+
+    def test_a_body_not_newer_than_the_removal_stays_out_after_a_new_creation(self) -> None:
+        removed = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Missing()).state
+
+        assert answer(owed(removed, 30, Kind.CREATE), body(10)).effect is Effect.NONE
+
+    def test_unchanged_settles_what_is_reflected_and_parks_what_is_not(self) -> None:
+        swept = owe_ask(published(10), Ask("Foo", Reason.SWEEP, 10))
+        assert swept is not None
+
+        assert answer(swept, Unchanged()).state.status is Status.OK
+        assert answer(owed(published(10), 20), Unchanged()).state.reason == STALE
+
+    def test_an_answer_to_an_older_question_counts_as_no_attempt(self) -> None:
+        state = owed(owed(published(10), 20), 21)
+
+        verdict = decide(state, body(20, "b"), Attempt(20, NOW), PATIENCE)
+
+        assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, True)
+        assert (verdict.state.status, verdict.state.attempts) == (Status.PENDING, 0)
+
+
+class TestMissing:
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [(Kind.REMOVE_PROJECT, "removed"), (Kind.QUARANTINE, "quarantined")],
+    )
+    def test_a_removal_row_proves_a_404(self, kind: Kind, reason: str) -> None:
+        verdict = answer(owed(published(10), 20, kind), Missing())
+
+        assert verdict.effect is Effect.TOMBSTONE
+        assert (verdict.state.gone, verdict.state.reason) == (20, reason)
+        assert not verdict.state.exception
+
+    def test_any_other_404_is_asked_again_and_proves_a_removal_after_five_minutes(self) -> None:
+        state = owed(published(10), 20, Kind.REMOVE_RELEASE)
+        for seconds in (0, 1, 2, 4, 8, 16, 32, 60):
+            verdict = answer(state, Missing(), seconds)
+            assert verdict.effect is Effect.NONE
+            assert (verdict.state.status, verdict.state.reason) == (Status.PARKED, MISSING)
+            state = verdict.state
+
+        assert answer(state, Missing(), 300).effect is Effect.TOMBSTONE
+
+    def test_any_200_ends_the_matter(self) -> None:
+        state = answer(owed(published(10), 20), Missing()).state
+
+        assert answer(state, body(20, "b"), 2).state.status is Status.OK
+
+    def test_a_map_as_new_as_the_event_proves_a_404(self) -> None:
+        checked = owe_ask(published(10), Ask("Foo", Reason.RECONCILE, 10, 15, gone=True))
+        assert checked is not None
+        assert checked.reason == BY_MAP
+
+        assert answer(checked, Missing()).effect is Effect.TOMBSTONE
+
+    def test_an_older_map_proves_nothing(self) -> None:
+        state = replace(published(10), event=20)
+        checked = owe_ask(state, Ask("Foo", Reason.RECONCILE, 10, 15, gone=True))
+        assert checked is not None
+
+        assert answer(checked, Missing()).effect is Effect.NONE
+
+    @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.NEW_RELEASE])
+    def test_a_404_right_after_an_arrival_proves_nothing(self, kind: Kind) -> None:
+        state = replace(owed(published(10), 20, kind), reason=BY_MAP)
+
+        assert answer(state, Missing(), 59).effect is Effect.NONE
+        assert answer(state, Missing(), 61).effect is Effect.TOMBSTONE
+
+    def test_an_unknown_name_is_absent_at_once_and_final_at_the_second_look(self) -> None:
+        asked = owe_ask(None, Ask("Foo", Reason.BACKFILL, 7, 9))
+        assert asked is not None
+
+        first = answer(asked, Missing()).state
+        assert (first.status, first.exception) == (Status.ABSENT, True)
+        assert first.next_ms == NOW + 60_000
+
+        second = answer(first, Missing(), 60).state
+        assert (second.status, second.exception, second.next_ms) == (Status.ABSENT, False, 0)
+
+    def test_a_failure_between_two_looks_is_no_look(self) -> None:
+        asked = owe_ask(None, Ask("Foo", Reason.BACKFILL, 7, 9))
+        assert asked is not None
+
+        failed = answer(asked, Failed("transport: reset")).state
+        missing = answer(failed, Missing(), 2).state
+
+        assert (missing.status, missing.exception) == (Status.ABSENT, True)
+
+    def test_nothing_is_removed_twice(self) -> None:
+        removed = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Missing()).state
+
+        assert answer(owed(removed, 21, Kind.REMOVE_PROJECT), Missing()).effect is Effect.NONE
+
+
+class TestSchedule:
+    def test_attempts_follow_the_schedule_from_the_first_one(self) -> None:
+        state = owed(published(10), 20)
+        due = []
+        for seconds in (0, *PATIENCE.schedule_seconds):
+            state = answer(state, Unchanged(), seconds).state
+            due.append((state.next_ms - NOW) / 1000)
+
+        assert due[:-1] == list(PATIENCE.schedule_seconds)
+        assert (state.status, state.next_ms) == (Status.STALE, 0)
+
+    def test_what_fails_to_the_end_is_dead_with_evidence(self) -> None:
+        state = owed(published(10), 20)
+        for seconds in (0, *PATIENCE.schedule_seconds[:-1]):
+            state = answer(state, Failed("undecodable: no JSON"), seconds).state
+            assert state.status is Status.PARKED
+
+        last = answer(state, Failed("undecodable: no JSON"), 900)
+
+        assert last.effect is Effect.DEAD_LETTER
+        assert (last.state.status, last.state.reason) == (Status.DEAD, "undecodable: no JSON")
+        assert last.state.published
+
+    def test_an_attempt_before_its_time_that_fails_costs_nothing(self) -> None:
+        state = replace(
+            owed(published(10), 20), status=Status.PARKED, attempts=3, first_ms=NOW,
+            next_ms=NOW + 8_000, reason="transport: reset",
+        )  # fmt: skip
+
+        assert answer(state, Failed("transport: reset"), 1).state == state
