@@ -15,7 +15,7 @@ r"""What a body may not be, decided in this one place.
 | JSON, but no object `info` with a text `name` | MalformedMetadata `not-a-project-document` |
 | a duplicate key | the last one wins, as in every JSON library of Python |
 | an integer beyond 63 bits | kept verbatim; in the slim form null; anomaly `big-int` |
-| `\u0000`; other C0 controls but tab, LF, CR | kept; anomalies `nul`, `control-character` |
+| `\u0000`, other C0 controls that need `\u` | kept; anomaly `nul`, `control-character` |
 
 Numbers and escapes in parts that are dropped count too: a body is taken whole or refused whole.
 """
@@ -47,8 +47,8 @@ _LONE_HIGH = re.compile(
 _ODD_NUMBER = re.compile(
     rb"(?<![0-9.eE+])(?:-?[0-9][0-9.]*[eE][+-]?[0-9]{3,}|-?[0-9]{19,}[0-9.eE+-]*)"
 )
-_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u00([01][0-9a-fA-F])|[bf])")
-_HARMLESS_CONTROLS = (b"09", b"0a", b"0d")  # tab, line feed, carriage return
+_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\u00([01][0-9a-fA-F])")
+_HARMLESS_CONTROLS = (b"08", b"09", b"0a", b"0c", b"0d")  # those with an escape of their own
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
@@ -161,13 +161,11 @@ def check_utf8(part: bytes | msgspec.Raw) -> None:
 
 def control_anomalies(text: bytes) -> frozenset[str]:
     """Slugs for the control characters that JSON `text` holds as escapes."""
-    if b"\\" not in text:
-        return frozenset()
-    if b"\\u00" not in text and b"\\b" not in text and b"\\f" not in text:
+    if b"\\" not in text or b"\\u00" not in text:
         return frozenset()
     found = set()
     for match in _CONTROL.finditer(text):
-        code = (match.group(1) or b"08").lower()
+        code = match.group(1).lower()
         if code == b"00":
             found.add("nul")
         elif code not in _HARMLESS_CONTROLS:

@@ -1,10 +1,12 @@
 """The shapes of a project document that we know, as strict types: the fast path of `trim`.
 
 Whoever decodes by these types knows that nothing is nested deeper than they are, that there is no
-key they do not name, no float, no integer beyond 63 bits, and that every text but the description
-was checked as UTF-8. Anything else makes msgspec refuse, and the general path decides. Keys and
-types are those of PyPI's JSON API of 2016 to 2026. Fields are declared in the order of their JSON
-keys, so that an encoder that keeps it writes sorted objects (a test holds them to that).
+key they do not name, no float, and no integer beyond 63 bits. Anything else makes msgspec refuse,
+and the general path decides. Keys and types are those of PyPI's JSON API of 2016 to 2026. Fields
+are declared in the order of their JSON keys, so that an encoder that keeps it writes sorted
+objects (a test holds them to that).
+
+The types of the slim form read what it needs of a file and step over the rest.
 """
 
 from __future__ import annotations
@@ -61,21 +63,6 @@ class File(_Shape, kw_only=True, rename={"core_metadata": "core-metadata"}):
     url: Text = UNSET
     yanked: bool | Absent = UNSET
     yanked_reason: Text = UNSET
-
-
-class DigestsOpen(Digests, forbid_unknown_fields=False):
-    """With algorithms that we do not know."""
-
-
-class CoreMetadataOpen(CoreMetadata, forbid_unknown_fields=False):
-    """With algorithms that we do not know."""
-
-
-class FileOpen(File, kw_only=True, forbid_unknown_fields=False):
-    """With keys that we do not know; they are lost, so this serves the slim form only."""
-
-    core_metadata: bool | CoreMetadataOpen | Absent = UNSET
-    digests: DigestsOpen | Absent = UNSET
 
 
 class Info(
@@ -151,12 +138,12 @@ class Ownership(_Shape):
 
 
 class Document(_Shape, kw_only=True):
-    """A whole document of the project route."""
+    """A whole document of the project route; each release is looked into where it is needed."""
 
     info: Info
     last_serial: Count | Absent | None = UNSET
     ownership: Ownership | Absent | None = UNSET
-    releases: dict[str, list[File]]
+    releases: dict[str, msgspec.Raw]
     urls: list[File] | Absent = UNSET
     vulnerabilities: list[Vulnerability] | Absent | None = UNSET
 
@@ -168,3 +155,68 @@ class Published(_Shape):
     releases: dict[str, list[File]] | Absent = UNSET
     urls: list[File] | Absent = UNSET
     vulnerabilities: list[Vulnerability] | Absent | None = UNSET
+
+
+class SlimDigests(msgspec.Struct, omit_defaults=True, gc=False, kw_only=True):
+    """What the slim form keeps of `digests`."""
+
+    blake2b_256: str | Absent = UNSET
+    sha256: str
+
+
+class SlimCoreMetadata(msgspec.Struct, omit_defaults=True, gc=False):
+    """`CoreMetadata`, with or without algorithms that we do not know."""
+
+    sha256: str | Absent = UNSET
+
+
+class Slim(
+    msgspec.Struct,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    rename={"core_metadata": "core-metadata"},
+):
+    """A file as PyPI describes it since 2020, and as `schemas.releases.SlimFile` publishes it."""
+
+    core_metadata: bool | SlimCoreMetadata | Absent = UNSET
+    digests: SlimDigests
+    filename: str
+    packagetype: Text = UNSET
+    requires_python: Text = UNSET
+    size: Count | Absent | None = UNSET
+    upload_time_iso_8601: str
+    url: Text = UNSET
+    yanked: bool | Absent = UNSET
+    yanked_reason: Text = UNSET
+
+
+class OldDigests(msgspec.Struct, omit_defaults=True, gc=False):
+    """Of files that need not have a SHA-256."""
+
+    blake2b_256: str | Absent = UNSET
+    md5: str | Absent = UNSET
+    sha256: str | Absent = UNSET
+
+
+class Old(
+    msgspec.Struct,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    rename={"core_metadata": "core-metadata"},
+):
+    """A file as older indexes described it; `processors.slim` brings it to today's spelling."""
+
+    core_metadata: bool | SlimCoreMetadata | Absent = UNSET
+    digests: OldDigests | Absent = UNSET
+    filename: str
+    md5_digest: Text = UNSET
+    packagetype: Text = UNSET
+    requires_python: Text = UNSET
+    size: Count | Absent | None = UNSET
+    upload_time: Text = UNSET
+    upload_time_iso_8601: Text = UNSET
+    url: Text = UNSET
+    yanked: bool | Absent = UNSET
+    yanked_reason: Text = UNSET

@@ -10,25 +10,29 @@ dropped; each leaves an anomaly. Types: `schemas.releases`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
-from processors.shapes import Digests, File, FileOpen
+from processors.shapes import Old, OldDigests, Slim
+
+Releases: TypeAlias = Mapping[str, Sequence[Slim | Old]]
 
 _encode = msgspec.json.Encoder().encode
-_decode_files = msgspec.json.Decoder(list[FileOpen]).decode
-_decode_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_today = msgspec.json.Decoder(list[list[Slim]]).decode
+_decode_old = msgspec.json.Decoder(list[list[Old]]).decode
+_decode_release = msgspec.json.Decoder(list[Old]).decode
+_decode_entries = msgspec.json.Decoder(list[Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _FIELDS = {
     field.encode_name: (field.name, msgspec.json.Decoder(field.type).decode)
-    for field in msgspec.structs.fields(FileOpen)
+    for field in msgspec.structs.fields(Old)
 }
 
 
-class SlimHead(NamedTuple):
+class Head(NamedTuple):
     """What stands before the releases."""
 
     name: str
@@ -37,61 +41,79 @@ class SlimHead(NamedTuple):
     latest: str | None
 
 
-class SlimBody(NamedTuple):
-    """The encoded object of releases, and how many of the lowest did not fit."""
+class Encoded(NamedTuple):
+    """The record's value, and how many of the lowest releases did not fit."""
 
-    releases: bytes
+    value: bytes
     omitted: int
 
 
-def strip(releases: Iterable[list[File]]) -> None:
-    """Bring file objects to the slim form, in place: they must have been written out before."""
-    for files in releases:
-        for file in files:
-            digests = file.digests
-            if digests is UNSET:
-                if file.md5_digest:
-                    file.digests = Digests(md5=file.md5_digest)
-            elif digests.sha256 or digests.blake2b_256:
-                digests.md5 = UNSET
-            if file.upload_time_iso_8601 is UNSET and file.upload_time:
-                file.upload_time_iso_8601 = f"{file.upload_time.removesuffix('Z')}Z"
-            file.comment_text = file.downloads = file.has_sig = UNSET
-            file.md5_digest = file.path = file.python_version = file.upload_time = UNSET
+class _Value(msgspec.Struct):
+    """`schemas.releases.SlimReleases`, written from the types that were read."""
+
+    name: str
+    display_name: str
+    serial: int
+    latest: str | None
+    releases: Releases
 
 
-def encode_releases(releases: dict[str, list[File]], head: SlimHead, bytes_max: int) -> SlimBody:
-    """Write stripped releases, given in ascending order; drops the lowest until all fits."""
-    room = bytes_max - len(join(head, b""))
-    body = _encode(releases)
-    if len(body) <= room:
-        return SlimBody(body, 0)
-    used = len(b"{}")
+def read(releases: dict[str, Raw], anomalies: set[str]) -> Releases:
+    """The files of all releases, in the order given; what cannot be used goes to `anomalies`."""
+    # one call for all: most releases are small, and a call costs as much as a file
+    joined = b"[%b]" % b",".join(releases.values())
+    try:
+        return dict(zip(releases, _decode_today(joined), strict=True))
+    except msgspec.ValidationError:
+        pass
+    try:
+        old = _decode_old(joined)
+    except msgspec.ValidationError:
+        old = [_salvage(files, anomalies) for files in releases.values()]
+    for files in old:
+        _modernise(files)
+    return dict(zip(releases, old, strict=True))
+
+
+def _modernise(files: Iterable[Old]) -> None:
+    for file in files:
+        digests = file.digests
+        if digests is UNSET:
+            if file.md5_digest:
+                file.digests = OldDigests(md5=file.md5_digest)
+        elif digests.sha256 or digests.blake2b_256:
+            digests.md5 = UNSET
+        if file.upload_time_iso_8601 is UNSET and file.upload_time:
+            file.upload_time_iso_8601 = f"{file.upload_time.removesuffix('Z')}Z"
+        file.md5_digest = file.upload_time = UNSET
+
+
+def encode(releases: Releases, head: Head, bytes_max: int) -> Encoded:
+    """Write releases, given in ascending order; drops the lowest until all fits."""
+    value = _encode(_Value(*head, releases))
+    if len(value) <= bytes_max:
+        return Encoded(value, 0)
+    used = len(_encode(_Value(*head, {})))
     kept: list[str] = []
-    for version in reversed(releases):
+    for version in reversed(list(releases)):
         used += len(_encode({version: releases[version]})) - len(b"{}") + len(b",")
-        if used > room:
+        if used > bytes_max:
             break
         kept.append(version)
-    body = _encode({version: releases[version] for version in reversed(kept)})
-    return SlimBody(body, len(releases) - len(kept))
+    fitting = {version: releases[version] for version in reversed(kept)}
+    return Encoded(_encode(_Value(*head, fitting)), len(releases) - len(kept))
 
 
-def join(head: SlimHead, releases: bytes) -> bytes:
-    """The record's value."""
-    return b'{"name":%b,"display_name":%b,"serial":%d,"latest":%b,"releases":%b}' % (
-        _encode(head.name),
-        _encode(head.display_name),
-        head.serial,
-        _encode(head.latest),
-        releases,
-    )
+def releases_of(value: bytes, head: Head) -> memoryview:
+    """The part of `value` that holds the releases: the same whatever the serial."""
+    begin = len(_encode(_Value(*head, {}))) - len(b"{}}")
+    return memoryview(value)[begin:]
 
 
-def salvage(files: msgspec.Raw, anomalies: set[str]) -> list[File]:
-    """The files of one release of unknown shape; what cannot be used is noted in `anomalies`."""
+def _salvage(files: Raw, anomalies: set[str]) -> list[Old]:
+    """One release of unknown shape."""
     try:
-        return list(_decode_files(files))
+        return _decode_release(files)
     except msgspec.ValidationError:
         pass
     try:
@@ -103,7 +125,7 @@ def salvage(files: msgspec.Raw, anomalies: set[str]) -> list[File]:
     return [file for file in found if file is not None]
 
 
-def _salvage_file(entry: msgspec.Raw, anomalies: set[str]) -> File | None:
+def _salvage_file(entry: Raw, anomalies: set[str]) -> Old | None:
     try:
         given = _decode_object(entry)
     except msgspec.ValidationError:
@@ -123,4 +145,4 @@ def _salvage_file(entry: msgspec.Raw, anomalies: set[str]) -> File | None:
     if "filename" not in values:
         anomalies.add("file-without-filename")
         return None
-    return File(**values)  # type: ignore[arg-type]  # each was decoded by its own field's type
+    return Old(**values)  # type: ignore[arg-type]  # each was decoded by its own field's type

@@ -20,20 +20,18 @@ path takes every other, keeps what it does not know as raw JSON, and is two to t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from processors import hostile, slim
 from processors.shapes import Document, File, Published
-from processors.versions import ascending, is_version, version_key
+from processors.versions import ascending, is_version, not_below
 from schemas.errors import ForeignMetadata, InvalidName, OversizedBody
 from schemas.names import NormalizedName, normalize
 from schemas.topics import RECORD_BYTES_MAX
-
-T = TypeVar("T")
 
 HASH_CHARACTERS = 32  # 128 bits of SHA-256: two bodies of one project never meet by accident
 RELEASES_MAX = 50_000  # these four are flags, not limits: upstream's largest is 1 649
@@ -42,6 +40,7 @@ REQUIRES_DIST_MAX = 1_000
 CLASSIFIERS_MAX = 500
 
 _decode = msgspec.json.Decoder(Document).decode
+_decode_files = msgspec.json.Decoder(list[File]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -77,7 +76,7 @@ class _Parts(NamedTuple):
 
     metadata: bytes
     canonical: bytes
-    releases: dict[str, list[File]]  # ascending
+    releases: dict[str, Raw]  # ascending
     last_serial: object
     display_name: str
     version: str | None
@@ -105,7 +104,7 @@ def trim(
         raise hostile.malformed(body, error) from error
     if len(parts.metadata) > RECORD_BYTES_MAX:
         raise OversizedBody(
-            f"{asked}: trimmed {len(parts.metadata)} bytes; a record has {RECORD_BYTES_MAX} at most",
+            f"{asked}: trimmed {len(parts.metadata)} bytes; at most {RECORD_BYTES_MAX} fit",
             bytes_seen=len(body),
         )
     return _finish(parts, asked, header_serial, all_releases=all_releases)
@@ -119,12 +118,15 @@ def _finish(
     digest = hashlib.sha256(parts.canonical, usedforsecurity=False)
     value, omitted = b"", 0
     if all_releases:
-        slim.strip(parts.releases.values())
-        head = slim.SlimHead(asked, parts.display_name, serial, parts.version)
-        body, omitted = slim.encode_releases(parts.releases, head, RECORD_BYTES_MAX)
-        value = slim.join(head, body)
-        digest.update(b"\n" + body)
-        anomalies |= hostile.control_anomalies(body)
+        releases = slim.read(parts.releases, anomalies)
+        if sum(map(len, releases.values())) > FILES_MAX:
+            anomalies.add("files-over-limit")
+        head = slim.Head(asked, parts.display_name, serial, parts.version)
+        value, omitted = slim.encode(releases, head, RECORD_BYTES_MAX)
+        body = slim.releases_of(value, head)
+        digest.update(b"\n")
+        digest.update(body)
+        anomalies |= hostile.control_anomalies(value)
     if omitted:
         anomalies.add("releases-omitted")
     anomalies |= hostile.control_anomalies(parts.metadata)
@@ -149,25 +151,29 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
     except msgspec.ValidationError:
         return None
     info = document.info
-    description = info.description
-    if description is not UNSET:
-        text = memoryview(description)
-        if text[0] not in b'"n':  # neither a string nor null: it may be nested
+    if info.description is not UNSET:
+        if memoryview(info.description)[0] not in b'"n':  # no string, no null: may be nested
             return None
-        if not body.isascii():
-            hostile.check_utf8(description)
         info.description = UNSET
+    if not body.isascii():
+        hostile.check_utf8(body)
     _check_name(info.name, asked)
     anomalies: set[str] = set()
-    ordered = _ordered(document.releases, anomalies)
-    kept = _kept(ordered, info.version)
-    _note_versions(info.version, ordered, anomalies)
-    _note_counts(ordered, len(info.requires_dist or ()), len(info.classifiers or ()), anomalies)
+    versions = ascending(document.releases)
+    try:
+        kept = {
+            version: _decode_files(document.releases[version])
+            for version in _kept(versions, info.version)
+        }
+    except msgspec.ValidationError:
+        return None
+    _note_versions(info.version, versions, anomalies)
+    _note_counts(versions, len(info.requires_dist or ()), len(info.classifiers or ()), anomalies)
     front = b'{"info":%b' % _encode(info)
     rest = _encode(
         Published(
             ownership=document.ownership,
-            releases={version: ordered[version] for version in kept},
+            releases=kept,
             urls=document.urls,
             vulnerabilities=document.vulnerabilities,
         )
@@ -177,7 +183,7 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
     return _Parts(
         metadata=b"%b%b,%b" % (front, given, rest[1:]),
         canonical=b"%b,%b" % (front, rest[1:]),
-        releases=ordered,
+        releases={version: document.releases[version] for version in versions},
         last_serial=serial,
         display_name=info.name,
         version=info.version,
@@ -200,30 +206,32 @@ def _general(body: bytes, asked: NormalizedName) -> _Parts:
     info.pop("description", None)
     version = _text(info.get("version"))
     releases: dict[str, Raw] = {}
+    versions: list[str] = []
     if "releases" in top:
         try:
             releases = _decode_object(top["releases"])
         except msgspec.ValidationError:
             anomalies.add("releases-not-an-object")
         else:
-            kept = _kept(releases, version)
-            top["releases"] = Raw(_encode_sorted({key: releases[key] for key in kept}))
+            versions = ascending(releases)
+            kept = {key: releases[key] for key in _kept(versions, version)}
+            top["releases"] = Raw(_encode_sorted(kept))
     top["info"] = Raw(_encode_sorted(info))
     metadata = msgspec.json.format(_encode_sorted(top), indent=-1)
-    ordered = {
-        key: slim.salvage(files, anomalies) for key, files in _ordered(releases, anomalies).items()
-    }
     values = _decode_any(metadata)
     serial = values.pop("last_serial", UNSET)
     fields = values["info"]
-    _note_versions(version, ordered, anomalies)
+    _note_versions(version, versions, anomalies)
     _note_counts(
-        ordered, _length(fields.get("requires_dist")), _length(fields.get("classifiers")), anomalies
+        versions,
+        _length(fields.get("requires_dist")),
+        _length(fields.get("classifiers")),
+        anomalies,
     )
     return _Parts(
         metadata=metadata,
         canonical=_encode_sorted(values),
-        releases=ordered,
+        releases={version: releases[version] for version in versions},
         last_serial=serial,
         display_name=name,
         version=version,
@@ -250,37 +258,28 @@ def _serial(given: object, header_serial: int | None, anomalies: set[str]) -> in
     return header_serial or 0
 
 
-def _ordered(releases: dict[str, T], anomalies: set[str]) -> dict[str, T]:
-    versions = ascending(releases)
-    if versions and not is_version(versions[0]):
-        anomalies.add("version-not-pep440")
-    return {version: releases[version] for version in versions}
-
-
-def _kept(releases: Iterable[str], latest: str | None) -> list[str]:
+def _kept(ordered: Sequence[str], latest: str | None) -> Sequence[str]:
     """The rule at the top of this module."""
-    if latest is None:
-        return list(releases)
-    least = version_key(latest)
-    return [version for version in releases if version_key(version) >= least]
+    return ordered if latest is None else not_below(ordered, latest)
 
 
-def _note_versions(latest: str | None, releases: Container[str], anomalies: set[str]) -> None:
+def _note_versions(latest: str | None, versions: Sequence[str], anomalies: set[str]) -> None:
+    if versions and not is_version(versions[0]):  # ascending: those that are none come first
+        anomalies.add("version-not-pep440")
     if latest is None:
         anomalies.add("no-version")
         return
     if not is_version(latest):
         anomalies.add("version-not-pep440")
-    if latest not in releases:
+    if latest not in versions:
         anomalies.add("latest-not-among-releases")
 
 
 def _note_counts(
-    releases: dict[str, list[File]], requires_dist: int, classifiers: int, anomalies: set[str]
+    versions: Sequence[str], requires_dist: int, classifiers: int, anomalies: set[str]
 ) -> None:
     for count, most, slug in (
-        (len(releases), RELEASES_MAX, "releases-over-limit"),
-        (sum(map(len, releases.values())), FILES_MAX, "files-over-limit"),
+        (len(versions), RELEASES_MAX, "releases-over-limit"),
         (requires_dist, REQUIRES_DIST_MAX, "requires-dist-over-limit"),
         (classifiers, CLASSIFIERS_MAX, "classifiers-over-limit"),
     ):
