@@ -166,12 +166,12 @@ def create(change: Change) -> Steps:
     """A new project with its first release."""
     world = change.world
     name = change.wanted_name or fresh_name(change.random, world.projects)
-    yield from found(change, name)
+    found(change, name)
     yield BURST_SECONDS[0] / 4
     yield from upload(change, "0.1.0")
 
 
-def found(change: Change, display_name: str) -> Steps:
+def found(change: Change, display_name: str) -> None:
     """Write `create` and the owner's row for a name that is new or was removed."""
     world = change.world
     roles = make_roles(change.random, len(world.projects))
@@ -189,8 +189,6 @@ def found(change: Change, display_name: str) -> Steps:
     change.project = project
     for role, user in roles:
         change.touch(change.row(None, f"add {role} {user}"))
-    return
-    yield 0.0  # a generator like all others
 
 
 @kind("release", 40, alive)
@@ -233,7 +231,7 @@ def recreate(change: Change) -> Steps:
     """Deleted (if it is there) and made anew by someone else, under another spelling."""
     if change.it.edition.listed:
         yield from remove_project(change)
-    yield from found(change, respelled(change.it.edition.display_name, change.random))
+    found(change, respelled(change.it.edition.display_name, change.random))
     yield BURST_SECONDS[0] / 4
     yield from upload(change, change.random.choice(("0.0.1", "1.0", "2.0.0")))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -38,6 +38,7 @@ QUARANTINED_OF_THOSE = 0.05
 BATCH_BYTES = 1 << 20  # handed to the compressing thread at once
 BATCHES_MAX = 4  # not yet written; bounds memory when compressing is the slower half
 INSTALLABLE_BYTES = 4000
+ODD_BYTES_MAX = {"real": 500_000, "small": 12_000}
 _TIME_MIN, _TIME_MAX = 1_604_188_800, 1_787_200_000  # when the first and last serial were given out
 _ERA_SHARES = ((0.02, Era.OLD_INDEX), (0.05, Era.Y2018), (0.09, Era.Y2020), (0.14, Era.Y2024),
                (0.30, Era.LATE_2024))  # fmt: skip
@@ -101,9 +102,14 @@ def _fill_cache(settings: StandinSettings, bodies: Path, index: Path) -> None:
         seedlings = _write(settings, target)
     Path(target.name).replace(bodies)
     with tempfile.NamedTemporaryFile(dir=bodies.parent, delete=False) as target:
-        target.write(orjson.dumps(seedlings))
+        target.write(orjson.dumps([_to_row(seedling) for seedling in seedlings]))
     # The index last: it says that the bodies beside it are complete.
     Path(target.name).replace(index)
+
+
+def _to_row(seedling: Seedling) -> list[object]:
+    ref = None if seedling.ref is None else list(seedling.ref)
+    return [*seedling[:-1], ref]
 
 
 def _from_row(row: list[object]) -> Seedling:
@@ -120,6 +126,12 @@ def _from_row(row: list[object]) -> Seedling:
     )
 
 
+class _Target(Protocol):
+    """What bodies are written to."""
+
+    def write(self, content: bytes, /) -> int: ...
+
+
 @dataclass(slots=True)
 class _Made:
     """A seedling whose body is not placed yet."""
@@ -128,7 +140,7 @@ class _Made:
     raw: bytes
 
 
-def _write(settings: StandinSettings, target: BinaryIO) -> list[Seedling]:
+def _write(settings: StandinSettings, target: _Target) -> list[Seedling]:
     """Make and compress side by side (zlib lets go of the interpreter), write in order."""
     seedlings: list[Seedling] = []
     offset = 0
@@ -172,8 +184,8 @@ def _make_all(settings: StandinSettings) -> Iterator[_Made]:
     count, seed = settings.projects, settings.seed
     random_ = generator("corpus", seed, count)
     serials = random_.sample(range(SERIAL_MIN, SERIAL_MAX), count * ROWS_EACH)
-    sizes = sizes_for(seed, count, settings.sizes)
     bare = _without_document(count, random_)
+    sizes = _sizes(settings, bare)
     fixed = list(INSTALLABLE)
     taken = {normalized(name) for name in fixed}
     for index in range(count):
@@ -190,7 +202,7 @@ def _make_all(settings: StandinSettings) -> Iterator[_Made]:
                 index,
                 name,
                 mine[-1],
-                sizes[index],
+                sizes.get(index, INSTALLABLE_BYTES),
                 _era(index, own),
                 roles,
                 time_of(mine[-1]),
@@ -200,6 +212,20 @@ def _make_all(settings: StandinSettings) -> Iterator[_Made]:
         version = "" if document is None else document["info"]["version"]
         bits = classifier_bits(document)
         yield _Made(Seedling(name, status, mine, roles, "", version, bits, None), raw)
+
+
+def _sizes(settings: StandinSettings, bare: dict[int, str]) -> dict[int, int]:
+    """Bytes by project number, for those that serve a document."""
+    numbers = [n for n in range(len(INSTALLABLE), settings.projects) if n not in bare]
+    sizes = sizes_for(settings.seed, len(numbers), settings.sizes)
+    wanted = dict(zip(numbers, sizes, strict=True))
+    # An oddity may replace all releases: the large documents go to projects without one.
+    limit = ODD_BYTES_MAX[settings.sizes]
+    large = [n for n in numbers if n % ODDITY_EVERY == 0 and wanted[n] > limit]
+    fitting = [n for n in numbers if n % ODDITY_EVERY and wanted[n] <= limit]
+    for odd, other in zip(large, fitting, strict=False):
+        wanted[odd], wanted[other] = wanted[other], wanted[odd]
+    return wanted
 
 
 def _without_document(count: int, chance: random.Random) -> dict[int, str]:

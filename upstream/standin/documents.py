@@ -14,6 +14,7 @@ import orjson
 
 from upstream.standin.files import KINDS_MAX, Era, FileMaker, file_name
 from upstream.standin.info import BYTES_RICH, BYTES_SPARSE, INDEX_HOST, RICH_FROM_BYTES, make_info
+from upstream.standin.seeds import likely
 from upstream.standin.versions import latest_version, version_sequence
 from upstream.standin.vocabulary import PYTHONS, normalized, prose
 
@@ -21,6 +22,8 @@ Document = dict[str, Any]
 
 FILE_BYTES = 770  # of a usual file object without the name, which stands in it twice
 PROSE_ESCAPED = 0.95  # bytes of prose per byte on the wire, where a newline takes two
+FILES_MIN = 2  # one file stands in the document twice; less room is no file
+FILES_OF_MANY_WHEELS = 60  # projects below this have no wheels per platform
 RELEASES_MAX = 3000  # the real maximum seen is 1649
 _DAY_SECONDS = 86_400
 
@@ -42,9 +45,7 @@ class Plan:
 def make_document(plan: Plan, random_: random.Random) -> Document:
     """A document of about `plan.size` bytes, settled."""
     rich = plan.size >= RICH_FROM_BYTES
-    requires_python = (
-        random_.choice(PYTHONS) if random_.random() < 0.95 else random_.choice((None, ""))
-    )
+    requires_python = random_.choice(PYTHONS if likely(random_, 0.95) else (None, ""))
     info = make_info(random_, plan.display_name, plan.era, requires_python, rich=rich)
     room = plan.size - (BYTES_RICH if rich else BYTES_SPARSE)
     file_bytes = FILE_BYTES + 2 * len(plan.display_name)
@@ -66,7 +67,7 @@ def make_document(plan: Plan, random_: random.Random) -> Document:
         document["vulnerabilities"] = []
     settle(document)
     missing = plan.size - len(orjson.dumps(document))
-    if missing > 0 and (rich or random_.random() < 0.9):
+    if missing > 0 and (rich or likely(random_, 0.9)):
         info["description"] = prose(random_, int(missing * PROSE_ESCAPED))
     return document
 
@@ -74,10 +75,14 @@ def make_document(plan: Plan, random_: random.Random) -> Document:
 def _releases(
     random_: random.Random, plan: Plan, maker: FileMaker, files: int, requires_python: str | None
 ) -> dict[str, list[dict[str, Any]]]:
-    """`files` file objects (the latest release's counted twice) spread over releases, oldest first."""
-    if files < 2:
+    """`files` file objects (the latest release's counted twice) over releases, oldest first."""
+    if files < FILES_MIN:
         return {random_.choice(("0.1", "1.0.0", "0.0.1")): []}
-    each = random_.choice((1, 2, 2, 2, 3)) if files < 60 else random_.choice((2, 2, 5, 12, 27))
+    each = (
+        random_.choice((1, 2, 2, 2, 3))
+        if files < FILES_OF_MANY_WHEELS
+        else random_.choice((2, 2, 5, 12, 27))
+    )
     each = min(each, files // 2, KINDS_MAX)
     count = max(1, (files - each) // each)
     if count > RELEASES_MAX:
@@ -88,10 +93,10 @@ def _releases(
     days = 1 + random_.randrange(60)
     releases: dict[str, list[dict[str, Any]]] = {}
     for place, version in enumerate(versions):
-        uploaded = plan.uploaded - (count - 1 - place) * days * _DAY_SECONDS
+        newest = plan.uploaded - (count - 1 - place) * days * _DAY_SECONDS
         releases[version] = [
             maker.make(
-                version, file_name(maker.name, version, kind), requires_python, uploaded + kind
+                version, file_name(maker.name, version, kind), requires_python, newest + kind
             )
             for kind in range(first, first + each)
         ]

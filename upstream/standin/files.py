@@ -57,13 +57,9 @@ _OLD_KINDS = (
 
 
 def file_name(name: str, version: str, kind: int) -> FileName:
-    """The file number `kind` of a release: 0 the sdist, 1 the pure wheel, then wheels per platform."""
+    """File number `kind` of a release: 0 the sdist, 1 the pure wheel, then wheels per platform."""
     stem = name.replace("-", "_")
-    plain = (
-        "-".join(version.split()).replace("-", "_")
-        if "-" in version or " " in version
-        else (version.replace("\n", "_"))
-    )
+    plain = "_".join(version.split()).replace("-", "_")
     if kind == 0:
         return FileName(f"{stem}-{plain}.tar.gz", "sdist", "source")
     if kind == 1:

@@ -13,6 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 Route = Literal["json", "version", "xmlrpc", "simple", "files", "control", "other"]
 Headers = list[tuple[bytes, bytes]]
 
+OK, NOT_MODIFIED, NOT_FOUND_STATUS = 200, 304, 404
 JSON = b"application/json"
 NOT_FOUND = b'{"message": "Not Found"}'
 CACHE = (b"cache-control", b"max-age=900, public")
@@ -23,7 +24,7 @@ GZIP_FROM_BYTES = 400  # below this a gzip header costs more than it saves
 
 @dataclass(slots=True)
 class Request:
-    """What was asked. `project` is the name as it stands in the path, `name` its normalised form."""
+    """What was asked. `project` is the name as it stands in the path, `name` normalised."""
 
     route: Route
     method: str
@@ -92,7 +93,7 @@ def text(status: int, message: str, kind: bytes = b"text/plain; charset=utf-8") 
 async def plain(exchange: Exchange, answer: Answer, *, head: bool = False) -> None:
     """Send an answer as it should be."""
     headers = answer.headers
-    if answer.status != 304:
+    if answer.status != NOT_MODIFIED:
         headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
     await exchange.send(
         {"type": "http.response.start", "status": answer.status, "headers": headers}

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from upstream.standin.files import Era
+from upstream.standin.seeds import likely
 from upstream.standin.vocabulary import (
     CLASSIFIERS,
     LABELS,
@@ -28,14 +29,13 @@ def make_info(
 ) -> dict[str, Any]:
     """`info` without version and description (see `settle`), in the shape of `era`, keys sorted."""
     name = normalized(display_name)
-    draw = random_.random
     person = random_.choice(PEOPLE)
     mail = f"{name[:12]}@mail.example.org"
-    modern = era >= Era.Y2024 and draw() < 0.6
+    modern = era >= Era.Y2024 and likely(random_, 0.6)  # has PEP 621 metadata
     home = f"https://code.example.org/{name[:3]}/{name}"
     classifiers = sorted(random_.sample(CLASSIFIERS, random_.randrange(3, 12) if rich else 1))
     license_ = random_.choice(LICENSES)
-    expression = license_ if era >= Era.LATE_2024 and draw() < 0.3 else None
+    expression = license_ if era >= Era.LATE_2024 and likely(random_, 0.3) else None
     info: dict[str, Any] = {
         "author": None if modern else person,
         "author_email": f"{person} <{mail}>" if modern else mail,
@@ -55,7 +55,7 @@ def make_info(
         "docs_url": None,
         "download_url": random_.choice(_NOTHING),
         "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
-        "dynamic": ["Requires-Dist"] if draw() < 0.1 else None,
+        "dynamic": ["Requires-Dist"] if likely(random_, 0.1) else None,
         "home_page": random_.choice(_NOTHING) if modern else home,
         "keywords": random_.choice((None, "", "stream,table", "stream table", "data, async, io")),
         "license": None if expression else random_.choice((*LICENSES, None, "")),
@@ -68,12 +68,12 @@ def make_info(
         "platform": random_.choice((None, None, None, "", "any")),
         "project_url": f"{INDEX_HOST}/project/{name}/",
         "project_urls": _project_urls(random_, home) if modern and rich else None,
-        "provides_extra": ["dev", "test"] if rich and draw() < 0.2 else None,
+        "provides_extra": ["dev", "test"] if rich and likely(random_, 0.2) else None,
         "release_url": "",
         "requires_dist": _requirements(random_, rich=rich),
         "requires_python": requires_python,
         "summary": random_.choice(NON_ASCII)
-        if draw() < 0.05
+        if likely(random_, 0.05)
         else prose(random_, random_.randrange(12, 80)).replace("\n", " ").replace("#", "").strip(),
         "version": "",
         "yanked": False,
@@ -88,7 +88,7 @@ def _project_urls(random_: random.Random, home: str) -> dict[str, str]:
 
 
 def _requirements(random_: random.Random, *, rich: bool) -> list[str] | None:
-    if not rich or random_.random() < 0.3:
+    if not rich or likely(random_, 0.3):
         return None
     count = random_.choice((1, 2, 3, 5, 8, 13))
     names = (f"{random_.choice(LICENSES)[:3].lower()}-{word}" for word in ("core", "io", "net"))

@@ -100,7 +100,11 @@ def _old_action(seedling: Seedling, step: int, number: int) -> tuple[str | None,
     if step == 0:
         return None, "create"
     if seedling.status == "quarantined":
-        return (None, "project quarantined") if step == 2 else (seedling.version, "new release")
+        return (
+            (None, "project quarantined")
+            if step == ROWS_EACH - 1
+            else (seedling.version, "new release")
+        )
     if not seedling.version:
         user = seedling.roles[0][1]
         return (None, f"add Owner {user}") if step == 1 else ("0.1", "remove release")

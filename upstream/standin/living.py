@@ -44,8 +44,9 @@ class Living:
         self._number = count()
 
     def change(self, kind: str, name: str | None = None, spread: float = 0.0) -> Change:
-        """Make one change now. With `spread` > 0 its later rows follow in real time, that much
-        times as slow as the index. Raises UnsuitableChange.
+        """Make one change now. Raises UnsuitableChange.
+
+        With `spread` > 0 its later rows follow in real time, `spread` times as slow as the index.
         """
         found = KINDS.get(kind)
         if found is None:

@@ -1,4 +1,4 @@
-"""Files behind the index: PEP 658 metadata for every wheel, and real tiny wheels for a few projects.
+"""Files behind the index: PEP 658 metadata for every wheel, real tiny wheels for a few projects.
 
 Metadata is a function of (normalised name, version, requires_python) alone, so that its SHA-256 can
 be written into documents without keeping any file.

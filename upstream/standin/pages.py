@@ -92,10 +92,7 @@ class Pages:
             return text(404, "404 Not Found")
         host = request.headers.get(b"host", b"127.0.0.1").decode("latin-1")
         page = self._project_page(project, edition, f"http://{host}/files/{project.name}/")
-        if kind == JSON_TYPE:
-            raw = orjson.dumps(page)
-        else:
-            raw = _project_html(page, edition)
+        raw = orjson.dumps(page) if kind == JSON_TYPE else _project_html(page, edition)
         content = compressed(raw) if request.takes_gzip else b""
         return _answered(request, _Page(raw, content, etag_of(raw), edition.serial), kind)
 

@@ -8,8 +8,8 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 from xml.sax.saxutils import escape
 
-from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]  # has no types
-from defusedxml.xmlrpc import DefusedExpatParser  # type: ignore[import-untyped]  # has no types
+from defusedxml.common import DefusedXmlException
+from defusedxml.xmlrpc import DefusedExpatParser
 
 from upstream.standin.http_types import Answer, Request
 from upstream.standin.vocabulary import normalized
@@ -22,19 +22,19 @@ RATE_LIMIT_TEXT = (
     "by the client."
 )
 DEAD = frozenset(
-    [
+    {
+        "changed_packages",
         "changelog",
         "list_packages",
-        "package_releases",
-        "release_urls",
-        "release_data",
         "package_data",
+        "package_releases",
         "package_urls",
-        "top_packages",
+        "release_data",
+        "release_urls",
         "search",
+        "top_packages",
         "updated_releases",
-        "changed_packages",
-    ]
+    }
 )
 
 
@@ -110,8 +110,9 @@ class Rpc:
 
 
 def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
-    """Method name and arguments. Raises ValueError, ExpatError, xmlrpc.client.Error, or what
-    defusedxml raises for entities.
+    """Method name and arguments.
+
+    Raises ValueError, ExpatError, xmlrpc.client.Error, or what defusedxml raises for entities.
     """
     unmarshaller = xmlrpc.client.Unmarshaller()
     parser = DefusedExpatParser(unmarshaller)
@@ -138,8 +139,9 @@ def fault(code: int, message: str) -> Answer:
 
 
 def rows(journal_rows: Iterable[tuple[Any, ...]]) -> Answer:
-    """Journal rows. By hand: the library needs a second for 50 000 rows, and nothing else may be
-    answered meanwhile.
+    """An answer with journal rows.
+
+    Written by hand: the library needs a second for 50 000, and nothing is answered meanwhile.
     """
     return Answer(200, [XML], response(array("".join(map(row_xml, journal_rows)))))
 

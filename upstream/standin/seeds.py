@@ -1,4 +1,4 @@
-"""The one source of chance: a generator per subject, so that one subject's draws shift no other's."""
+"""The one source of chance: a generator per subject, so that no subject's draws shift another's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def generator(*parts: object) -> random.Random:
     """A generator that depends on `parts` alone (not on hash randomisation or the platform)."""
     text = ":".join(str(part) for part in parts)
     return random.Random(text)
+
+
+def likely(random_: random.Random, share: float) -> bool:
+    """True in that share of the cases."""
+    return random_.random() < share
 
 
 @cache

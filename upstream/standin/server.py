@@ -73,7 +73,8 @@ async def serve(
     `ready` gets the address (`http://127.0.0.1:PORT`) once answers are quick. Raises OSError if the
     port is taken, upstream.standin.faults.BadFault for a wrong fault in the settings.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named because asyncio switches Nagle's delay off only where it is.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Bound before the corpus is made: a taken port is an error at once.

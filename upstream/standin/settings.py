@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Sizes = Literal["real", "small"]
 
-# The oldest and the newest serial seen in recorded documents; the made-up history lies between them.
+# The oldest and the newest serial seen in recorded documents: the made-up history lies between.
 SERIAL_MIN = 8_586_770
 SERIAL_MAX = 40_283_460
 

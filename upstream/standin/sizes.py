@@ -26,8 +26,11 @@ REAL: Final = (
     (0.999, 5_400_000.0),
     (1.0, 22_000_000.0),
 )
-SMALL: Final = ((0.0, 1_700.0), (0.5, 3_000.0), (0.9, 8_000.0), (0.99, 24_000.0), (1.0, 64_000.0))
+SMALL: Final = ((0.0, 1_700.0), (0.5, 2_700.0), (0.9, 8_000.0), (0.99, 24_000.0), (1.0, 64_000.0))
 QUANTILES: Final[dict[Sizes, tuple[tuple[float, float], ...]]] = {"real": REAL, "small": SMALL}
+
+
+LARGEST_FROM: Final = 1000  # projects
 
 
 def size_at(share: float, sizes: Sizes) -> int:
@@ -45,7 +48,7 @@ def sizes_for(seed: int, count: int, sizes: Sizes) -> list[int]:
     The largest is the maximum itself if the corpus is large enough to have 1 in 1000.
     """
     result = [size_at((number + 0.5) / count, sizes) for number in range(count)]
-    if count >= 1000:
+    if count >= LARGEST_FROM:
         result[-1] = size_at(1.0, sizes)
     generator("sizes", seed, count).shuffle(result)
     return result

@@ -9,7 +9,13 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from upstream.standin.seeds import likely
+
 PARSED_KEPT = 1 << 16  # made-up versions repeat across projects; parsing is the slow part
+
+CALENDAR_SHARE = 0.08  # of projects
+PRERELEASE_SHARE = 0.1  # of projects
+PATCH_SHARE, MINOR_SHARE = 0.6, 0.35  # of releases; the rest are major ones
 
 _Key = tuple[bool, bool, bool, Version | str]
 
@@ -45,24 +51,22 @@ def _key(version: str, files: Sequence[Mapping[str, Any]]) -> _Key:
 def version_sequence(random_: random.Random, count: int) -> list[str]:
     """`count` different versions in rising order, most of them final."""
     style = random_.random()
-    if style < 0.08:
+    if style < CALENDAR_SHARE:
         year, month = random_.randrange(2015, 2022), 1
-        versions = []
-        for number in range(count):
-            versions.append(f"{year + (month + number) // 12}.{(month + number) % 12 + 1}.0")
-        return versions
+        months = range(month, month + count)
+        return [f"{year + number // 12}.{number % 12 + 1}.0" for number in months]
     major, minor, patch = random_.choice(((0, 0, 1), (0, 1, 0), (1, 0, 0)))
-    versions = []
+    versions: list[str] = []
     while len(versions) < count:
-        if style > 0.9 and random_.random() < 0.3 and len(versions) + 1 < count:
+        if style > 1 - PRERELEASE_SHARE and likely(random_, 0.3) and len(versions) + 1 < count:
             versions.append(
                 f"{major}.{minor}.{patch}{random_.choice(('a1', 'b1', 'rc1', '.dev0'))}"
             )
         versions.append(f"{major}.{minor}.{patch}")
         draw = random_.random()
-        if draw < 0.6:
+        if draw < PATCH_SHARE:
             patch += 1
-        elif draw < 0.95:
+        elif draw < PATCH_SHARE + MINOR_SHARE:
             minor, patch = minor + 1, 0
         else:
             major, minor, patch = major + 1, 0, 0

@@ -6,145 +6,25 @@ import random
 import re
 from collections.abc import Container
 
-_HEADS = [
-    "zel",
-    "vor",
-    "kip",
-    "tam",
-    "bru",
-    "nax",
-    "oli",
-    "fen",
-    "gri",
-    "lum",
-    "pod",
-    "rix",
-    "sab",
-    "tuv",
-    "wem",
-    "yor",
-    "dax",
-    "hob",
-    "jil",
-    "mek",
-    "qua",
-    "ral",
-    "sto",
-    "thi",
-    "umo",
-    "vex",
-    "wob",
-    "xan",
-    "yip",
-    "zub",
-    "arn",
-    "bel",
-    "cov",
-    "dru",
-    "eph",
-    "fiz",
-    "gol",
-    "huk",
-    "iva",
-    "jod",
-]
-_MIDDLES = [
-    "ora",
-    "imi",
-    "ent",
-    "ulo",
-    "ark",
-    "eli",
-    "ondo",
-    "ati",
-    "uma",
-    "isk",
-    "ova",
-    "ern",
-    "illo",
-    "usta",
-    "emi",
-    "ango",
-    "ith",
-    "oru",
-]
-_TAILS = [
-    "parse",
-    "kit",
-    "flow",
-    "grid",
-    "mesh",
-    "port",
-    "cast",
-    "link",
-    "form",
-    "seed",
-    "lint",
-    "wave",
-    "tune",
-    "dock",
-    "pack",
-    "view",
-    "sync",
-    "pipe",
-    "cell",
-    "hash",
-    "leaf",
-    "spin",
-    "core",
-    "gate",
-    "loom",
-    "mint",
-    "node",
-    "path",
-    "ring",
-    "shed",
-    "tool",
-    "vault",
-]
-_WORDS = [
-    "a",
-    "the",
-    "of",
-    "and",
-    "to",
-    "with",
-    "for",
-    "from",
-    "small",
-    "fast",
-    "typed",
-    "async",
-    "table",
-    "stream",
-    "record",
-    "index",
-    "cache",
-    "reader",
-    "writer",
-    "schema",
-    "packet",
-    "signal",
-    "matrix",
-    "filter",
-    "layer",
-    "window",
-    "sample",
-    "report",
-    "client",
-    "server",
-    "plugin",
-    "widget",
-    "parser",
-    "solver",
-    "planner",
-    "tracker",
-    "bridge",
-    "adapter",
-    "engine",
-    "buffer",
-    "queue",
-]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_HEADS = _words(
+    "zel vor kip tam bru nax oli fen gri lum pod rix sab tuv wem yor dax hob jil mek "
+    "qua ral sto thi umo vex wob xan yip zub arn bel cov dru eph fiz gol huk iva jod"
+)
+_MIDDLES = _words("ora imi ent ulo ark eli ondo ati uma isk ova ern illo usta emi ango ith oru")
+_TAILS = _words(
+    "parse kit flow grid mesh port cast link form seed lint wave tune dock pack view "
+    "sync pipe cell hash leaf spin core gate loom mint node path ring shed tool vault"
+)
+_WORDS = _words(
+    "the a of and to with for from small fast typed async table stream record index cache "
+    "reader writer schema packet signal matrix filter layer window sample report client "
+    "server plugin widget parser solver planner tracker bridge adapter engine buffer queue"
+)
 
 CLASSIFIERS = (
     "Development Status :: 3 - Alpha",
@@ -188,6 +68,8 @@ NON_ASCII = (
 )
 PEOPLE = ("Ana Oru", "Béla Vándor", "Chidi Ekwe", "Dagny Holm", "李小溪", "Eli Marrow", "Fatou N.")
 
+SECOND_WORD_SHARE = 0.5
+NUMBER_SHARE = 0.1
 STYLED_SHARE = 0.16  # of recorded names are not in their normalised form
 _SEPARATORS = re.compile(r"[-_.]+")
 
@@ -217,10 +99,10 @@ def fresh_name(random_: random.Random, taken: Container[str]) -> str:
     while True:
         parts = [random_.choice(_HEADS) + random_.choice(_MIDDLES)]
         draw = random_.random()
-        if draw < 0.5:
+        if draw < SECOND_WORD_SHARE:
             parts.append(random_.choice(_HEADS) + random_.choice(_MIDDLES))
         parts.append(random_.choice(_TAILS))
-        if draw > 0.9:
+        if draw > 1 - NUMBER_SHARE:
             parts.append(str(random_.randrange(2, 1000)))
         name = "-".join(parts)
         if name not in taken:

@@ -15,7 +15,7 @@ import orjson
 from upstream.standin.corpus import Corpus, Roles, classifier_bits
 from upstream.standin.documents import Document, dumped
 from upstream.standin.journal import Journal, Row
-from upstream.standin.seeds import generator
+from upstream.standin.seeds import generator, likely
 from upstream.standin.store import BodyRef, BodyStore, etag_of
 from upstream.standin.vocabulary import CLASSIFIERS, normalized
 
@@ -23,6 +23,7 @@ Clock = Callable[[], float]
 
 EDITIONS_MAX = 256  # earlier states kept per project: what a stale cache may still serve
 SERIAL_GAP_MAX = 40
+GAP_SHARE = 0.3  # of rows that leave serials out before them
 
 
 class Status(StrEnum):
@@ -133,7 +134,7 @@ class World:
     def write_row(self, display_name: str, version: str | None, action: str) -> Row:
         """Write a journal row; serials rise with gaps."""
         now = self.clock()
-        gap = self._gaps.randrange(1, SERIAL_GAP_MAX) if self._gaps.random() < 0.3 else 0
+        gap = self._gaps.randrange(1, SERIAL_GAP_MAX) if likely(self._gaps, GAP_SHARE) else 0
         row = Row(display_name, version, int(now), action, self.journal.last_serial + 1 + gap)
         self.journal.append(row, now)
         return row

@@ -6,7 +6,7 @@ import orjson
 
 from upstream.standin.documents import dumped
 from upstream.standin.faults.registry import DOCUMENTS, Hit, fault_kind
-from upstream.standin.http_types import Answer, Request, not_found
+from upstream.standin.http_types import NOT_FOUND_STATUS, Answer, Request, not_found
 from upstream.standin.site import conditional
 from upstream.standin.world import Edition
 
@@ -90,7 +90,7 @@ def other_shape(hit: Hit) -> Answer | None:
 @fault_kind("spurious-404", (*DOCUMENTS, "simple", "files"))
 def spurious_404(hit: Hit) -> Answer | None:
     """404 although the document is there."""
-    return not_found() if hit.normal().status != 404 else None
+    return not_found() if hit.normal().status != NOT_FOUND_STATUS else None
 
 
 @fault_kind("cached-404", DOCUMENTS, ttl_seconds=60.0, of_truth=True)
@@ -99,7 +99,7 @@ def cached_404(hit: Hit) -> Answer | None:
     key, now = hit.request.path, hit.site.world.clock()
     if hit.fault.memory.get(key, 0.0) > now:
         return not_found()
-    absent = hit.normal().status == 404
+    absent = hit.normal().status == NOT_FOUND_STATUS
     if absent or not hit.param("of_truth"):
         hit.fault.memory[key] = now + hit.param("ttl_seconds")
         return not_found()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from upstream.standin.faults.registry import Hit, fault_kind
 from upstream.standin.faults.transport import HANG_SECONDS_MAX, hang
-from upstream.standin.http_types import Answer, text
+from upstream.standin.http_types import Answer, Route, text
 from upstream.standin.rpc import (
     RATE_LIMIT_TEXT,
     RATE_LIMITED,
@@ -21,7 +22,7 @@ from upstream.standin.rpc import (
     value,
 )
 
-RPC = ("xmlrpc",)
+RPC: tuple[Route, ...] = ("xmlrpc",)
 _PAGE = "changelog_since_serial"
 _LAST = "changelog_last_serial"
 _Row = tuple[Any, ...]
@@ -67,8 +68,7 @@ def bad_xml(hit: Hit) -> Answer | None:
 @fault_kind("xmlrpc-control-character", RPC)
 def control_character(hit: Hit) -> Answer | None:
     """A character that XML cannot carry in one name."""
-    answer = _with_rows(hit, lambda found: [(f"\x08{found[0][0]}", *found[0][1:]), *found[1:]])
-    return answer if answer is not None else None
+    return _with_rows(hit, lambda found: [(f"\x08{found[0][0]}", *found[0][1:]), *found[1:]])
 
 
 @fault_kind("xmlrpc-entities", RPC)
@@ -222,7 +222,7 @@ def _with_rows(
 def _in_gap(hit: Hit, found: list[_Row], make: Callable[[int, int], _Row]) -> list[_Row] | None:
     """Put one more row where a serial is unused, so that no true row is shadowed."""
     now = int(hit.site.world.clock())
-    for place, (before, after) in enumerate(zip(found, found[1:], strict=False)):
+    for place, (before, after) in enumerate(pairwise(found)):
         if after[4] - before[4] > 1:
             return [*found[: place + 1], make(before[4] + 1, now), *found[place + 1 :]]
     return None

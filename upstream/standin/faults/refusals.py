@@ -123,7 +123,7 @@ def redirect_file(hit: Hit) -> Answer | None:
 def redirect_project(hit: Hit) -> Answer | None:
     """A redirect to another project's document."""
     names = hit.site.world.names
-    others = [name for name in hit.fault.random.sample(names, min(2, len(names)))]
+    others = hit.fault.random.sample(names, min(2, len(names)))
     other = next((name for name in others if name != hit.request.name), None)
     return None if other is None else _redirect(_MOVED, f"/pypi/{other}/json")
 

@@ -15,7 +15,7 @@ from itertools import count
 from random import Random
 from typing import Any, get_args
 
-from upstream.standin.http_types import Answer, Request, Route
+from upstream.standin.http_types import OK, Answer, Request, Route
 from upstream.standin.seeds import generator
 from upstream.standin.site import Site
 from upstream.standin.world import Edition
@@ -102,7 +102,7 @@ class Hit:
         if gzip is not None:
             headers[b"accept-encoding"] = b"gzip" if gzip else b"identity"
         answer = self.site.answer(dataclasses.replace(self.request, headers=headers))
-        return answer if answer.status == 200 else None
+        return answer if answer.status == OK else None
 
     def edition(self, moment: float | None = None) -> Edition | None:
         """The state of the project asked for."""

@@ -8,15 +8,16 @@ import socket
 import struct
 
 from upstream.standin.faults.registry import Hit, fault_kind
-from upstream.standin.http_types import Answer, Exchange
+from upstream.standin.http_types import OK, Answer, Exchange
 
+CUT_FROM_BYTES = 2  # less cannot be cut
 HANG_SECONDS_MAX = 3600.0  # nobody waits longer; a forgotten connection ends some time
 _LINGER_NONE = struct.pack("ii", 1, 0)  # closing then sends a reset instead of the rest
 
 
 def head_bytes(answer: Answer, length: int | None) -> bytes:
     """Status line and headers as they go on the wire; `length` None leaves the length out."""
-    lines = [b"HTTP/1.1 %d %s" % (answer.status, b"OK" if answer.status == 200 else b"Error")]
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, b"OK" if answer.status == OK else b"Error")]
     lines.extend(name + b": " + value for name, value in answer.headers)
     if length is not None:
         lines.append(b"content-length: %d" % length)
@@ -47,8 +48,8 @@ async def raw(exchange: Exchange, data: bytes, *, reset: bool = False) -> None:
         transport.write(data)
     if reset:
         # What is still buffered must be on the wire first: a reset throws it away.
-        while transport.get_write_buffer_size() and not transport.is_closing():
-            await asyncio.sleep(0.001)
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # a transport has no event for this
         found = transport.get_extra_info("socket")
         if found is not None:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
@@ -60,7 +61,7 @@ async def raw(exchange: Exchange, data: bytes, *, reset: bool = False) -> None:
 
 def _cut(hit: Hit, *, gzip_body: bool | None = None) -> tuple[Answer, int] | None:
     answer = hit.full(gzip=gzip_body)
-    if answer is None or len(answer.body) < 2:
+    if answer is None or len(answer.body) < CUT_FROM_BYTES:
         return None
     return answer, max(1, int(len(answer.body) * hit.param("keep")))
 
