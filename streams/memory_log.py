@@ -120,14 +120,15 @@ class MemoryLog:
     async def table(self, at: TopicPartition) -> Table:
         """Fold a compacted partition."""
         held = (await self._turn()).held[at]
+        if TOPICS[at.topic].cleanup != "compact":
+            raise ValueError(f"{at.topic} is no table: it is not compacted")
         rows: dict[str, Record] = {}
         for record in held.rows:
-            if record.key is None:
-                raise ValueError(f"{at.topic} is no table: it holds records without a key")
+            key = record.key or ""
             if record.value is None:
-                rows.pop(record.key, None)
+                rows.pop(key, None)
             else:
-                rows[record.key] = record
+                rows[key] = record
         return Table(rows, Offset(held.end))
 
     async def ends(self, topic: Topic) -> Mapping[TopicPartition, Offset]:

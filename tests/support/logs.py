@@ -1,0 +1,111 @@
+"""Logs to test with: every adapter made and opened in the same way."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.topics import Offset, Topic
+from streams.log import Log, Outgoing, Reader, Record, TopicPartition
+from streams.memory_log import MemoryLog
+from streams.sqlite_log import SqliteLog
+
+EMBEDDED = ("memory", "sqlite")
+"""Adapters that need no server, and that clean for themselves, by a clock given to them."""
+
+BEGIN_MS = 1_700_000_000_000
+
+
+@dataclass
+class Clock:
+    """Unix milliseconds that move only when told to."""
+
+    ms: int = BEGIN_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@dataclass
+class OpenedLog:
+    """A log under test; `another` opens it once more, as a second process would."""
+
+    log: Log
+    open_again: Callable[[], Awaitable[Log]]
+    clock: Clock
+    opened: list[Log] = field(default_factory=list)
+
+    async def another(self) -> Log:
+        log = await self.open_again()
+        self.opened.append(log)
+        return log
+
+
+@contextlib.asynccontextmanager
+async def opened_log(
+    adapter: str, partitions: int, directory: Path, clock: Clock | None = None
+) -> AsyncIterator[OpenedLog]:
+    """A new, empty log; it and all further handles are closed at the end."""
+    clock = clock or Clock()
+    if adapter == "memory":
+        memory = MemoryLog(partitions, now_ms=clock)
+
+        async def again() -> Log:
+            return memory.another()
+
+        opened = OpenedLog(memory, again, clock)
+    else:
+        path = directory / "log.sqlite"
+
+        async def again() -> Log:
+            return await SqliteLog.open(path, create=False, now_ms=clock)
+
+        opened = OpenedLog(await SqliteLog.open(path, partitions, now_ms=clock), again, clock)
+    try:
+        yield opened
+    finally:
+        for log in (opened.log, *opened.opened):
+            await log.close()
+
+
+async def read_all(log: Log, where: Iterable[TopicPartition]) -> list[Record]:
+    """Every record that can be read there, from the starts on."""
+    starts: dict[TopicPartition, Offset] = {}
+    for at in where:
+        starts[at] = (await log.starts(at.topic))[at]
+    reader = await log.reader(starts)
+    records = await drained(reader)
+    await reader.close()
+    return records
+
+
+async def drained(reader: Reader) -> list[Record]:
+    """All that is there now."""
+    records: list[Record] = []
+    while batch := await reader.read(1000, 0.02):
+        records += batch
+    return records
+
+
+async def cleaned(log: Log, now_ms: int) -> int:
+    """Clean until nothing is left to do; how many records went."""
+    total = 0
+    while removed := await log.clean(now_ms):
+        total += removed
+    return total
+
+
+def state(key: str, value: str | None, partition: int | None = 0) -> Outgoing:
+    """A record of a compacted topic."""
+    return Outgoing(Topic.STATE, key, None if value is None else value.encode(), (), partition)
+
+
+def event(key: str, value: str, partition: int | None = 0) -> Outgoing:
+    """A record of a topic that is kept for ever."""
+    return Outgoing(Topic.CHANGELOG, key, value.encode(), (), partition)
+
+
+STATE_0 = TopicPartition(Topic.STATE, 0)
+CHANGELOG_0 = TopicPartition(Topic.CHANGELOG, 0)
