@@ -1,4 +1,4 @@
-"""What the `progress` topic says: how far the workers are, and what may be claimed because of it."""
+"""What the `progress` topic says: how far the workers are, and what that allows to claim."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def read_progress(log: Log) -> Progress:
 
 
 class ProgressWatch:
-    """Follows the topic; used as `async with`. Raises LogCorrupt for a record that cannot be read."""
+    """Follows the topic; used as `async with`. Raises LogCorrupt."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -109,7 +109,7 @@ class ProgressWatch:
 
 
 def folded(progress: Progress, record: Record) -> Progress:
-    """`progress` after one more record of the topic; other keys change nothing. Raises LogCorrupt."""
+    """`progress` after one more record; other keys change nothing. Raises LogCorrupt."""
     if record.value is None:
         return progress
     if record.key == CUT_KEY and record.partition < len(progress.cuts):

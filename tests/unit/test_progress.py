@@ -25,7 +25,7 @@ def test_it_is_the_least_marker_of_the_partitions() -> None:
 
 @pytest.mark.parametrize("others", [[None], [cut(0)], [None, cut(0)]])
 def test_a_partition_without_a_marker_means_none(others: list[Cut | None]) -> None:
-    """Neither a partition that never wrote nor one that passed no marker lets anything be claimed."""
+    """Neither a partition that never wrote nor one without a marker allows a claim."""
     assert Watermark(None, 0, 0) == watermark([cut(90), *others])
 
 
