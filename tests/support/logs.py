@@ -15,6 +15,9 @@ from streams.sqlite_log import SqliteLog
 EMBEDDED = ("memory", "sqlite")
 """Adapters that need no server, and that clean for themselves, by a clock given to them."""
 
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # as `dir` of tempfile
+"""For tests that make many logs: syncing a real disk is not what they are about."""
+
 BEGIN_MS = 1_700_000_000_000
 
 
@@ -71,12 +74,16 @@ async def opened_log(
 
 
 async def read_all(log: Log, where: Iterable[TopicPartition]) -> list[Record]:
-    """Every record that can be read there, from the starts on."""
+    """Every record that can be read there, from the starts on, to the ends of this moment."""
     starts: dict[TopicPartition, Offset] = {}
+    ends: dict[TopicPartition, Offset] = {}
     for at in where:
         starts[at] = (await log.starts(at.topic))[at]
+        ends[at] = (await log.ends(at.topic))[at]
     reader = await log.reader(starts)
-    records = await drained(reader)
+    records: list[Record] = []
+    while any(reader.position(at) < end for at, end in ends.items()):
+        records += await reader.read(1000, 1.0)
     await reader.close()
     return records
 
