@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ASKED = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+NOT_IMPORTED = {"httptools", "sniffio"}  # found and used by uvicorn and httpcore
 PINNED = {
     canonicalize_name(name): Version(version)
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", LOCK, re.MULTILINE)
@@ -49,3 +54,28 @@ def test_no_address_of_an_index() -> None:
     lines = [line for line in LOCK.splitlines() if "://" in line or "index-url" in line]
 
     assert lines == []
+
+
+def imported() -> set[str]:
+    """Distributions that the seven packages import, by what is installed here."""
+    modules: set[str] = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    modules |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    modules.add(node.module.partition(".")[0])
+    outside = modules - sys.stdlib_module_names - set(PACKAGES)
+    known = packages_distributions()
+    return {canonicalize_name(known[module][0]) for module in outside}
+
+
+def test_what_is_imported_is_asked_for() -> None:
+    """The program installs without the dev group, and asks for nothing it does not use."""
+    asked = {
+        canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]
+    }
+
+    assert imported() - asked == set()
+    assert asked - imported() == NOT_IMPORTED
