@@ -1,1 +1,1 @@
-"""Floor 1: what travels. Records, topics, codec, names, errors, and the JSON Schemas for readers in any language."""
+"""Floor 1: what travels. Records, topics, codec, names, errors, and their published JSON Schemas."""

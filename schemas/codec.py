@@ -44,8 +44,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a record's headers say. Times in Unix seconds; None = the header is absent.
 
     `event_serial`, `serial` (the body's), `stale`, `late`, `source`, `fetched_at`,
-    `releases_omitted`, `reason`, `anomalies` (slugs, comma-separated) become the headers of the same
-    name with `-` for `_`.
+    `releases_omitted`, `reason`, `anomalies` (slugs, comma-separated) become the headers of the
+    same name with `-` for `_`.
     """
 
     id: str

@@ -138,7 +138,8 @@ class LogFull(Fatal):
 
 class LogBroken(Fatal):
     """The disk under the log failed (I/O error, failed fsync): what it holds is unknown until a new
-    process has opened it again; the same process may be shown pages that were never written."""
+    process has opened it again; the same process may be shown pages that were never written.
+    """
 
 
 class LogMismatch(Fatal):

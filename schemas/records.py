@@ -69,7 +69,8 @@ class Reason(StrEnum):
 
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     """In `refetch`: fetch this name. `serial` is the one expected (0 = unknown), `map_serial` that of
-    the map the ask was drawn from; `gone` = the map lacks the name."""
+    the map the ask was drawn from; `gone` = the map lacks the name.
+    """
 
     name: str
     reason: Reason

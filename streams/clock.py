@@ -16,7 +16,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """Wall time at the start, carried on by the monotonic clock: a wall clock that is set, by hand or
-    by NTP, moves no schedule."""
+    by NTP, moves no schedule.
+    """
 
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()

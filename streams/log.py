@@ -69,7 +69,8 @@ class Record(NamedTuple):
 
 class Table(NamedTuple):
     """A compacted partition folded to its last record per key (tombstones left out), and the offset
-    after the last record that was folded: reading on from there misses nothing."""
+    after the last record that was folded: reading on from there misses nothing.
+    """
 
     rows: Mapping[str, Record]  # a record may be made anew at each look: large tables stay small
     next_offset: Offset
