@@ -46,7 +46,7 @@ class BodyDecoder:
         before = self._decoded
         if self._zlib is None:
             self._keep(chunk)
-        else:
+        elif chunk:
             self._unpack(self._zlib, chunk)
         return self._decoded - before
 

@@ -95,7 +95,7 @@ def check_rows(values: Sequence[object], since: int) -> JournalPage:
         if not once or row.serial > once[-1].serial:
             once.append(row)
         elif row != once[-1]:
-            bad.append(BadRow("a second row with the same serial", row.serial, _text(row)))
+            bad.append(BadRow("a second row with the same serial", row.serial, _text(tuple(row))))
     # More than upstream ever sends: the rest comes with the next page.
     full = len(values) >= JOURNAL_ROWS_MAX
     return JournalPage(once[:JOURNAL_ROWS_MAX], bad, full)
@@ -203,23 +203,25 @@ def _text(value: object) -> str:
 
 
 def _fault_error(fault: Fault) -> RateLimited | JournalGone | UpstreamUnavailable:
-    text = str(fault.faultString)[:EXCERPT_CHARACTERS_MAX]
+    text = " ".join(str(fault.faultString).split())[:EXCERPT_CHARACTERS_MAX]
+    code = _text(fault.faultCode)
     # The code alone does not tell: upstream wraps every exception of a call as -32500.
     reset = _RESET.search(str(fault.faultString))
     if reset is not None or _LIMITED.search(str(fault.faultString)):
         seconds = float(reset[1]) if reset is not None else LIMITED_SECONDS
         return RateLimited(
-            f"XML-RPC fault {fault.faultCode}: {text}",
+            f"XML-RPC fault {code}: {text}",
             retry_after_seconds=min(seconds, RETRY_AFTER_SECONDS_MAX),
         )
     if _RETIRED.search(text):
-        return JournalGone(f"XML-RPC fault {fault.faultCode}: {text}")
-    return UpstreamUnavailable(f"XML-RPC fault {fault.faultCode}: {text}")
+        return JournalGone(f"XML-RPC fault {code}: {text}")
+    return UpstreamUnavailable(f"XML-RPC fault {code}: {text}")
 
 
 def _not_xml_rpc(error: Exception) -> UpstreamUnavailable:
+    text = " ".join(str(error).split())[:EXCERPT_CHARACTERS_MAX]
     return UpstreamUnavailable(
-        f"the journal's answer is no XML-RPC response ({type(error).__name__}: {str(error)[:120]})"
+        f"the journal's answer is no XML-RPC response ({type(error).__name__}: {text})"
     )
 
 

@@ -1,0 +1,302 @@
+"""Pace, hold and byte budget, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import UpstreamUnavailable
+from tests.support.fake_clock import FakeClock
+from upstream.limits import HOLD_SECONDS_MAX, URGENT, ByteBudget, Gate
+
+MARGIN = 0.1  # of a hold
+
+
+async def arrivals(
+    clock: FakeClock, waits: list[Callable[[], Awaitable[None]]], seconds: float
+) -> list[tuple[float, int]]:
+    """When each of these waits ended, with its number."""
+    ended: list[tuple[float, int]] = []
+
+    async def one(number: int, wait: Callable[[], Awaitable[None]]) -> None:
+        await wait()
+        ended.append((clock.monotonic(), number))
+
+    tasks = []
+    for number, wait in enumerate(waits):
+        tasks.append(asyncio.create_task(one(number, wait)))
+        await asyncio.sleep(0)
+    await clock.advance(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return ended
+
+
+async def test_permits_come_evenly_and_never_in_a_burst() -> None:
+    """Twenty who ask at once get one permit per interval, two per cent below the rate."""
+    clock = FakeClock()
+    gate = Gate(10, clock)
+
+    ended = await arrivals(clock, [gate.permit] * 20, 10)
+
+    times = [at for at, _ in ended]
+    assert times == pytest.approx([n / 9.8 for n in range(20)])
+    assert [number for _, number in ended] == list(range(20))
+
+
+async def test_time_without_requests_is_not_caught_up() -> None:
+    """After a minute of silence the second permit still waits for its interval."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    await gate.permit()
+    await clock.advance(60)
+
+    ended = await arrivals(clock, [gate.permit] * 3, 10)
+
+    assert [at for at, _ in ended] == pytest.approx([60, 60 + 1 / 0.98, 60 + 2 / 0.98])
+
+
+async def test_urgent_permits_go_first() -> None:
+    """Journal and index overtake every document that waits."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    await gate.permit()
+
+    waits = [gate.permit, gate.permit, lambda: gate.permit(URGENT)]
+    ended = await arrivals(clock, waits, 10)
+
+    assert [number for _, number in ended] == [2, 0, 1]
+
+
+async def test_an_unlimited_gate_waits_for_nothing() -> None:
+    """With rate 0 a permit and a request cost no turn of the loop."""
+    gate = Gate(0, FakeClock())
+
+    for _ in range(100):
+        gate.permit().close()
+        with pytest.raises(StopIteration):
+            gate.permit().send(None)
+        with pytest.raises(StopIteration):
+            gate.before_send().send(None)
+
+
+async def test_a_permit_kept_for_later_brings_no_burst() -> None:
+    """Ten permits used at the same moment still leave one by one."""
+    clock = FakeClock()
+    gate = Gate(10, clock)
+    await arrivals(clock, [gate.permit] * 10, 60)
+
+    ended = await arrivals(clock, [gate.before_send] * 10, 10)
+
+    assert [at for at, _ in ended] == pytest.approx([60 + n / 9.8 for n in range(10)])
+
+
+async def test_permits_wait_for_requests_that_queue() -> None:
+    """No permit is granted to stand in the queue before the wire and grow old there."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    queue = asyncio.create_task(arrivals(clock, [gate.before_send] * 5, 0))
+    await clock.advance(0)
+    await queue
+
+    ended = await arrivals(clock, [gate.permit], 10)
+
+    assert [at for at, _ in ended] == pytest.approx([5 / 0.98])
+
+
+@pytest.mark.parametrize("rate", [0, 10])
+async def test_a_hold_shuts_both_gates(rate: float) -> None:
+    """Nothing passes before its end, not even without a rate."""
+    clock = FakeClock()
+    gate = Gate(rate, clock)
+    gate.hold(clock.wall() + 30)
+
+    permits = await arrivals(clock, [gate.permit], 60)
+    gate.hold(clock.wall() + 30)
+    sends = await arrivals(clock, [gate.before_send], 60)
+
+    assert [at for at, _ in permits] == pytest.approx([30 + MARGIN])
+    assert [at for at, _ in sends] == pytest.approx([90 + MARGIN])
+
+
+async def test_a_hold_binds_those_who_already_wait() -> None:
+    """A request that waits for its place when the hold comes in waits for the hold too."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    await gate.before_send()
+    request = asyncio.create_task(gate.before_send())
+    permit = asyncio.create_task(gate.permit())
+    await clock.advance(0.5)
+    gate.hold(clock.wall() + 30)
+    await clock.advance(30)
+    assert not request.done()
+    assert not permit.done()
+    await clock.advance(10)
+
+    await request
+    await permit
+
+
+async def test_the_latest_hold_wins_and_none_lasts_over_an_hour() -> None:
+    """A shorter one does not lift a longer one; nonsense is capped."""
+    clock = FakeClock()
+    gate = Gate(0, clock)
+
+    gate.hold(clock.wall() + 60)
+    gate.hold(clock.wall() + 5)
+    assert gate.held_seconds() == pytest.approx(60 + MARGIN)
+    until = gate.hold(clock.wall() + 1e12)
+    assert gate.held_seconds() == pytest.approx(HOLD_SECONDS_MAX + MARGIN)
+    assert until == pytest.approx(clock.wall() + HOLD_SECONDS_MAX + MARGIN)
+
+
+async def test_setting_the_wall_clock_neither_lifts_nor_prolongs_a_hold() -> None:
+    """A hold is kept on the clock that never goes back."""
+    clock = FakeClock()
+    gate = Gate(0, clock)
+    gate.hold(clock.wall() + 60)
+
+    clock.wall_offset += 86_400
+    assert gate.held_seconds() == pytest.approx(60 + MARGIN)
+    clock.wall_offset -= 2 * 86_400
+    assert gate.held_seconds() == pytest.approx(60 + MARGIN)
+
+
+async def test_who_gives_up_waiting_takes_no_permit() -> None:
+    """A cancelled waiter's turn goes to the next one."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    await gate.permit()
+    task = asyncio.create_task(gate.permit())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    ended = await arrivals(clock, [gate.permit], 10)
+
+    assert [at for at, _ in ended] == pytest.approx([1 / 0.98])
+
+
+async def test_closing_turns_everyone_away() -> None:
+    """Those who wait and those who come later get an error; twice is no harm."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    await gate.permit()
+    task = asyncio.create_task(gate.permit())
+    await asyncio.sleep(0)
+
+    await gate.close()
+    await gate.close()
+
+    with pytest.raises(UpstreamUnavailable):
+        await task
+    with pytest.raises(UpstreamUnavailable):
+        await gate.permit()
+
+
+@given(
+    rate=st.sampled_from([1.0, 3.0, 10.0, 50.0]),
+    delays=st.lists(st.floats(0, 3), min_size=1, max_size=60),
+    urgent=st.integers(0, 3),
+)
+def test_no_window_of_ten_seconds_holds_more_than_the_rate(
+    rate: float, delays: list[float], urgent: int
+) -> None:
+    """Whatever callers do between permit and request, requests arrive within the rate."""
+    sent: list[float] = []
+
+    async def caller(clock: FakeClock, gate: Gate, number: int, delay: float) -> None:
+        await gate.permit(URGENT if number < urgent else 1)
+        await clock.sleep(delay)
+        await gate.before_send()
+        sent.append(clock.monotonic())
+
+    async def run() -> None:
+        clock = FakeClock()
+        gate = Gate(rate, clock)
+        callers = [
+            asyncio.create_task(caller(clock, gate, number, delay))
+            for number, delay in enumerate(delays)
+        ]
+        await clock.advance(200)
+        await asyncio.gather(*callers)
+
+    asyncio.run(run())
+
+    assert len(sent) == len(delays)
+    for first in sent:
+        assert sum(first <= at < first + 10 for at in sent) <= 10 * rate
+
+
+async def test_bodies_wait_while_others_hold_the_budget() -> None:
+    """The second reader stops at the budget and goes on when the first is done."""
+    budget = ByteBudget(100)
+    grown = asyncio.Event()
+
+    async def second() -> None:
+        with budget.lease() as lease:
+            await lease.take(50)
+            grown.set()
+
+    with budget.lease() as first:
+        await first.take(80)
+        task = asyncio.create_task(second())
+        await asyncio.sleep(0)
+        assert not grown.is_set()
+        await first.take(500)  # the oldest may always go on: nobody waits for ever
+        assert budget.used == 580
+
+    await task
+    assert grown.is_set()
+    assert budget.used == 0
+
+
+async def test_a_failed_or_cancelled_reader_gives_its_bytes_back() -> None:
+    """An error inside the lease, and a cancellation while waiting, leave nothing reserved."""
+    budget = ByteBudget(100)
+
+    async def waiter() -> None:
+        with budget.lease() as lease:
+            await lease.take(10)
+            await lease.take(1_000)
+
+    with budget.lease() as oldest:
+        await oldest.take(1)
+        task = asyncio.create_task(waiter())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert budget.used == 1
+        with pytest.raises(ZeroDivisionError), budget.lease() as lease:  # noqa: PT012
+            await lease.take(5)
+            _ = 1 // 0
+        assert budget.used == 1
+
+
+@given(st.lists(st.lists(st.integers(1, 80), min_size=1, max_size=5), min_size=1, max_size=12))
+def test_readers_of_any_sizes_all_finish(bodies: list[list[int]]) -> None:
+    """No order of growing locks the budget up; it is never exceeded by more than one body."""
+    budget = ByteBudget(100)
+    most = 0
+
+    async def reader(parts: list[int]) -> None:
+        nonlocal most
+        with budget.lease() as lease:
+            for part in parts:
+                await lease.take(part)
+                most = max(most, budget.used)
+                await asyncio.sleep(0)
+
+    async def run() -> None:
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(reader(parts) for parts in bodies))
+
+    asyncio.run(run())
+
+    assert budget.used == 0
+    assert most <= 100 + max(map(sum, bodies))
