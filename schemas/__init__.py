@@ -1,1 +1,1 @@
-"""Floor 1: what travels. Records, topics, codec, names, errors, and their published JSON Schemas."""
+"""Floor 1, what travels: records, topics, codec, names, errors, and their JSON Schemas."""

@@ -13,7 +13,7 @@ PypistreamError
 │   ├── MalformedRow              a changelog row of the wrong shape
 │   └── InvalidName               not a project name (PEP 508)
 └── Fatal                     stop; the text names the command that mends it
-    ├── UpstreamRefused           upstream says no for good (401, 403, wrong URL, HTML instead of XML)
+    ├── UpstreamRefused           upstream says no for good (401, 403, wrong URL, HTML not XML)
     ├── JournalGone               XML-RPC is not served any more (404, 410, 501)
     ├── SerialJumped              the journal's serial rose by more than is believable
     ├── WriterFenced              another process took this writer id
@@ -21,7 +21,7 @@ PypistreamError
     ├── LogTruncated              a stored position lies below the log's start
     ├── LogFull                   no space left for the log
     ├── LogBroken                 the disk under the log failed: open it anew, in a new process
-    ├── LogMismatch               another partition count, filter or schema version than the log was made with
+    ├── LogMismatch               made with another partition count, filter or schema version
     ├── DataDirectoryInUse        a live process holds this role
     ├── DataDirectoryVersion      made by a version this one cannot read
     ├── StorageFailed             the disk under a sink's files refused something else than space
@@ -137,8 +137,10 @@ class LogFull(Fatal):
 
 
 class LogBroken(Fatal):
-    """The disk under the log failed (I/O error, failed fsync): what it holds is unknown until a new
-    process has opened it again; the same process may be shown pages that were never written.
+    """The disk under the log failed (I/O error, failed fsync).
+
+    What it holds is unknown until a new process has opened it again; the same process may be shown
+    pages that were never written.
     """
 
 

@@ -1,7 +1,7 @@
 """The values of the topics that are ours, as types. `metadata` and `releases` hold PyPI's own JSON.
 
 All serials fit 63 bits; all `*_ms` are Unix time in milliseconds; all other times are Unix seconds.
-Field names are the JSON keys; fields at their default are left out of `state` (it is written often).
+Field names are the JSON keys; fields at their default are left out of `state` (written often).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ChangelogEntry(msgspec.Struct, frozen=True):
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """In `changelog`, key null: every journal row in (base, serial] of this partition lies before it."""
+    """In `changelog`, key null: the partition's journal rows in (base, serial] lie before it."""
 
     base: int
     serial: int
@@ -68,8 +68,10 @@ class Reason(StrEnum):
 
 
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """In `refetch`: fetch this name. `serial` is the one expected (0 = unknown), `map_serial` that of
-    the map the ask was drawn from; `gone` = the map lacks the name.
+    """In `refetch`: fetch this name.
+
+    `serial` is the one expected (0 = unknown), `map_serial` that of the map the ask was drawn from;
+    `gone` = the map lacks the name.
     """
 
     name: str
@@ -216,14 +218,14 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """In partition N + 1 of `progress`, key `hold`: until when upstream asked every process to wait."""
+    """In partition N + 1 of `progress`, key `hold`: until when upstream asked all to wait."""
 
     until_ms: int
     reason: str
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """In `dead-letter`: evidence of what could not be processed. `excerpt`: at most 4 KiB, as text."""
+    """In `dead-letter`: evidence of what could not be processed. `excerpt`: up to 4 KiB of text."""
 
     name: str
     reason: str

@@ -15,8 +15,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Wall time at the start, carried on by the monotonic clock: a wall clock that is set, by hand or
-    by NTP, moves no schedule.
+    """Wall time at the start, carried on by the monotonic clock.
+
+    So a wall clock that is set, by hand or by NTP, moves no schedule.
     """
 
     def __init__(self) -> None:

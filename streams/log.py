@@ -39,7 +39,7 @@ class TopicPartition(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A record to write. `partition` None = Kafka's murmur2 of the key. `value` None = tombstone."""
+    """A record to write. `partition` None = murmur2 of the key; `value` None = tombstone."""
 
     topic: Topic
     key: str | None
@@ -68,8 +68,9 @@ class Record(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A compacted partition folded to its last record per key (tombstones left out), and the offset
-    after the last record that was folded: reading on from there misses nothing.
+    """A compacted partition folded to its last record per key (tombstones left out).
+
+    `next_offset` follows the last record that was folded: reading on from there misses nothing.
     """
 
     rows: Mapping[str, Record]  # a record may be made anew at each look: large tables stay small
@@ -108,7 +109,7 @@ class Reader(Protocol):
         ...
 
     def position(self, at: TopicPartition) -> Offset:
-        """Next offset to read there; moves past aborted and compacted ones too, so compare positions."""
+        """Next offset to read; moves past aborted and compacted ones too: compare positions."""
         ...
 
     async def close(self) -> None:
@@ -133,7 +134,7 @@ class Log(Protocol):
         ...
 
     async def reader(self, positions: Mapping[TopicPartition, Offset]) -> Reader:
-        """A reader over exactly these partitions; raises LogTruncated for a position below `start`."""
+        """A reader over exactly these partitions; LogTruncated for a position below `start`."""
         ...
 
     async def table(self, at: TopicPartition) -> Table:
@@ -149,7 +150,7 @@ class Log(Protocol):
         ...
 
     async def clean(self, now_ms: int) -> int:
-        """Compaction and retention, a bounded piece of it; how many records went. Kafka does its own."""
+        """Compaction and retention, a bounded piece; how many records went. Kafka does its own."""
         ...
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from streams.log import Record
 
 
 class States:
-    """A map name -> State that holds the JSON bytes of each row (about 150 B, not 1 kB of objects)."""
+    """A map name -> State that holds the JSON bytes of each row (150 B, not 1 kB of objects)."""
 
     def __init__(self, rows: Mapping[str, Record]) -> None:
         self._rows: dict[str, bytes] = {}

@@ -3,8 +3,8 @@
 Order     A JournalPage's rows have rising serials, all above the one asked for. A row written later
           never has a serial at or below one already read (PyPI writes them under a lock).
 Resume    Ask again with the last serial read. A page of JOURNAL_ROWS_MAX rows means: ask on.
-Pace      `permit()` first, then one call: permits come no faster than the set rate, and none while a
-          hold is on. Who waits for permits can choose the most urgent work when one comes.
+Pace      `permit()` first, then one call: permits come no faster than the set rate, and none while
+          a hold is on. Who waits for permits can choose the most urgent work when one comes.
 Errors    Retriable: wait (`retry_after_seconds`), the call may be made again. Permanent: this
           document will not do. Fatal: UpstreamRefused, JournalGone. A missing project is an answer.
 """
@@ -48,7 +48,7 @@ class JournalPage(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A 200 answer: the decoded body, `X-PyPI-Last-Serial` (None if absent), the ETag ("" if absent)."""
+    """A 200 answer: decoded body, `X-PyPI-Last-Serial` (None if absent), ETag ("" if absent)."""
 
     body: bytes
     serial: int | None
@@ -62,7 +62,7 @@ class NotModified(NamedTuple):
 
 
 class NotFound(NamedTuple):
-    """A 404 answer: never existed, deleted, without a release, quarantined, or a fault of the edge."""
+    """A 404 answer: never existed, deleted, without a release, quarantined, or a passing fault."""
 
 
 Answer = Document | NotModified | NotFound
