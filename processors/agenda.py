@@ -1,8 +1,8 @@
 """Who is asked for next, and how far a partition is decided: pure bookkeeping, no I/O, no clock.
 
 Order of service: live events, then due parked work, then asks, then second looks at absent names.
-At most one fetch per name is in flight. The position of a topic is its lowest entry not yet decided;
-an entry is decided once the state it led to is written. Times are Unix milliseconds.
+At most one fetch per name is in flight. A topic's position is its lowest entry not yet decided; an
+entry is decided once the state it led to is written. Times: Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from processors.decide import OUTAGE, owe, owe_ask, settle_by_map
-from streams.states import States
 from schemas.names import NormalizedName
 from schemas.records import Ask, ChangelogEntry, State, Status
 from schemas.topics import Offset, Topic
+from streams.states import States
 
-WAITING_MS_MAX = 2_000  # an entry older than this goes to `state`, so that nothing blocks a partition
+WAITING_MS_MAX = (
+    2_000  # an entry older than this goes to `state`, so that nothing blocks a partition
+)
 WINDOW_PER_SLOT = 8  # entries taken ahead, per fetch that may be in flight
 SETTLE_ROUNDS_MAX = 10  # a name that never falls silent is fetched after so many settle times
 
@@ -105,7 +107,9 @@ class Agenda:
         """How many more entries of `topic` may be taken."""
         return max(0, self._window - len(self.positions[topic]))
 
-    def take_entry(self, offset: Offset, name: NormalizedName, entry: ChangelogEntry, now: int) -> None:
+    def take_entry(
+        self, offset: Offset, name: NormalizedName, entry: ChangelogEntry, now: int
+    ) -> None:
         """A changelog entry: due once its burst has settled, counted from journal time."""
         state = owe(self.states.get(name), entry)
         if state is None:
@@ -164,7 +168,7 @@ class Agenda:
     # --- serving --------------------------------------------------------------------------------
 
     def next_work(self, now: int, lanes: Iterable[Lane] = tuple(Lane)) -> Work | None:
-        """The most urgent fetch that is due, or None. The name is then in flight until `answered`."""
+        """The most urgent fetch that is due, or None. Its name is in flight until `answered`."""
         for lane in lanes:
             heap = self._heaps[lane]
             while heap and (heap[0][0] <= now or self._void(heap[0])):
@@ -196,7 +200,9 @@ class Agenda:
 
     def idle(self, horizon_ms: int) -> bool:
         """True if nothing is in flight, waits, or comes due until then (second looks apart)."""
-        if any(owed.in_flight and owed.lane is not Lane.SECOND_LOOK for owed in self._owed.values()):
+        if any(
+            owed.in_flight and owed.lane is not Lane.SECOND_LOOK for owed in self._owed.values()
+        ):
             return False
         due = self.next_due_ms((Lane.LIVE, Lane.PARKED, Lane.REFETCH))
         return due is None or due > horizon_ms
@@ -245,12 +251,9 @@ class Agenda:
     def overdue(self, now: int) -> list[NormalizedName]:
         """Names whose changelog entry waits too long, or all of them when the window is full."""
         full = self.room(Topic.CHANGELOG) == 0
-        late = [
-            name
-            for name, taken in self._waiting.items()
-            if full or now - taken >= WAITING_MS_MAX
+        return [
+            name for name, taken in self._waiting.items() if full or now - taken >= WAITING_MS_MAX
         ]
-        return late
 
     def next_overdue_ms(self) -> int | None:
         """When `overdue` will have something to say."""

@@ -1,7 +1,7 @@
 """What an answer means for a name: pure, without I/O and without a clock.
 
-The rules are DESIGN's, section by section: stale, failed, never back, 404. `State` in, `Verdict` out;
-the worker turns a Verdict into records. Times are Unix milliseconds unless a name says seconds.
+The rules come in sections: stale, failed, never back, 404. `State` in, `Verdict` out; the worker
+turns a Verdict into records. Times are Unix milliseconds unless a name says seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MISSING = "missing"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to go on asking. Seconds, counted from the first attempt (a test needs no real hour)."""
+    """How long to go on asking, in seconds from the first attempt (a test needs no real hour)."""
 
     schedule_seconds: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 60, 300, 600, 900)
     missing_proof_seconds: float = 300  # a 404 still there after this proves a removal
@@ -46,6 +46,9 @@ class Patience:
         if attempts > len(self.schedule_seconds):
             return None
         return first_ms + int(self.schedule_seconds[attempts - 1] * 1000)
+
+
+DEFAULT_PATIENCE = Patience()
 
 
 class Failure(StrEnum):
@@ -319,7 +322,9 @@ def _again(state: State, reason: str, attempt: Attempt, patience: Patience) -> V
     if attempt.event != state.event:
         return Verdict(Effect.NONE, state)
     if state.status is Status.PARKED and attempt.now_ms < state.next_ms:
-        return Verdict(Effect.NONE, state)  # asked before its time (an outage seemed over): no attempt
+        return Verdict(
+            Effect.NONE, state
+        )  # asked before its time (an outage seemed over): no attempt
     attempts = state.attempts + 1
     first_ms = state.first_ms or attempt.now_ms
     due_ms = patience.next_ms(first_ms, attempts)

@@ -26,9 +26,7 @@ READ_WAIT_SECONDS = 1.0  # how long one read waits for records
 class Intake:
     """Reads both topics of one partition for ever. `on_news` is called when the agenda changed."""
 
-    def __init__(
-        self, log: Log, clock: Clock, agenda: Agenda, marks: Marks, rule: Filter
-    ) -> None:
+    def __init__(self, log: Log, clock: Clock, agenda: Agenda, marks: Marks, rule: Filter) -> None:
         self._log = log
         self._clock = clock
         self._agenda = agenda
@@ -51,8 +49,9 @@ class Intake:
         position = self._agenda.positions[at.topic]
         take = self._take_changelog if at.topic is Topic.CHANGELOG else self._take_refetch
         while True:
+            if self._agenda.room(at.topic) == 0:
+                self.on_news()  # a full window is a reason to write what waits
             while (room := self._agenda.room(at.topic)) == 0:
-                self.on_news()
                 self._room.clear()
                 await self._room.wait()
             records = await reader.read(min(room, READ_RECORDS_MAX), READ_WAIT_SECONDS)

@@ -1,8 +1,8 @@
 """Which promises a partition has passed: changelog markers and backfills. Pure.
 
 A marker counts once everything before it is decided. A backfill's closing marker counts if its low
-mark reaches down to the log's base, its filter is the log's own and it left nothing out; from then on
-the partition's base is 0: it speaks for every project, not only for those that changed since.
+mark reaches down to the log's base, its filter is the log's own and it left nothing out; from
+then on the partition's base is 0: it speaks for every project, not only for those that changed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Marks:
         self._backfills.append((offset, marker))
 
     def void_backfill(self) -> None:
-        """Asks were lost (the position lay below the topic's start): the open backfill proves nothing."""
+        """Asks were lost (the position lay below the start): the open backfill proves nothing."""
         self._backfill = None
         self._opened.clear()
         self._backfills.clear()

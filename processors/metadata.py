@@ -1,8 +1,8 @@
 """The worker of one partition: entries and asks in, latest metadata out.
 
 Entries, timers and replies are the inputs of one loop: `intake` puts what it reads on the `agenda`,
-the dispatcher below asks upstream for what is due, `transactions` decides and writes. Any error ends
-the session: the writer id is taken anew and everything is read again from `progress`.
+the dispatcher below asks upstream for what is due, `transactions` decides and writes. Any error
+ends the session: the writer id is taken anew and everything is read again from `progress`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import asyncio
 from dataclasses import dataclass
 
 from processors.agenda import Agenda, Work
-from processors.decide import Failed, Failure, Patience
+from processors.decide import DEFAULT_PATIENCE, Failed, Failure, Patience
 from processors.fetching import Outcome, Weather, fetch
 from processors.intake import Intake
 from processors.marks import Marks
 from processors.slots import Slots
-from processors.transactions import PROGRESS_KEY, Place, Transactions
+from processors.transactions import Place, Transactions
 from schemas import codec
 from schemas.records import Config, Cut, Status
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import Log, TopicPartition, Writer
+from streams.progress import CUT_KEY
 from streams.states import States
 from upstream.source import Upstream
 
@@ -33,12 +34,12 @@ class WorkerSettings:
     partition: int
     config: Config
     settle_seconds: float = 3.0
-    patience: Patience = Patience()
+    patience: Patience = DEFAULT_PATIENCE
 
 
 @dataclass
 class Worker:
-    """See the module's text. `run` goes on until cancelled or until an error that is not its own."""
+    """See the module's text. `run` goes on until cancelled or until an error ends it."""
 
     log: Log
     upstream: Upstream
@@ -92,7 +93,7 @@ class Session:
         log, settings = worker.log, worker.settings
         partition = settings.partition
         progress = await log.table(TopicPartition(Topic.PROGRESS, partition))
-        row = progress.rows.get(PROGRESS_KEY)
+        row = progress.rows.get(CUT_KEY)
         cut = codec.decode(row.value, Cut) if row is not None and row.value is not None else None
         table = await log.table(TopicPartition(Topic.STATE, partition))
         positions = {
@@ -108,7 +109,9 @@ class Session:
         transactions = Transactions(
             writer, place, intake, agenda, marks, worker.clock, settings.patience
         )
-        ends = {topic: (await log.ends(topic))[TopicPartition(topic, partition)] for topic in COMPACTED}
+        ends = {
+            topic: (await log.ends(topic))[TopicPartition(topic, partition)] for topic in COMPACTED
+        }
         transactions.start(cut, ends)
         return cls(worker, agenda, intake, transactions)
 

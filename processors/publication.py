@@ -1,4 +1,4 @@
-"""From a verdict to records: what goes into `metadata`, `releases`, `state`, `dead-letter`. Pure."""
+"""From a verdict to the records of `metadata`, `releases`, `state` and `dead-letter`. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ EXCERPT_BYTES_MAX = 4096  # of a body that could not be used: enough to see what
 
 
 class Answered(NamedTuple):
-    """What the records are made from. `before` is the state that was answered, `source` the API the
-    document came from, `evidence` the first bytes of a body that could not be used."""
+    """What the records are made from.
+
+    `before` is the state that was answered, `source` the API the document came from, `evidence` the
+    first bytes of a body that could not be used.
+    """
 
     name: NormalizedName
     before: State

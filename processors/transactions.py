@@ -19,18 +19,17 @@ from processors.fetching import Outcome
 from processors.intake import Intake
 from processors.marks import Marks
 from processors.publication import Answered
-from schemas import codec
 from schemas.names import NormalizedName
-from schemas.records import Cut, State
+from schemas.records import Cut
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
+from streams.progress import CUT_KEY
 
 GATHER_SECONDS = 0.05  # what is decided within this goes into one transaction (13 ms each on Kafka)
 RECORDS_MAX = 1_000  # of one transaction
 BYTES_MAX = 32 * 1024 * 1024  # of one transaction, and of answers that wait for one
 PROGRESS_SECONDS = 1.0  # a position that moved without any effect is stored this often
-PROGRESS_KEY = "p"
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,8 @@ class Transactions:
                 self._committing = True
                 await self._commit(records, cut)
                 self._committing = False
-            self._room.set()
-            self._intake.room_again()
+                self._room.set()
+                self._intake.room_again()
 
     async def _something_decided(self) -> None:
         self._news.clear()
@@ -166,7 +165,8 @@ class Transactions:
         refetch = self._agenda.positions[Topic.REFETCH].decided
         self._marks.pass_changelog(changelog)
         self._marks.pass_refetch(refetch)
-        return self._marks.on(Cut(changelog, refetch, *(self._ends[topic] for topic in COMPACTED)))
+        metadata, releases, state = (self._ends[topic] for topic in COMPACTED)
+        return self._marks.on(Cut(changelog, refetch, metadata, releases, state))
 
     async def _commit(self, records: list[Outgoing], cut: Cut) -> None:
         partition = self._place.partition
@@ -175,8 +175,9 @@ class Transactions:
             nonlocal cut
             for topic in COMPACTED:
                 self._ends[topic] = ends.get(TopicPartition(topic, partition), self._ends[topic])
-            cut = replace(cut, **{topic.value: self._ends[topic] for topic in COMPACTED})
-            return [publication.cut_record(PROGRESS_KEY, partition, cut, self._clock.now_ms())]
+            metadata, releases, state = (self._ends[topic] for topic in COMPACTED)
+            cut = replace(cut, metadata=metadata, releases=releases, state=state)
+            return [publication.cut_record(CUT_KEY, partition, cut, self._clock.now_ms())]
 
         await self._writer.commit(records, closing)
         self.cut = cut

@@ -1,4 +1,4 @@
-"""What a journal row's free text means. Source: pypi/warehouse writes these tags; older rows hold others."""
+"""What a journal row's free text means. Source: pypi/warehouse; older rows hold other tags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WHOLE = {
     "new release": Kind.NEW_RELEASE,
     "remove release": Kind.REMOVE_RELEASE,
     "remove project": Kind.REMOVE_PROJECT,
-    "remove": Kind.REMOVE_PROJECT,  # rows before 2018: of the project without, of a release with version
+    "remove": Kind.REMOVE_PROJECT,  # before 2018; with a version it is a release's
     "yank release": Kind.YANK,
     "unyank release": Kind.UNYANK,
     "project quarantined": Kind.QUARANTINE,
@@ -32,7 +32,7 @@ def kind_of(action: str, version: str | None) -> Kind:
     words = text.split(" ")
     if text.startswith("remove file "):
         return Kind.REMOVE_FILE
-    if len(words) > 2 and words[0] == "add" and "file" in words[1:3]:
+    if text.startswith("add ") and "file" in words[1:-1]:
         return Kind.ADD_FILE
     if text.startswith(_ROLE_WORDS) and any(word.lower() in _ROLES for word in words[1:-1]):
         return Kind.ROLE

@@ -1,4 +1,4 @@
-"""PyPI's journal into `changelog`: every row once, in order, with markers that promise completeness."""
+"""PyPI's journal into `changelog`: every row once, in order, with markers between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from producers.actions import kind_of
-from producers.founding import HEAD_KEY, PRODUCE_ID, found, progress_record, read_both
+from producers.founding import PRODUCE_ID, found, progress_record
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.errors import InvalidName, JournalGone, Retriable, SerialJumped, UpstreamRefused
@@ -19,10 +19,13 @@ from schemas.records import ChangelogEntry, Config, DeadLetter, Filter, Head, Ma
 from schemas.topics import Topic
 from streams.clock import Clock
 from streams.log import Log, NextOffsets, Outgoing, TopicPartition, Writer
+from streams.progress import HEAD_KEY, read_progress
 from upstream.source import BadRow, JournalPage, JournalRow, Upstream
 
 TRANSACTION_ROWS_MAX = 1_000
-MARKER_MS_MIN = 10_000  # a marker costs a record in every partition and a transaction in every worker
+MARKER_MS_MIN = (
+    10_000  # a marker costs a record in every partition and a transaction in every worker
+)
 SERIAL_JUMP_MAX = 10_000_000  # two years of journal: more at once is a wrong upstream, not news
 RETRY_SECONDS_MAX = 60.0  # the longest wait between two tries that upstream did not ask for
 RETRY_POLLS_MAX = 8  # and never more than so many poll periods
@@ -33,7 +36,7 @@ log_ = structlog.get_logger("produce")
 
 @dataclass(frozen=True)
 class ProducerSettings:
-    """`base`: where a new log starts (None = upstream's present serial). `wanted` None = as the log is."""
+    """`base`: where a new log starts, None = at upstream's present serial. `wanted` None = any."""
 
     poll_seconds: float = 10.0
     base: int | None = None
@@ -66,7 +69,7 @@ class ChangelogProducer:
         now_ms = self._clock.now_ms()
         wanted, releases = self._settings.wanted, self._settings.releases
         config = await found(self._log, self._writer, now_ms, wanted, releases)
-        _, self.head = await read_both(self._log)
+        self.head = (await read_progress(self._log)).head
         if self.head is None:
             base = self._settings.base
             if base is None:
@@ -93,7 +96,7 @@ class ChangelogProducer:
             await asyncio.sleep(wait)
 
     async def poll(self) -> int:
-        """Read on until a short page, publish every page, then a marker if one is due. Rows read."""
+        """Read until a short page, publish every page, then a marker if one is due. Rows read."""
         count = 0
         while True:
             head = self._head()
@@ -129,7 +132,9 @@ class ChangelogProducer:
         self._below_ms = now_ms
         theirs, ours = await self._upstream.last_serial(), self._head().serial
         if theirs < ours:
-            log_.warning("upstream's serial is below ours: waiting for it", theirs=theirs, ours=ours)
+            log_.warning(
+                "upstream's serial is below ours: waiting for it", theirs=theirs, ours=ours
+            )
 
     async def _publish(self, page: JournalPage, *, reached: bool) -> None:
         chunks = list(_chunks(page.rows)) or [()]
@@ -196,7 +201,12 @@ class ChangelogProducer:
         except InvalidName as error:
             return self._bad_row(BadRow(str(error), row.serial, repr(row)))
         entry = ChangelogEntry(
-            row.serial, row.name, row.version, row.time, row.action, kind_of(row.action, row.version)
+            row.serial,
+            row.name,
+            row.version,
+            row.time,
+            row.action,
+            kind_of(row.action, row.version),
         )
         envelope = Envelope(
             id=str(row.serial),
@@ -210,7 +220,7 @@ class ChangelogProducer:
         return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
 
     def _bad_row(self, row: BadRow) -> Outgoing:
-        """Evidence of a row that cannot be an event; its serial is covered by the markers all the same."""
+        """Evidence of a row that cannot be an event; markers cover its serial all the same."""
         now_ms = self._clock.now_ms()
         letter = DeadLetter("", f"bad-row: {row.reason}", row.serial, 1, now_ms, "", row.excerpt)
         envelope = Envelope(
@@ -240,6 +250,6 @@ def _backoff(error: Exception, failures: int, poll_seconds: float) -> float:
     named = error.retry_after_seconds if isinstance(error, Retriable) else None
     if named is not None:
         return named
-    factor = min(RETRY_POLLS_MAX, 2 ** min(failures - 1, RETRY_POLLS_MAX))
+    factor = min(RETRY_POLLS_MAX, 1 << min(failures - 1, RETRY_POLLS_MAX))
     longest = max(poll_seconds, min(RETRY_SECONDS_MAX, poll_seconds * factor))
-    return random.uniform(0.5, 1.0) * longest  # noqa: S311  jitter, no secret
+    return random.uniform(0.5, 1.0) * longest  # jitter, no secret

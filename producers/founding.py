@@ -1,4 +1,4 @@
-"""The first record of a log: its id, partition count and filter. Written once, all others wait for it."""
+"""The first record of a log: its id, partition count and filter. Written once, before all else."""
 
 from __future__ import annotations
 
@@ -9,26 +9,10 @@ from schemas.codec import Envelope, dataschema
 from schemas.errors import LogMismatch
 from schemas.records import SCHEMA_VERSION, Config, Filter, Head
 from schemas.topics import Topic
-from streams.log import Log, Outgoing, TopicPartition, Writer
+from streams.log import Log, Outgoing, Writer
+from streams.progress import CONFIG_KEY, read_progress
 
-CONFIG_KEY = "config"
-HEAD_KEY = "head"
 PRODUCE_ID = "produce"
-
-
-async def read_config(log: Log) -> Config | None:
-    """The log's config; None for a log without one."""
-    return (await read_both(log))[0]
-
-
-async def read_both(log: Log) -> tuple[Config | None, Head | None]:
-    """Config and head, as far as they are written."""
-    table = await log.table(TopicPartition(Topic.PROGRESS, log.partitions))
-    config, head = table.rows.get(CONFIG_KEY), table.rows.get(HEAD_KEY)
-    return (
-        codec.decode(config.value, Config) if config and config.value else None,
-        codec.decode(head.value, Head) if head and head.value else None,
-    )
 
 
 async def found(
@@ -38,7 +22,7 @@ async def found(
 
     Raises LogMismatch if the log was made with another filter, partition count or schema version.
     """
-    config = await read_config(log)
+    config = (await read_progress(log)).config
     if config is None:
         config = Config(
             log_id=uuid.uuid4().hex,

@@ -1,5 +1,6 @@
-"""Compare upstream's serial map with what is known, and ask for the difference. Backfill is a
-reconcile from empty, between two markers that tell every partition when it is complete.
+"""Compare upstream's serial map with what is known, and ask for the difference.
+
+Backfill is a reconcile from empty, between two markers that say when a partition is complete.
 
 Nothing here fetches a document: asks go into `refetch`, the workers serve them after live events.
 """
@@ -17,10 +18,11 @@ from schemas.codec import Envelope, dataschema
 from schemas.errors import InvalidName
 from schemas.filters import kept
 from schemas.names import NormalizedName, normalize
-from schemas.records import Ask, BackfillMarker, Config, Cut, Filter, Reason
+from schemas.records import Ask, BackfillMarker, Config, Filter, Reason
 from schemas.topics import Topic, partition_of
 from streams.clock import Clock
 from streams.log import Log, Outgoing, TopicPartition
+from streams.progress import read_progress
 from streams.states import States
 from upstream.source import ProjectSerial, SerialMap
 
@@ -30,15 +32,19 @@ ROOM_SECONDS = 0.2  # how often to look whether the workers have read on
 
 
 class Plan(NamedTuple):
-    """One partition's difference: asks in the order they are to be served, and how many names the
-    map has here (`known` of them need no ask)."""
+    """One partition's difference: asks in the order they are to be served.
+
+    `names` is how many names the map has here; `known` of them need no ask.
+    """
 
     asks: Sequence[tuple[NormalizedName, Ask]]
     names: int
     known: int
 
 
-def index_of(projects: Iterable[ProjectSerial], rule: Filter) -> dict[NormalizedName, ProjectSerial]:
+def index_of(
+    projects: Iterable[ProjectSerial], rule: Filter
+) -> dict[NormalizedName, ProjectSerial]:
     """The map by normalised name. Of two spellings of one name the higher serial counts."""
     index: dict[NormalizedName, ProjectSerial] = {}
     for project in projects:
@@ -54,8 +60,11 @@ def index_of(projects: Iterable[ProjectSerial], rule: Filter) -> dict[Normalized
 def plan(
     index: Mapping[NormalizedName, ProjectSerial], states: States, map_serial: int, reason: Reason
 ) -> Plan:
-    """An ask for each name that is unknown or whose map serial is above what is known, a check for
-    each that is published here and not in a map as new as its event. Newest serial first."""
+    """An ask for each name that is unknown or whose map serial is above what is known.
+
+    And a check for each that is published here and not in a map as new as its event. Newest serial
+    first.
+    """
     asks: list[tuple[NormalizedName, Ask]] = []
     known = 0
     for name, project in index.items():
@@ -130,9 +139,8 @@ class Reconciler:
         at = TopicPartition(Topic.REFETCH, partition)
         while True:
             end = (await self.log.ends(Topic.REFETCH))[at]
-            table = await self.log.table(TopicPartition(Topic.PROGRESS, partition))
-            row = table.rows.get("p")
-            read = codec.decode(row.value, Cut).refetch if row and row.value else 0
+            cut = (await read_progress(self.log)).cuts[partition]
+            read = cut.refetch if cut else 0
             if end - read + CHUNK_ASKS_MAX <= UNREAD_ASKS_MAX:
                 return
             await asyncio.sleep(ROOM_SECONDS)

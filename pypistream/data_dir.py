@@ -1,4 +1,4 @@
-"""The data directory: where things lie, which process holds which role, which settings are in force."""
+"""The data directory: where things lie, who holds which role, which settings are in force."""
 
 from __future__ import annotations
 

@@ -16,10 +16,11 @@ from schemas.errors import Fatal
 
 START_SECONDS = 30.0  # for the stand-in's corpus on a slow machine; 1 s is usual
 STOP_SECONDS = 5.0
+QUERY = "select name, version, summary from projects order by serial desc limit 5"
 
 
 def demo(given: Mapping[str, object]) -> int:
-    """Run until Ctrl-C; the exit code. A data directory that was not named is removed at the end."""
+    """Run until Ctrl-C; the exit code. A data directory of its own is removed at the end."""
     named = given.get("data")
     data = Path(str(named)) if named else Path(tempfile.mkdtemp(prefix="pypistream-demo-"))
     try:
@@ -30,7 +31,7 @@ def demo(given: Mapping[str, object]) -> int:
 
 
 async def _demo(data: Path, given: Mapping[str, object]) -> int:
-    print("starting a stand-in for PyPI: nothing leaves this machine", file=sys.stderr, flush=True)
+    sys.stderr.write("starting a stand-in for PyPI: nothing leaves this machine\n")
     async with _standin(given) as url:
         settings = Settings(
             data=data,
@@ -50,7 +51,7 @@ def _notes(data: Path) -> list[str]:
         "",
         "paste into another terminal while this runs:",
         f"  {program} follow --data {data} -c 3",
-        f"  {program} query --data {data} \"select name, version, summary from projects limit 5\"",
+        f"  {program} query --data {data} '{QUERY}'",
         f"  zstd -dc {data}/dumps/packages.jsonl.zst | head -n 1",
         "",
         "Ctrl-C ends it",

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pypistream.facts import Facts
 from schemas.records import Status
+from streams.progress import Watermark
 
 LINE_SECONDS = 10.0  # between two plain lines
 REFRESH_PER_SECOND = 2  # of the table
@@ -53,7 +54,8 @@ class LineDisplay:
 
     def say(self, text: str) -> None:
         """Print at once."""
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     def show(self, facts: Facts) -> None:
         """Print every LINE_SECONDS."""
@@ -92,7 +94,7 @@ def line_of(facts: Facts) -> str:
     names = facts.names
     parts = [
         f"serial {facts.head}",
-        f"watermark {facts.watermark}",
+        f"watermark {claim(facts.watermark)}",
         f"projects {names[Status.OK]}",
         f"{facts.changes_per_minute:.0f} changes/min",
         f"{facts.fetch_rate:.1f} fetches/s",
@@ -114,7 +116,7 @@ def table_of(facts: Facts, notes: Sequence[str]) -> RenderableType:
     table.add_column(justify="right")
     for label, value in (
         ("serial", f"{facts.head:,}"),
-        ("watermark", str(facts.watermark)),
+        ("watermark", claim(facts.watermark)),
         ("lag", "unknown" if facts.lag is None else f"{facts.lag:,} serials"),
         ("projects", f"{names[Status.OK]:,}"),
         ("without a document", f"{names[Status.ABSENT]:,}"),
@@ -141,6 +143,15 @@ def table_of(facts: Facts, notes: Sequence[str]) -> RenderableType:
     if facts.trouble:
         parts.append(Text(f"trouble: {facts.trouble}", style="yellow"))
     return Group(*parts, *(Text(note) for note in notes))
+
+
+def claim(mark: Watermark) -> str:
+    """What is complete, in words."""
+    if mark.serial is not None:
+        return f"{mark.serial}"
+    if mark.backfill_names is not None:
+        return f"null, backfill {mark.backfill_done}/{mark.backfill_names}"
+    return f"null, complete only since serial {mark.base}" if mark.reached else "null"
 
 
 def ago(unix_seconds: float | None) -> str:

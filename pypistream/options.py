@@ -17,29 +17,51 @@ def option(flag: str, *, help: str, **kwargs: Any) -> Callable[[F], F]:  # noqa:
     return click.option(flag, envvar=variable, show_envvar=False, help=help, **kwargs)
 
 
-data = option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Data directory: log, snapshot, dumps.  [pypistream-data]")  # fmt: skip
-config = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-                      help="Settings file.  [pypistream.toml, if there is one]")  # fmt: skip
+data = option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Data directory: log, snapshot, dumps.  [pypistream-data]",
+)
+config = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Settings file.  [pypistream.toml, if there is one]",
+)
 
 _PIPELINE = (
     option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
-    option("--contact", metavar="MAIL", help="Mail address or URL, sent to PyPI in the User-Agent."),
+    option(
+        "--contact", metavar="MAIL", help="Mail address or URL, sent to PyPI in the User-Agent."
+    ),
     option("--rate", type=float, metavar="N", help="Fetches per second, 0 = unlimited.  [10]"),
     option("--in-flight", type=int, metavar="N", help="Requests at once.  [8]"),
     option("--poll", type=float, metavar="S", help="Seconds between looks at the journal.  [10]"),
     option("--settle", type=float, metavar="S", help="Seconds a burst is waited out.  [3]"),
     option("--snapshot-every", type=float, metavar="S", help="Seconds between DuckDB files.  [60]"),
     option("--dump-every", type=float, metavar="S", help="Seconds between dumps.  [600]"),
-    option("--once-wait", type=float, metavar="S",
-           help="With --once: wait for what is due within these seconds.  [60]"),  # fmt: skip
-    option("--releases", type=click.Choice(["all", "latest"]),
-           help="Keep a slim form of every release, or only the latest.  [all]"),  # fmt: skip
+    option(
+        "--once-wait",
+        type=float,
+        metavar="S",
+        help="With --once: wait for what is due within these seconds.  [60]",
+    ),
+    option(
+        "--releases",
+        type=click.Choice(["all", "latest"]),
+        help="Keep a slim form of every release, or only the latest.  [all]",
+    ),
     option("--include", multiple=True, metavar="GLOB", help="Only these projects (repeatable)."),
     option("--exclude", multiple=True, metavar="GLOB", help="Not these projects (repeatable)."),
-    option("--partitions", type=int, metavar="N", hidden=True,
-           help="Partitions of a new embedded log.  [1]"),  # fmt: skip
-)  # fmt: skip
+    option(
+        "--partitions",
+        type=int,
+        metavar="N",
+        hidden=True,
+        help="Partitions of a new embedded log.  [1]",
+    ),
+)
 
 
 def pipeline(function: F) -> F:

@@ -1,4 +1,4 @@
-"""One process with every role but the sinks: produce, process, reconcile, cleaning, the shared hold.
+"""One process with every role but the sinks: produce, process, reconcile, cleaning, hold.
 
 `Pipeline.run` goes on until cancelled; `caught_up` says when a `--once` run has done its work.
 """
@@ -14,14 +14,14 @@ import structlog
 from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
-from producers.founding import read_both
 from producers.reconcile import Reconciler
 from pypistream.holding import SharedHold
 from pypistream.settings import Settings
-from schemas.errors import LogFull, Retriable
+from schemas.errors import LogFull, Retriable, UpstreamUnavailable
 from schemas.records import Config, Reason, Status
 from streams.clock import Clock
 from streams.log import Log
+from streams.progress import read_progress
 from upstream.source import NotModified, SerialMap, Upstream
 
 RESTART_SECONDS = 5.0  # a full disk or a busy log is looked at again this often
@@ -50,9 +50,9 @@ class Pipeline:
     _stumbled: bool = False
 
     async def begin(self) -> Config:
-        """Found or read the log. Raises Retriable or UpstreamRefused: a new log needs upstream."""
+        """Found or read the log. Raises Retriable, UpstreamRefused: a new log needs upstream."""
         await self.hold.load(self.upstream)
-        _, head = await read_both(self.log)
+        head = (await read_progress(self.log)).head
         if head is None and self.backfill:
             # A new log starts at the map's own serial, so that nothing lies between map and journal.
             self._map = await self._serial_map()
@@ -127,7 +127,7 @@ class Pipeline:
     async def _serial_map(self) -> SerialMap:
         answer = await self.upstream.serial_map()
         if isinstance(answer, NotModified):
-            raise AssertionError("no ETag was sent")
+            raise UpstreamUnavailable("the index answered 304, and no ETag was sent")
         return answer
 
     async def _clean(self) -> None:
@@ -139,7 +139,8 @@ class Pipeline:
 
     def caught_up(self) -> bool:
         """Whether a `--once` run is done: all events up to the head taken at the start are decided,
-        the backfill is closed, and nothing is due within `once_wait`."""
+        the backfill is closed, and nothing is due within `once_wait`.
+        """
         if self._head_at_start is None:
             self._head_at_start = self.producer.reached
         if self._head_at_start is None or (self.backfill and not self.asks_written):

@@ -11,6 +11,7 @@ import msgspec
 
 from pypistream.terminal import escaped
 from schemas import codec
+from schemas.errors import LogCorrupt
 from schemas.records import ChangelogEntry
 from schemas.topics import Topic
 from streams.log import Record
@@ -125,10 +126,12 @@ def _told(record: Record) -> tuple[str, str, str]:
         entry = codec.decode(record.value, ChangelogEntry)
         return entry.name, entry.version or "", entry.action
     note = " (stale: upstream has not caught up with this event)" if record.header("stale") else ""
-    if record.topic is Topic.RELEASES:
-        releases = codec.decode(record.value, _Slim).releases
-        return name, "", f"releases: {len(releases)}{note}"
-    version = codec.decode(record.value, _Document).info.version
+    try:
+        if record.topic is Topic.RELEASES:
+            return name, "", f"releases: {len(codec.decode(record.value, _Slim).releases)}{note}"
+        version = codec.decode(record.value, _Document).info.version
+    except LogCorrupt:  # the document is upstream's: a shape not foreseen here is no damage
+        return name, "", f"{record.topic.value}{note}"
     return name, version if isinstance(version, str) else "", f"metadata{note}"
 
 

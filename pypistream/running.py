@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.data_dir import DataDir
@@ -19,7 +18,7 @@ from pypistream.settings import Settings, resolve
 from pypistream.sinks_child import SinksChild
 from pypistream.wiring import make_upstream, open_log, upstream_url
 from schemas.errors import Fatal, Retriable, UpstreamRefused
-from schemas.records import Config, Status
+from schemas.records import Status
 from streams.clock import SystemClock
 
 LOOK_SECONDS = 0.25  # between two looks at how far things are
@@ -51,7 +50,7 @@ def run(given: Mapping[str, object], *, backfill: bool, once: bool) -> int:
 
 async def run_plan(plan: Plan) -> int:
     """The same, inside an event loop."""
-    data = DataDir(plan.settings.data)
+    data = DataDir(plan.settings.data.absolute())
     data.create()
     locks = [data.hold("produce"), data.hold("process")]
     data.store(plan.settings.stored())
@@ -91,7 +90,7 @@ class _Run:
     async def run(self) -> int:
         settings = self._plan.settings
         display = make_display(self._plan.notes)
-        display.say(f"upstream {upstream_url(settings)}  data {Path(settings.data).absolute()}")
+        display.say(f"upstream {upstream_url(settings)}  data {self._data.root}")
         log = await open_log(self._data, settings.partitions)
         clock = SystemClock()
         hold = SharedHold(log, clock)
@@ -99,8 +98,8 @@ class _Run:
         pipeline = Pipeline(log, upstream, hold, clock, settings, self._plan.backfill)
         sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
         try:
-            config = await self._begin(pipeline, display)
-            await self._work(pipeline, sinks, display, config)
+            await self._begin(pipeline, display)
+            await self._work(pipeline, sinks, display)
         finally:
             display.close()
             await sinks.stop()
@@ -108,7 +107,7 @@ class _Run:
             await log.close()
         return 0
 
-    async def _begin(self, pipeline: Pipeline, display: Display) -> Config:
+    async def _begin(self, pipeline: Pipeline, display: Display) -> None:
         try:
             config = await pipeline.begin()
         except (Retriable, UpstreamRefused) as error:
@@ -120,11 +119,8 @@ class _Run:
         display.say(f"log {config.log_id}: following from serial {head.serial if head else 0}")
         if self._plan.once and not self._plan.backfill and head and head.serial == head.base:
             display.say("this log holds nothing yet: --backfill fetches every project")
-        return config
 
-    async def _work(
-        self, pipeline: Pipeline, sinks: SinksChild, display: Display, config: Config
-    ) -> None:
+    async def _work(self, pipeline: Pipeline, sinks: SinksChild, display: Display) -> None:
         observer = Observer(pipeline, sinks)
         working = asyncio.create_task(pipeline.run())
         sinking = asyncio.create_task(sinks.run())
@@ -137,8 +133,9 @@ class _Run:
                 display.say(line_of(observer.look()))
                 _name_exceptions(pipeline, display)
             else:
-                display.say(f"stopped at serial {pipeline.producer.head and pipeline.producer.head.serial}; "
-                            "the next run goes on from there")
+                head = pipeline.producer.head
+                serial = head.serial if head else 0
+                display.say(f"stopped at serial {serial}; the next run goes on from there")
         finally:
             await _cancel(working)
             await _cancel(sinking)

@@ -1,4 +1,4 @@
-"""Settings and where they come from: flags > PYPISTREAM_* > pypistream.toml > the data directory > defaults."""
+"""Settings: flags > PYPISTREAM_* > pypistream.toml > the data directory > defaults."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
 
 
 def resolve(given: Mapping[str, object], stored: Mapping[str, object] | None = None) -> Settings:
-    """`given` are flags and environment (None = not given). Raises UsageError, naming the setting."""
+    """`given` are flags and environment, None = not given. Raises UsageError for a bad one."""
     layers = (stored or {}, _file(given.get("config")), _present(given))
     merged: dict[str, object] = {}
     for layer in layers:
@@ -86,10 +86,14 @@ def _file(path: object) -> dict[str, object]:
         values = tomllib.loads(place.read_text())
     except FileNotFoundError as error:
         if path:
-            raise UsageError(f"{place} does not exist", hint="`pypistream init` writes one") from error
+            raise UsageError(
+                f"{place} does not exist", hint="`pypistream init` writes one"
+            ) from error
         return {}
     except (OSError, ValueError) as error:
-        raise UsageError(f"{place} cannot be read: {error}", hint="`pypistream init` shows how") from error
+        raise UsageError(
+            f"{place} cannot be read: {error}", hint="`pypistream init` shows how"
+        ) from error
     return {name.replace("-", "_"): value for name, value in values.items()}
 
 

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import orjson
 import structlog
@@ -30,7 +29,9 @@ log_ = structlog.get_logger("sinks")
 class SinksChild:
     """Starts the child, restarts it when it dies, and reads what it says."""
 
-    def __init__(self, settings: Settings, *, on_event: Callable[[dict[str, object]], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, on_event: Callable[[dict[str, object]], None]
+    ) -> None:
         self._settings = settings
         self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None
@@ -83,7 +84,7 @@ class SinksChild:
             "pypistream",
             "sinks",
             "--data",
-            str(Path(settings.data).absolute()),
+            str(settings.data),
             "--snapshot-every",
             str(settings.snapshot_every),
             "--dump-every",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+import click
+
 from schemas.errors import UsageError
 from upstream.standin.server import serve as serve_standin
 from upstream.standin.settings import StandinSettings
@@ -15,7 +17,7 @@ def serve(given: Mapping[str, object]) -> int:
     settings = StandinSettings(**given)  # type: ignore[arg-type]  # the command's options, by name
 
     def ready(url: str) -> None:
-        print(f"listening on {url}", flush=True)
+        click.echo(f"listening on {url}")
 
     try:
         asyncio.run(serve_standin(settings, ready=ready))

@@ -11,8 +11,8 @@ from schemas.errors import PypistreamError
 STDOUT = 1
 
 
-class ReaderGone(Exception):  # noqa: N818  no error: whoever read our output has seen enough
-    """The other end of stdout was closed (`| head`)."""
+class ReaderGone(Exception):
+    """The other end of stdout was closed (`| head`): whoever read our output has seen enough."""
 
 
 def escaped(text: str) -> str:

@@ -21,7 +21,7 @@ async def open_log(data: DataDir, partitions: int | None = None) -> Log:
 
 
 async def open_log_for_reading(data: DataDir) -> Log:
-    """The log of a data directory for whoever follows or asks. Raises UsageError if there is none."""
+    """The log of a data directory, for reading. Raises UsageError if there is none."""
     data.require_log()
     return await SqliteLog.open(data.log, create=False)
 

@@ -54,6 +54,8 @@ class Manifest(msgspec.Struct, frozen=True):
     created     RFC 3339, UTC
     log         the log's id; `vector` its cut per partition, in the order of the partitions
     watermark   every serial up to it is reflected, but for `exceptions`; null = no such claim
+    base        0, or what happened up to here is not known to be complete (`watermark` is null)
+    reached     every serial in (base, reached] is reflected, also while `watermark` is null
     backfill    the running backfill that the watermark waits for, if one is known
     files       by name, beside the manifest
     version     where the dump was made, `.versions/<version>/` holds just these files, unchanged
@@ -65,6 +67,8 @@ class Manifest(msgspec.Struct, frozen=True):
     watermark: int | None
     exceptions: Exceptions
     files: dict[str, DumpFile]
+    base: int = 0
+    reached: int = 0
     backfill: Backfill | None = None
     version: str = ""
     format: int = MANIFEST_FORMAT

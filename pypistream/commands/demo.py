@@ -7,7 +7,9 @@ import click
 from pypistream import options
 
 
-@click.command("demo", short_help="Try everything on a bundled stand-in; nothing leaves the machine.")
+@click.command(
+    "demo", short_help="Try everything on a bundled stand-in; nothing leaves the machine."
+)
 @options.data
 @click.option("--projects", default=300, show_default=True, help="How many names the stand-in has.")
 @click.option("--changes-per-second", default=2.0, show_default=True, help="How lively it is.")

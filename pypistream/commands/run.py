@@ -9,10 +9,12 @@ from pypistream import options
 
 @click.command("run", short_help="All roles in one process, on the embedded log.")
 @options.pipeline
-@click.option("--backfill", is_flag=True, help="Fetch every project, not only what changes from now on.")
+@click.option(
+    "--backfill", is_flag=True, help="Fetch every project, not only what changes from now on."
+)
 @click.option("--once", is_flag=True, help="Catch up, publish snapshot and dump, and end.")
 def command(*, backfill: bool, once: bool, **given: object) -> int:
-    """Follow PyPI's changelog and keep the latest metadata of every project.
+    r"""Follow PyPI's changelog and keep the latest metadata of every project.
 
     \b
     pypistream run --contact you@example.org               from now on
