@@ -1,0 +1,28 @@
+"""`pypistream dead-letters`: what could not be processed."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("dead-letters", short_help="What could not be processed, and why; ask again.")
+@options.data
+@options.config
+@click.option("--all", is_flag=True, help="Every letter kept (90 days), also what is settled now.")
+@click.option("--replay", multiple=True, metavar="NAME",
+              help="Ask upstream for this project once more (repeatable).")  # fmt: skip
+@click.option("--json", is_flag=True, help="JSON lines, with the whole excerpt.")
+def command(**given: object) -> int:
+    """List the projects given up on: reason, serial, attempts, and the beginning of what came.
+
+    A dead project stays published as it was. It comes back by itself with its next event or the
+    next sweep; `--replay` asks at once. Whatever upstream sent is shown escaped.
+    """
+    try:
+        from pypistream.dead_letters import dead_letters
+
+        return dead_letters(given)
+    except KeyboardInterrupt:
+        return 0

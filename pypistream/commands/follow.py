@@ -1,0 +1,44 @@
+"""`pypistream follow`: records as they come, one a line."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+TOPICS = ("changelog", "metadata", "releases")
+KINDS = (
+    "create", "new-release", "add-file", "remove-file", "remove-release", "remove-project", "yank",
+    "unyank", "quarantine", "unquarantine", "release-quarantine", "release-unquarantine", "role",
+    "change",
+)  # fmt: skip
+
+
+@click.command("follow", short_help="Records as they come: JSON lines.")
+@options.data
+@options.config
+@click.option("--since", type=click.IntRange(min=0), metavar="SERIAL",
+              help="First what came after this serial.  [only what comes]")  # fmt: skip
+@click.option("--topic", multiple=True, type=click.Choice(TOPICS),
+              help="Repeatable.  [changelog]")  # fmt: skip
+@click.option("--project", multiple=True, metavar="GLOB", help="Only these projects (repeatable).")
+@click.option("--kind", multiple=True, type=click.Choice(KINDS), metavar="KIND",
+              help=f"Only these journal rows (repeatable): {', '.join(KINDS)}.")  # fmt: skip
+@click.option("-c", "--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+def command(**given: object) -> int:
+    """Print records as they are committed: a readable line on a terminal, JSON lines into a pipe.
+
+    A JSON line has topic, partition, offset, key, serial, time, headers and value; `value` is null
+    for a project that is gone (a tombstone). `serial` is that of the event behind the record,
+    `time` its time in PyPI's journal. Lines of one project come in order. Ctrl-C ends it.
+
+    \b
+    pypistream follow --topic metadata --project 'django*'
+    pypistream follow --since 30000000 --kind new-release | head
+    """  # noqa: D301  click's mark for lines that stay as they are
+    try:
+        from pypistream.following import follow
+
+        return follow(given)
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,142 @@
+"""`pypistream init`: a settings file that explains itself, and a check of one that exists."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+from pypistream.settings import CONFIG_NAME, Settings, resolve
+from pypistream.terminal import Stdout
+from schemas.errors import UsageError
+
+
+class Explained(NamedTuple):
+    """A setting in the file. `example` is shown where the default says nothing."""
+
+    name: str
+    text: str
+    example: object = None
+
+
+EXPLAINED = (
+    Explained(
+        "data", "Where everything lies: log, snapshot, dumps. Relative to where you start it."
+    ),
+    Explained(
+        "upstream",
+        'Where documents come from: "" is PyPI itself, else scheme and host of a mirror or of\n'
+        "`pypistream upstream`.",
+        "http://127.0.0.1:8765",
+    ),
+    Explained(
+        "contact",
+        "Mail address or URL, sent to PyPI in the User-Agent, so that its operators know whom to\n"
+        "ask. PyPI itself is not read without one.",
+        "you@example.org",
+    ),
+    Explained("rate", "Fetches per second. 10 is what PyPI tolerates; 0 = unlimited (own mirror)."),
+    Explained("in_flight", "Requests at once, 1 to 16."),
+    Explained("poll", "Seconds between looks at the journal, at least 1."),
+    Explained(
+        "settle",
+        "Seconds that a burst of events of one project is waited out before its document is\n"
+        "fetched.",
+    ),
+    Explained("snapshot_every", "Seconds between DuckDB files (pypi.duckdb)."),
+    Explained("dump_every", "Seconds between dumps (dumps/)."),
+    Explained("once_wait", "With `run --once`: what is due within these seconds is waited for."),
+    Explained(
+        "releases",
+        '"all" keeps a slim form of every release of a project, "latest" only its latest\n'
+        "metadata. A log is made with one of them and keeps it.",
+    ),
+    Explained(
+        "include",
+        "Only projects whose normalised name matches one of these globs; empty = all. A log is\n"
+        "made with one filter and keeps it.",
+        ("django*", "numpy"),
+    ),
+    Explained("exclude", "Not these projects, even if included.", ("*-nightly",)),
+    Explained(
+        "partitions",
+        "Partitions of a new embedded log, each with a worker of its own. One is enough for PyPI.",
+    ),
+)
+
+HEADER = """\
+# Settings of pypistream. A line that begins with `#` shows the default, or an example.
+# What counts: flags, then PYPISTREAM_* in the environment, then this file, then what the data
+# directory remembers, then the defaults. Check this file: pypistream init --check
+"""
+
+
+def init(given: Mapping[str, object]) -> int:
+    """The command; its exit code."""
+    path = Path(str(given.get("config") or CONFIG_NAME))
+    if given["check"]:
+        return _check(path)
+    chosen = {
+        field.name: given[field.name]
+        for field in fields(Settings)
+        if given.get(field.name) not in (None, ())
+    }
+    resolve({**chosen, "config": os.devnull})  # what was chosen must work, whatever a file says
+    _write(path, file_text(chosen), force=bool(given["force"]))
+    sys.stderr.write(f"wrote {path}; `pypistream init --check` checks it after a change\n")
+    return 0
+
+
+def _check(path: Path) -> int:
+    settings = resolve({"config": path})
+    stdout = Stdout()
+    for field in fields(Settings):
+        value = getattr(settings, field.name)
+        mark = "" if value == field.default else "   # changed"
+        stdout.write(f"{field.name} = {toml_value(value)}{mark}\n".encode())
+    sys.stderr.write(f"{path} is valid\n")
+    return 0
+
+
+def file_text(chosen: Mapping[str, object]) -> str:
+    """The file: every setting explained; those in `chosen` set, the others as comments. Pure."""
+    blocks = [HEADER, *(_block(explained, chosen) for explained in EXPLAINED)]
+    return "\n".join(blocks)
+
+
+def _block(explained: Explained, chosen: Mapping[str, object]) -> str:
+    lines = [f"# {line}" for line in explained.text.splitlines()]
+    return "\n".join([*lines, *_setting(explained, chosen)]) + "\n"
+
+
+def _setting(explained: Explained, chosen: Mapping[str, object]) -> Iterator[str]:
+    if explained.name in chosen:
+        yield f"{explained.name} = {toml_value(chosen[explained.name])}"
+        return
+    default = getattr(Settings, explained.name)
+    if explained.example is not None:
+        yield f"# for example: {explained.name} = {toml_value(explained.example)}"
+    yield f"# {explained.name} = {toml_value(default)}"
+
+
+def toml_value(value: object) -> str:
+    """A value of Settings in TOML, whose strings, numbers and arrays of them are JSON's."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    # DEL is the one character that JSON leaves as it is and TOML refuses.
+    text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists", hint="--check checks it, --force replaces it") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,195 @@
+"""`pypistream dead-letters`: what could not be processed and why, and asking for it once more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from producers.reconcile import ask_record
+from pypistream.data_dir import DataDir
+from pypistream.place import located
+from pypistream.roles import holders
+from pypistream.state_fold import StateFold, state_of
+from pypistream.terminal import ReaderGone, Stdout, escaped, shortened
+from pypistream.wiring import open_log_for_reading
+from schemas import codec
+from schemas.codec import rfc3339
+from schemas.errors import InvalidName, UsageError
+from schemas.names import normalize
+from schemas.records import Ask, DeadLetter, Reason, State, Status
+from schemas.topics import Topic
+from streams.clock import SystemClock
+from streams.log import Log
+
+READ_RECORDS = 1_000  # of one look; a letter has 5 KB at most
+EXCERPT_CHARACTERS_MAX = 60  # on a terminal; --json has all of it
+PIPE_COLUMNS = 4_000  # no wrapping where no person looks
+WORKER_ROLE = "process"
+
+
+class Letter(msgspec.Struct):
+    """A line of --json. `name` is normalised, "" for a journal row whose name could not be read.
+
+    `dead`: nothing newer has settled it; `excerpt` is the beginning of what upstream sent, as text.
+    """
+
+    name: str
+    display_name: str
+    dead: bool
+    reason: str
+    serial: int
+    attempts: int
+    time: str
+    hash: str
+    excerpt: str
+
+
+class Asked(msgspec.Struct):
+    """What --replay did, with --json."""
+
+    asked: str
+    serial: int
+    status: str
+    offset: int
+    served_now: bool
+
+
+def dead_letters(given: Mapping[str, object]) -> int:
+    """The command; its exit code."""
+    try:
+        asyncio.run(_dead_letters(given))
+    except (ReaderGone, KeyboardInterrupt):
+        return 0
+    return 0
+
+
+async def _dead_letters(given: Mapping[str, object]) -> None:
+    _, data = located({name: given[name] for name in ("data", "config")})
+    as_json = bool(given["json"])
+    names = given["replay"]
+    log = await open_log_for_reading(data)
+    try:
+        if isinstance(names, tuple) and names:
+            asked = await replay(log, data, [str(name) for name in names])
+            _show_asked(asked, data, as_json=as_json)
+        else:
+            _show_letters(await letters(log, everything=bool(given["all"])), as_json=as_json)
+    finally:
+        await log.close()
+
+
+async def letters(log: Log, *, everything: bool) -> list[Letter]:
+    """Oldest first. Without `everything`: the newest one of each name that is dead now."""
+    fold = StateFold(log)
+    await fold.look()
+    found: list[Letter] = []
+    reader = await log.reader(await log.starts(Topic.DEAD_LETTER))
+    while records := await reader.read(READ_RECORDS, 0):
+        for record in records:
+            if record.value is not None:
+                letter = codec.decode(record.value, DeadLetter)
+                found.append(_letter(record.key or "", letter, fold.exceptions))
+    await reader.close()
+    found.sort(key=lambda letter: letter.time)
+    if not everything:
+        newest = {letter.name: letter for letter in found if letter.dead}
+        found = sorted(newest.values(), key=lambda letter: letter.time)
+    return found
+
+
+def _letter(name: str, letter: DeadLetter, owed: Mapping[str, State]) -> Letter:
+    state = owed.get(name)
+    return Letter(
+        name=name,
+        display_name=letter.name,
+        dead=state is not None and state.status is Status.DEAD,
+        reason=letter.reason,
+        serial=letter.serial,
+        attempts=letter.attempts,
+        time=rfc3339(letter.time_ms / 1000),
+        hash=letter.hash,
+        excerpt=letter.excerpt,
+    )
+
+
+async def replay(log: Log, data: DataDir, texts: Sequence[str]) -> list[Asked]:
+    """Ask for names once more, all of them or none. Raises UsageError for one not known here."""
+    clock = SystemClock()
+    found: list[tuple[str, State]] = []
+    records = []
+    for text in texts:
+        try:
+            name = normalize(text)
+        except InvalidName as error:
+            raise UsageError(
+                str(error), hint="give a project name, as in `dead-letters`"
+            ) from error
+        state = await state_of(log, name)
+        if state is None:
+            raise UsageError(
+                f"this log knows no project {name!r}",
+                hint="`pypistream dead-letters` lists what can be asked for again",
+            )
+        ask = Ask(state.name or text, Reason.OPERATOR, state.event)
+        records.append(ask_record(name, ask, clock.now_ms()))
+        found.append((name, state))
+    offsets = await log.append(records)
+    served = any(holder.role == WORKER_ROLE for holder in holders(data))
+    return [
+        Asked(name, state.event, state.status.value, offset, served)
+        for (name, state), offset in zip(found, offsets, strict=True)
+    ]
+
+
+def _show_asked(asked: Sequence[Asked], data: DataDir, *, as_json: bool) -> None:
+    stdout = Stdout()
+    for each in asked:
+        if as_json:
+            stdout.write(msgspec.json.encode(each) + b"\n")
+            continue
+        what = (
+            "the running process fetches it now, after live events"
+            if each.served_now
+            else f"no process runs here: `pypistream run --data {data.root}` will fetch it"
+        )
+        line = f"asked for {each.asked} (was {each.status}, serial {each.serial}): {what}\n"
+        stdout.write(escaped(line[:-1]).encode() + b"\n")
+
+
+def _show_letters(found: Sequence[Letter], *, as_json: bool) -> None:
+    stdout = Stdout()
+    if as_json:
+        for letter in found:
+            stdout.write(msgspec.json.encode(letter) + b"\n")
+        return
+    if not found:
+        stdout.write(b"nothing is dead\n")
+        return
+    console = Console(width=None if stdout.terminal else PIPE_COLUMNS, highlight=False)
+    with console.capture() as captured:
+        console.print(_table(found))
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    stdout.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _table(found: Sequence[Letter]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("name", "time", "serial", "attempts", "reason", "excerpt"):
+        table.add_column(header, overflow="fold")
+    for letter in found:
+        table.add_row(*(Text(cell) for cell in _cells(letter)))
+    return table
+
+
+def _cells(letter: Letter) -> Iterator[str]:
+    yield letter.name or "(journal row)"
+    yield letter.time
+    yield str(letter.serial)
+    yield str(letter.attempts)
+    yield escaped(letter.reason)
+    yield shortened(escaped(letter.excerpt[:EXCERPT_CHARACTERS_MAX]), EXCERPT_CHARACTERS_MAX)

@@ -1,0 +1,34 @@
+"""Which process holds which role on a data directory: the locks of `DataDir.hold`, looked at."""
+
+from __future__ import annotations
+
+import fcntl
+from typing import NamedTuple
+
+from pypistream.data_dir import DataDir
+
+OWNER_BYTES_MAX = 200  # of a lock file; it says `process 12345`
+
+
+class Holder(NamedTuple):
+    """A live process with a role."""
+
+    role: str
+    owner: str
+
+
+def holders(data: DataDir) -> list[Holder]:
+    """Roles that a live process holds now, by name. A lock file alone means nothing."""
+    found: list[Holder] = []
+    for path in sorted(data.state.glob("*.lock")):
+        try:
+            with path.open("rb") as handle:
+                owner = handle.read(OWNER_BYTES_MAX).decode(errors="replace").strip()
+                try:
+                    # Shared, and let go of at once: lookers do not see each other.
+                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found.append(Holder(path.stem, owner or "another process"))
+        except OSError:
+            continue  # it went away, or is not ours to read: nothing can be said about it
+    return found

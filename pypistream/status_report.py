@@ -1,0 +1,285 @@
+"""How things stand, as one value: read from the log and the files of a data directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from pypistream.data_dir import DataDir
+from pypistream.holding import HOLD_KEY
+from pypistream.roles import holders
+from pypistream.state_fold import StateFold
+from schemas import codec
+from schemas.codec import rfc3339
+from schemas.errors import DumpCorrupt
+from schemas.records import Cut, Filter, Hold, State, Status
+from schemas.topics import Offset, Topic
+from sinks.dump_reader import DumpReader
+from streams.log import Log, TopicPartition
+from streams.progress import Progress, read_progress
+
+NAMES_MAX = 1_000  # of each status in a report; the state topic, dump and snapshot have all
+LISTED = (Status.DEAD, Status.PARKED, Status.STALE, Status.PENDING)
+SOON_MS = 60_000
+
+
+class NameReport(msgspec.Struct):
+    """A name the watermark does not speak for. `next` is the next attempt's time, null = none."""
+
+    name: str
+    status: str
+    reason: str
+    serial: int
+    attempts: int
+    next: str | None
+
+
+class DueReport(msgspec.Struct):
+    """Attempts owed: due already, due within a minute, later; `next` is the earliest's time."""
+
+    now: int
+    minute: int
+    later: int
+    next: str | None
+
+
+class BackfillReport(msgspec.Struct):
+    """A backfill that is not finished."""
+
+    done: int
+    names: int
+
+
+class HoldReport(msgspec.Struct):
+    """Upstream asked every process to wait."""
+
+    until: str
+    seconds: float
+    reason: str
+
+
+class PartitionReport(msgspec.Struct):
+    """Next offsets to read (null = this worker has not written yet) and the ends of the topics."""
+
+    partition: int
+    serial: int | None
+    changelog: int | None
+    changelog_end: int
+    refetch: int | None
+    refetch_end: int
+
+
+class FileReport(msgspec.Struct):
+    """A file or directory under the data directory; bytes and the time it was last written."""
+
+    path: str
+    bytes: int
+    time: str
+
+
+class DumpReport(msgspec.Struct):
+    """What the dump's manifest says; `problem` instead if it cannot be read."""
+
+    created: str | None = None
+    watermark: int | None = None
+    same_log: bool = True
+    problem: str | None = None
+
+
+class StatusReport(msgspec.Struct):
+    """Times in RFC 3339, UTC. `lag_serials` and `lag_seconds` are null while `watermark` is.
+
+    `names`, `due` and `exceptions` are null in a brief report. `exceptions` holds at most NAMES_MAX
+    of each status and no names absent only once; `names` has all of them, by status.
+    """
+
+    time: str
+    data: str
+    upstream: str
+    log_id: str | None
+    partitions: int
+    filter: Filter
+    head: int | None
+    head_time: str | None
+    watermark: int | None
+    watermark_time: str | None
+    base: int
+    reached: int
+    backfill: BackfillReport | None
+    lag_serials: int | None
+    lag_seconds: float | None
+    names: dict[str, int] | None
+    due: DueReport | None
+    exceptions: list[NameReport] | None
+    hold: HoldReport | None
+    roles: dict[str, str]
+    positions: list[PartitionReport]
+    snapshot: FileReport | None
+    dump: DumpReport | None
+    files: list[FileReport]
+
+
+class StatusReader:
+    """Makes reports; the second one reads only what is new since the first."""
+
+    def __init__(self, data: DataDir, log: Log, *, brief: bool) -> None:
+        self._data = data
+        self._log = log
+        self._fold = None if brief else StateFold(log)
+
+    async def report(self) -> StatusReport:
+        """How things stand now. Raises LogCorrupt, LogUnavailable."""
+        if self._fold is not None:
+            await self._fold.look()
+        progress = await read_progress(self._log)
+        now_ms = int(time.time() * 1000)
+        mark, head, config = progress.watermark, progress.head, progress.config
+        marker_time = _marker_time(progress.cuts)
+        claimed = mark.serial is not None
+        files = _files(self._data)
+        return StatusReport(
+            time=rfc3339(now_ms / 1000),
+            data=str(self._data.root.absolute()),
+            upstream=str(self._data.stored().get("upstream", "")),
+            log_id=config.log_id if config else None,
+            partitions=self._log.partitions,
+            filter=config.filter if config else Filter(),
+            head=head.serial if head else None,
+            head_time=rfc3339(head.time) if head else None,
+            watermark=mark.serial,
+            watermark_time=rfc3339(marker_time) if claimed and marker_time else None,
+            base=mark.base or (head.base if head and not any(progress.cuts) else 0),
+            reached=mark.reached,
+            backfill=_backfill(progress),
+            lag_serials=max(0, head.serial - mark.serial) if head and mark.serial else None,
+            lag_seconds=max(0.0, now_ms / 1000 - marker_time) if claimed and marker_time else None,
+            names={s.value: n for s, n in self._fold.counts().items()} if self._fold else None,
+            due=_due(self._fold.exceptions, now_ms) if self._fold else None,
+            exceptions=_exceptions(self._fold.exceptions) if self._fold else None,
+            hold=await self._hold(now_ms),
+            roles={holder.role: holder.owner for holder in holders(self._data)},
+            positions=await self._positions(progress),
+            snapshot=next((file for file in files if file.path == self._data.snapshot.name), None),
+            dump=_dump(self._data, config.log_id if config else None),
+            files=files,
+        )
+
+    async def _hold(self, now_ms: int) -> HoldReport | None:
+        at = TopicPartition(Topic.PROGRESS, self._log.partitions + 1)
+        row = (await self._log.table(at)).rows.get(HOLD_KEY)
+        if row is None or row.value is None:
+            return None
+        hold = codec.decode(row.value, Hold)
+        left_seconds = (hold.until_ms - now_ms) / 1000
+        if left_seconds <= 0:
+            return None
+        return HoldReport(rfc3339(hold.until_ms / 1000), left_seconds, hold.reason)
+
+    async def _positions(self, progress: Progress) -> list[PartitionReport]:
+        changelog = await self._log.ends(Topic.CHANGELOG)
+        refetch = await self._log.ends(Topic.REFETCH)
+        return [
+            _position(partition, cut, (changelog, refetch))
+            for partition, cut in enumerate(progress.cuts)
+        ]
+
+
+Ends = Mapping[TopicPartition, Offset]
+
+
+def _position(partition: int, cut: Cut | None, ends: tuple[Ends, Ends]) -> PartitionReport:
+    changelog, refetch = ends
+    return PartitionReport(
+        partition=partition,
+        serial=cut.serial if cut else None,
+        changelog=cut.changelog if cut else None,
+        changelog_end=changelog[TopicPartition(Topic.CHANGELOG, partition)],
+        refetch=cut.refetch if cut else None,
+        refetch_end=refetch[TopicPartition(Topic.REFETCH, partition)],
+    )
+
+
+def _marker_time(cuts: tuple[Cut | None, ...]) -> int:
+    """Unix time of the marker that the claim rests on; 0 = there is none."""
+    return min(((cut.serial, cut.time) for cut in cuts if cut is not None), default=(0, 0))[1]
+
+
+def _backfill(progress: Progress) -> BackfillReport | None:
+    mark = progress.watermark
+    if mark.backfill_done is None or mark.backfill_names is None:
+        return None
+    return BackfillReport(mark.backfill_done, mark.backfill_names)
+
+
+def _due(owed: Mapping[str, State], now_ms: int) -> DueReport:
+    times = [state.next_ms for state in owed.values() if state.next_ms]
+    now = sum(ms <= now_ms for ms in times)
+    minute = sum(now_ms < ms <= now_ms + SOON_MS for ms in times)
+    earliest = rfc3339(min(times) / 1000) if times else None
+    return DueReport(now, minute, len(times) - now - minute, earliest)
+
+
+def _exceptions(owed: Mapping[str, State]) -> list[NameReport]:
+    """By status, then newest event first."""
+    found: list[NameReport] = []
+    for status in LISTED:
+        names = [(name, state) for name, state in owed.items() if state.status is status]
+        names.sort(key=lambda pair: (-pair[1].event, pair[0]))
+        found += [_name(name, state) for name, state in names[:NAMES_MAX]]
+    return found
+
+
+def _name(name: str, state: State) -> NameReport:
+    next_time = rfc3339(state.next_ms / 1000) if state.next_ms else None
+    status = state.status.value
+    return NameReport(name, status, state.reason, state.event, state.attempts, next_time)
+
+
+def _dump(data: DataDir, log_id: str | None) -> DumpReport | None:
+    if not (data.dumps / "manifest.json").exists():
+        return None
+    try:
+        manifest = DumpReader(data.dumps).manifest
+    except DumpCorrupt as error:
+        return DumpReport(problem=str(error))
+    return DumpReport(manifest.created, manifest.watermark, log_id in (None, manifest.log))
+
+
+class _Size(msgspec.Struct):
+    """Bytes and time of what lies at and below a path."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, path: Path) -> Self:
+        try:
+            stat = path.stat()
+        except OSError:
+            return self  # it went away while we looked
+        if not path.is_dir():
+            self.bytes += stat.st_size
+        self.seconds = max(self.seconds, stat.st_mtime)
+        return self
+
+
+def _files(data: DataDir) -> list[FileReport]:
+    """The log with its WAL, the snapshot, every published dump file, and `state/` as a whole."""
+    sizes: dict[str, _Size] = {}
+    for path in (data.log, data.snapshot):
+        if path.exists():
+            sizes[path.name] = _Size().add(path)
+    wal = data.log.with_name(f"{data.log.name}-wal")
+    if wal.exists():
+        sizes[wal.name] = _Size().add(wal)
+    for path in sorted(data.dumps.glob("[!.]*")):
+        if path.is_file():
+            sizes[f"dumps/{path.name}"] = _Size().add(path)
+    own = _Size()
+    for path in data.state.rglob("*"):
+        own.add(path)
+    sizes["state/"] = own
+    return [FileReport(name, size.bytes, rfc3339(size.seconds)) for name, size in sizes.items()]
