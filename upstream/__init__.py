@@ -1,1 +1,1 @@
-"""Floor 2: PyPI's side. The port (`source`), the one HTTP client, a stand-in for tests and demos."""
+"""Floor 2: PyPI's side. The port (`source`), the one HTTP client, a stand-in for tests and demo."""
