@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from schemas.codec import rfc3339
-from schemas.errors import DataDirectoryVersion, DumpCorrupt
+from schemas.errors import DataDirectoryVersion, DumpCorrupt, PypistreamError
 from schemas.manifest import (
     MANIFEST_FILE,
+    Backfill,
     DumpFile,
     ExceptionName,
     Exceptions,
@@ -33,6 +35,7 @@ from sinks.frame_store import BUFFER_BYTES_MAX, FrameStore, Table
 from sinks.publication import Publication
 from sinks.sink import Batch, Positions, Published, Reached, Standing, Vector
 from streams.log import TopicPartition
+from streams.progress import watermark
 
 DROP_IN_LEVEL = 5  # the peer's: its readers get files of the same size
 LINES_LEVEL = 3  # half of level 5's time for 2 % more bytes
@@ -133,10 +136,14 @@ class DumpSink:
         self._standing = _EMPTY
 
     def close(self) -> None:
-        """Let go of the store. What memory holds is read from the log again."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        """Let go of the store. What memory holds is written, or else read from the log again."""
+        store, self._store = self._store, None
+        if store is None:
+            return
+        if store.buffered_bytes:
+            with suppress(PypistreamError):
+                store.flush(_encoded(self._standing))
+        store.close()
 
     def _opened(self) -> FrameStore:
         if self._store is None:
@@ -154,12 +161,17 @@ class DumpSink:
 
 def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manifest:
     noted = files[STATE_FILE]
-    watermark, backfill = None, None
+    claim = watermark(at.vector.cuts)
+    backfill = None
+    if claim.backfill_done is not None and claim.backfill_names is not None:
+        backfill = Backfill(claim.backfill_done, claim.backfill_names)
     return Manifest(
         created=rfc3339(now_ms / 1000),
         log=at.vector.log_id,
         vector=at.vector.cuts,
-        watermark=watermark,
+        watermark=claim.serial,
+        base=claim.base,
+        reached=claim.reached,
         backfill=backfill,
         exceptions=Exceptions(
             counts=noted.notes,

@@ -95,6 +95,7 @@ class FrameStore:
     def __init__(self, root: Path, tables: Sequence[Table]) -> None:
         """Raises DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt, StorageFailed."""
         self.root = root
+        self._aside = root / f"{INDEX_FILE}.tmp"
         self._tables = {table.name: table for table in tables}
         self._buffers: dict[str, dict[str, bytes | None]] = {name: {} for name in self._tables}
         self._buffered_bytes = 0
@@ -185,14 +186,14 @@ class FrameStore:
         except BaseException:
             if self._current is before:  # else the index names the new files already
                 change.undo()
+                discard(self._aside)
             raise
 
     def _replace_index(self, index: _Index) -> None:
         """The moment at which a change becomes true; what it no longer names goes afterwards."""
-        aside = self.root / (INDEX_FILE + ".tmp")
-        write_synced(aside, compress(msgspec.json.encode(index), RUN_LEVEL))
+        write_synced(self._aside, compress(msgspec.json.encode(index), RUN_LEVEL))
         sync_directory(self.root)
-        aside.replace(self.root / INDEX_FILE)
+        self._aside.replace(self.root / INDEX_FILE)
         self._current = index
         for buffer in self._buffers.values():
             buffer.clear()

@@ -1,0 +1,65 @@
+"""Merging changes into kept frames gives the bytes that the result from nothing has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.compression import compress_frames
+from sinks.frames import Change, Line, is_border, merge
+
+# Borders are one name in 128: drawn from both kinds, so that small tables have several sections.
+NAMES = [f"n{i}" for i in range(4_000)]
+POOL = [n for n in NAMES if is_border(n)][:24] + [n for n in NAMES if not is_border(n)][:60]
+
+tables = st.dictionaries(st.sampled_from(POOL), st.binary(max_size=6))
+changes = st.dictionaries(st.sampled_from(POOL), st.none() | st.binary(max_size=6))
+
+
+def sections_of(table: dict[str, bytes]) -> list[list[Line]]:
+    made = merge([], lambda _: (), sorted(table.items()))
+    return [section for section in made if isinstance(section, list)]
+
+
+def rendered(sections: Iterable[list[Line]]) -> list[bytes]:
+    return [compress_frames(b"".join(line for _, line in section), 3) for section in sections]
+
+
+def merged_into(old: list[list[Line]], changed: list[Change]) -> list[list[Line]]:
+    firsts = [section[0][0] for section in old]
+    merged = merge(firsts, lambda number: old[number], changed)
+    return [old[section] if isinstance(section, int) else section for section in merged]
+
+
+@given(tables, changes)
+def test_merging_into_frames_equals_making_frames_of_the_merged(
+    table: dict[str, bytes], changed: dict[str, bytes | None]
+) -> None:
+    """merge(frames(a), changes) == frames(apply(a, changes)): sections split, join, come and go."""
+    merged = merged_into(sections_of(table), sorted(changed.items()))
+    result = {name: line for name, line in {**table, **changed}.items() if line is not None}
+
+    assert rendered(sections_of(result)) == rendered(merged)
+
+
+@given(tables)
+def test_sections_begin_at_borders_and_nowhere_else(table: dict[str, bytes]) -> None:
+    sections = sections_of(table)
+
+    assert sorted(table.items()) == [line for section in sections for line in section]
+    for number, section in enumerate(sections):
+        assert number == 0 or is_border(section[0][0])
+        assert not any(is_border(name) for name, _ in section[1:])
+
+
+@given(tables, st.sampled_from(POOL), st.none() | st.binary(max_size=6))
+def test_one_change_touches_at_most_its_section_and_the_one_before(
+    table: dict[str, bytes], name: str, line: bytes | None
+) -> None:
+    old = sections_of(table)
+    firsts = [section[0][0] for section in old]
+    merged = list(merge(firsts, lambda number: old[number], [(name, line)]))
+
+    assert len(old) - sum(isinstance(section, int) for section in merged) <= 2
