@@ -42,6 +42,7 @@ CLASSIFIERS_MAX = 500
 _decode = msgspec.json.Decoder(Document).decode
 _decode_files = msgspec.json.Decoder(list[File]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -194,8 +195,9 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
 def _general(body: bytes, asked: NormalizedName) -> _Parts:
     """Take apart any other document; values it does not know stay the raw JSON they are."""
     hostile.check_utf8(body)
-    top = _raw_object(body, "the body is no object")
+    _decode_raw(body)  # whether it is JSON at all comes before what it says
     anomalies = set(hostile.refuse_deep(body))
+    top = _raw_object(body, "the body is no object")
     if "info" not in top:
         raise hostile.not_a_project("no key info")
     info = _raw_object(top["info"], "info is no object")
