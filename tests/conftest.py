@@ -14,6 +14,7 @@ from tests.support.loopback_only import sitecustomize
 ROOT = Path(__file__).parent
 LONG_TIMEOUT_SECONDS = 600  # the real program under a fault, or a whole run
 LONG_FOLDERS = {"faults", "e2e"}
+ID_CHARACTERS_MAX = 60
 SEED = "PYPISTREAM_SEED"
 # A developer's own settings must not reach the program under test; these are the tests' own.
 KEPT = (SEED, "PYPISTREAM_RECORDED", "PYPISTREAM_FAULTS", "PYPISTREAM_TEST_")
@@ -48,6 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(folder)
         if folder in LONG_FOLDERS and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_SECONDS))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test by its argument, not by a body: those are long, and may hold a time.
+
+    The ids of a test must be the same in every xdist worker; pytest numbers equal ones.
+    """
+    if isinstance(val, bytes) or (isinstance(val, str) and len(val) > ID_CHARACTERS_MAX):
+        return argname
+    return None
 
 
 @pytest.fixture(scope="session")
