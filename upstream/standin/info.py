@@ -140,7 +140,7 @@ def _old_index(info: dict[str, Any], random_: random.Random) -> dict[str, Any]:
         "bugtrack_url": random_.choice((None, "", "https://bugs.example.org/1")),
         "docs_url": random_.choice((None, "", "https://docs.example.org/1")),
         "author": info["author"] or random_.choice(("UNKNOWN", "", "A. Nobody")),
-        "home_page": info["home_page"] or "UNKNOWN",
+        "home_page": random_.choice((info["home_page"], info["home_page"], "UNKNOWN", "")),
     }
     keys = list(info)
     random_.shuffle(keys)
