@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
 from schemas.errors import UsageError
 from streams.log import Log
+from streams.sqlite_check import check_structure, check_wal, sqlite_version
 from streams.sqlite_log import SqliteLog
 from upstream.client import HttpUpstream
 from upstream.settings import ClientSettings, default_upstream
@@ -49,3 +51,19 @@ def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> 
         ),
         on_hold=on_hold,
     )
+
+
+def log_library() -> str:
+    """What the embedded log rests on, with its version."""
+    return sqlite_version()
+
+
+def check_log_wal(folder: Path) -> None:
+    """Whether a log could be kept in `folder`. Raises what SQLite's trouble means."""
+    check_wal(folder)
+
+
+def check_log_structure(data: DataDir, seconds_max: float | None) -> bool:
+    """Look at the log file's structure; False if time ran out first. Raises LogCorrupt."""
+    data.require_log()
+    return check_structure(data.log, seconds_max)

@@ -1,0 +1,33 @@
+"""`pypistream query`: SQL on the published snapshot."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
+
+
+@click.command("query", short_help="SQL on the published DuckDB file.")
+@options.data
+@options.config
+@click.option("--format", type=click.Choice(FORMATS),
+              help="[table on a terminal, jsonl into a pipe]")  # fmt: skip
+@click.argument("sql")
+def command(**given: object) -> int:
+    """Answer SQL from the snapshot DIR/pypi.duckdb, read-only. `-` reads the SQL from stdin.
+
+    Tables: projects, releases, files, dependencies, classifiers, project_urls, vulnerabilities,
+    roles, changelog, removed, anomalies, exceptions, progress. `duckdb DIR/pypi.duckdb` works, too.
+
+    \b
+    pypistream query "select name, version, summary from projects limit 5"
+    pypistream query "select * from progress" --format json
+    """  # noqa: D301  click's mark for lines that stay as they are
+    try:
+        from pypistream.querying import query
+
+        return query(given)
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,56 @@
+"""`pypistream doctor`: is everything all right, and what to do if not. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from pypistream import doctor_checks as checks
+from pypistream.cli import EXIT_FAILED
+from pypistream.doctor_checks import Finding, Verdict
+from pypistream.place import located
+from pypistream.terminal import ReaderGone, Stdout, escaped
+from schemas.errors import PypistreamError
+
+
+def doctor(given: Mapping[str, object]) -> int:
+    """The command; its exit code: 1 if there is a problem."""
+    try:
+        return asyncio.run(_doctor(given, Stdout()))
+    except ReaderGone:
+        return 0
+
+
+async def _doctor(given: Mapping[str, object], stdout: Stdout) -> int:
+    problems = 0
+    async for finding in examine(given):
+        problems += finding.verdict is Verdict.PROBLEM
+        todo = f"\n{'':9}{'':14}{finding.todo}" if finding.todo else ""
+        line = f"{finding.verdict.value:<9}{finding.what:<14}{escaped(finding.text)}{todo}\n"
+        stdout.write(line.encode())
+    return EXIT_FAILED if problems else 0
+
+
+async def examine(given: Mapping[str, object]) -> AsyncIterator[Finding]:
+    """Every check, the quick ones first."""
+    deep = bool(given["deep"])
+    try:
+        wanted = ("data", "config", "upstream", "contact")
+        settings, data = located({name: given[name] for name in wanted})
+        data.check()
+    except PypistreamError as error:
+        yield checks.failed("settings", error)
+        return
+    yield checks.ok("settings", f"data directory {data.root.absolute()}")
+    for finding in checks.machine(data):
+        yield finding
+    if data.log.exists():
+        yield checks.roles(data)
+        async for finding in checks.stored(data, deep=deep):
+            yield finding
+        for finding in checks.published(data, deep=deep):
+            yield finding
+    else:
+        todo = f"`pypistream run --data {data.root}` makes one, `pypistream demo` shows it"
+        yield Finding(Verdict.NOTE, "log", "none here yet", todo)
+    yield await checks.upstream(settings, data)
