@@ -32,7 +32,7 @@ class Intake:
         self._agenda = agenda
         self._marks = marks
         self._rule = rule
-        self.on_news: Callable[[], None] = _nobody
+        self.on_news: Callable[[], object] = bool
         self._readers: list[Reader] = []
         self._room = asyncio.Event()
         self.entries = 0
@@ -113,6 +113,3 @@ class Intake:
             return None  # several writers are allowed on `refetch`: what is no name owes nothing
         return name if kept(name, self._rule) else None
 
-
-def _nobody() -> None:
-    """Nobody listens yet."""

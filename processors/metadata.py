@@ -119,6 +119,7 @@ class Session:
         """Read, ask and write until cancelled or until one of them fails."""
         partition = self._worker.settings.partition
         self.intake.on_news = self._news
+        self.transactions.on_decided = self._changed.set
         self._worker.slots.on_free(self._changed.set)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -175,7 +176,6 @@ class Session:
         self.fetched += 1
         self._observe(outcome)
         await self.transactions.put(outcome)
-        self._changed.set()
 
     def _observe(self, outcome: Outcome) -> None:
         reply = outcome.reply

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -65,6 +65,8 @@ class Transactions:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._committing = False
+        self.on_decided: Callable[[], object] = bool
+        """Called when the agenda changed because something was decided: it may owe a new attempt."""
         self.cut: Cut | None = None
         self.committed = 0
         self.published = 0
@@ -98,6 +100,7 @@ class Transactions:
             if 0 < len(self._outcomes) < RECORDS_MAX:
                 await asyncio.sleep(GATHER_SECONDS)
             records = self._batch()
+            self.on_decided()
             cut = self._next_cut()
             if records or cut != self.cut:
                 self._committing = True
