@@ -27,6 +27,8 @@ PypistreamError
     ├── StorageFailed             the disk under a sink's files refused something else than space
     ├── DumpCorrupt               length, checksum or manifest do not match
     ├── ViewCorrupt               the DuckDB file cannot be opened: it can be rebuilt
+    ├── NotPublished              nothing has been published there yet
+    ├── QueryFailed               the user's SQL cannot be run
     └── UsageError                settings that cannot work; exit code 2
 """
 
@@ -166,6 +168,14 @@ class DumpCorrupt(Fatal):
 
 class ViewCorrupt(Fatal):
     """The DuckDB file cannot be opened; `pypistream rebuild duckdb` makes it anew from the log."""
+
+
+class NotPublished(Fatal):
+    """There is no snapshot or dump to read yet."""
+
+
+class QueryFailed(Fatal):
+    """The user's SQL is wrong, not allowed, or needs more memory than it may have."""
 
 
 class UsageError(Fatal):

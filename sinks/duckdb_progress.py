@@ -1,0 +1,109 @@
+"""The row of `progress` for a cut. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.records import Cut
+from schemas.topics import COMPACTED, Offset, Topic
+from sinks.sink import Positions, Reached, Vector
+from sinks.softly import moment
+from streams.log import TopicPartition
+from streams.progress import watermark
+
+
+class VectorElement(msgspec.Struct):
+    """One partition's cut, as `progress.vector` shows it; `time` in Unix seconds."""
+
+    partition: int
+    changelog: int
+    refetch: int
+    metadata: int
+    releases: int
+    state: int
+    base: int
+    serial: int
+    time: int
+    low: int
+
+
+class ProgressRow(msgspec.Struct):
+    """The row of `base.progress`: field for field its columns."""
+
+    log_id: str
+    partitions: int
+    schema_version: int
+    releases: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    head_serial: int | None
+    head_time: str | None
+    source: str | None
+    watermark: int | None
+    base: int
+    reached: int
+    backfill_done: int | None
+    backfill_names: int | None
+    vector: list[VectorElement]
+
+
+def progress_row(at: Reached) -> ProgressRow:
+    """What is known and claimed at this cut."""
+    config, head, claim = at.config, at.head, watermark(at.vector.cuts)
+    return ProgressRow(
+        log_id=at.vector.log_id,
+        partitions=config.partitions,
+        schema_version=config.schema_version,
+        releases=config.releases,
+        include=config.filter.include,
+        exclude=config.filter.exclude,
+        head_serial=None if head is None else head.serial,
+        head_time=None if head is None else moment(head.time),
+        source=None if head is None else head.source.value,
+        watermark=claim.serial,
+        base=claim.base,
+        reached=claim.reached,
+        backfill_done=claim.backfill_done,
+        backfill_names=claim.backfill_names,
+        vector=[
+            _element(partition, cut)
+            for partition, cut in enumerate(at.vector.cuts)
+            if cut is not None
+        ],
+    )
+
+
+def _element(partition: int, cut: Cut) -> VectorElement:
+    return VectorElement(
+        partition,
+        changelog=cut.changelog,
+        refetch=cut.refetch,
+        metadata=cut.metadata,
+        releases=cut.releases,
+        state=cut.state,
+        base=cut.base,
+        serial=cut.serial,
+        time=cut.time,
+        low=cut.low,
+    )
+
+
+def positions_of(vector: Vector, topics: tuple[Topic, ...]) -> Positions:
+    """Where a sink of these topics stands when it has reached the vector."""
+    return {
+        TopicPartition(topic, partition): Offset(_place(cut, topic))
+        for partition, cut in enumerate(vector.cuts)
+        if cut is not None
+        for topic in topics
+    }
+
+
+def _place(cut: Cut, topic: Topic) -> int:
+    places = {
+        Topic.CHANGELOG: cut.changelog,
+        Topic.METADATA: cut.metadata,
+        Topic.RELEASES: cut.releases,
+        Topic.STATE: cut.state,
+    }
+    assert set(places) == {*COMPACTED, Topic.CHANGELOG}
+    return places[topic]

@@ -1,0 +1,168 @@
+"""The public views about the data itself: the journal, what is gone, odd, or owed, and how far."""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+from sinks.duckdb_public import (
+    CLASSIFIERS,
+    DEPENDENCIES,
+    FILES,
+    NAME,
+    PROJECT_URLS,
+    PROJECTS,
+    RELEASES,
+    ROLES,
+    VULNERABILITIES,
+    View,
+    shown,
+    shown_of,
+)
+from sinks.duckdb_schema import SCHEMA
+
+CHANGELOG = View(
+    "changelog",
+    "Upstream's journal from the serial on at which this log begins, up to the same cut.",
+    f"{SCHEMA}.changelog",
+    shown(
+        serial="upstream's total order",
+        name=NAME,
+        display_name="the project's spelling at that time",
+        version="version concerned, if any",
+        time="UTC",
+        action="upstream's free text",
+        kind="what the action means: create, new-release, add-file, yank, role, ...",
+        source="journal, or index where the journal was not available",
+        late="true for history that was read in afterwards",
+    ),
+)
+
+REMOVED = View(
+    "removed",
+    "Projects that were here and are gone.",
+    f"(SELECT s.name, s.display_name, coalesce(t.reason, s.reason) AS reason,"
+    f" coalesce(t.serial, s.gone) AS serial, t.time AS time"
+    f" FROM {SCHEMA}.state AS s LEFT JOIN {SCHEMA}.tombstone AS t ON t.name = s.name"
+    f" WHERE s.gone > 0 AND (s.serial > 0 OR t.name IS NOT NULL))",
+    shown(
+        name=NAME,
+        display_name="the author's spelling",
+        reason="removed, quarantined, or no-releases",
+        serial="of the event that removed it",
+        time="UTC: when that event happened; NULL if the log has forgotten it (30 days)",
+    ),
+)
+
+ANOMALIES = View(
+    "anomalies",
+    "What is odd about a project's records. Nothing is lost because of it but what it names.",
+    f"(SELECT name, 'metadata' AS topic, unnest(anomalies) AS anomaly FROM {SCHEMA}.project"
+    f" UNION ALL SELECT name, 'releases', unnest(anomalies) FROM {SCHEMA}.releases_of"
+    f" UNION ALL SELECT name, topic, reason FROM {SCHEMA}.unreadable)",
+    shown(
+        name=NAME,
+        topic="which record",
+        anomaly="what is odd: `type:<field>` had another type than it should, `unreadable`: no row",
+    ),
+)
+
+EXCEPTIONS = View(
+    "exceptions",
+    "Names that the watermark does not speak for, each with what is known and what comes next.",
+    f"(SELECT * FROM {SCHEMA}.state WHERE NOT settled)",
+    {
+        **shown(name=NAME, display_name="the author's spelling, where known"),
+        "status": (
+            "CASE status WHEN 'absent' THEN 'absent-once' ELSE status END",
+            "pending, parked, stale, dead, or absent-once (one more look is due)",
+        ),
+        **shown(
+            reason="why the last attempt did not settle it",
+            event_serial="serial of the change that is owed",
+            serial="serial of the document shown here, 0 = none",
+            attempts="answers so far that did not settle it",
+            first_attempt="UTC",
+            next_attempt="UTC; NULL = left to the sweep",
+        ),
+    },
+)
+
+PROGRESS = View(
+    "progress",
+    "One row: what this file is complete up to. Its identity is log_id with vector.",
+    f"{SCHEMA}.progress AS g",
+    {
+        **shown_of(
+            "g",
+            watermark="the journal up to it is reflected, but for exceptions; NULL = no claim",
+            base="what happened up to here may be missing: the log begins there",
+            reached="everything in (base, reached] is reflected, but for exceptions",
+            head_serial="upstream's newest serial when it was last asked",
+            head_time="UTC: when that was",
+        ),
+        "lag": ("g.head_serial - g.watermark", "serials between the two"),
+        **shown_of(
+            "g",
+            backfill_done="names that an open backfill has decided; NULL = none is open",
+            backfill_names="names that it has in all",
+        ),
+        "projects": (f"(SELECT count(*) FROM {SCHEMA}.project)", "rows of projects"),
+        "names": (f"(SELECT count(*) FROM {SCHEMA}.state)", "names ever heard of"),
+        **{
+            status: (
+                f"(SELECT count(*) FROM {SCHEMA}.state WHERE status = '{status}')",
+                f"names in that status{note}",
+            )
+            for status, note in (
+                ("ok", ""),
+                ("absent", ", second look due or done"),
+                ("pending", ""),
+                ("parked", ""),
+                ("stale", ""),
+                ("dead", ""),
+            )
+        },
+        "exceptions": ("(SELECT count(*) FROM exceptions)", "rows of exceptions"),
+        "published_at": (
+            f"(SELECT epoch_ms(value::BIGINT) FROM {SCHEMA}.memo WHERE key = 'published_ms')",
+            "UTC: when this file was made",
+        ),
+        **shown_of(
+            "g",
+            source="where changes come from: journal or index",
+            include="globs of the projects this log holds, empty = all",
+            exclude="globs of the projects it leaves out",
+            releases="all: every version's files are here; latest: only the latest version's",
+            log_id="of the log this file was made from",
+            partitions="of that log",
+            schema_version="of its records",
+            vector="the cut per partition: next offsets, and the journal's serials (base, serial]",
+        ),
+    },
+)
+
+VIEWS = (
+    PROJECTS,
+    RELEASES,
+    FILES,
+    DEPENDENCIES,
+    CLASSIFIERS,
+    PROJECT_URLS,
+    VULNERABILITIES,
+    ROLES,
+    CHANGELOG,
+    REMOVED,
+    ANOMALIES,
+    EXCEPTIONS,
+    PROGRESS,
+)
+
+NORM = (
+    "CREATE MACRO norm(name) AS lower(regexp_replace(name, '[-_.]+', '-', 'g'))",
+    "COMMENT ON MACRO norm IS 'a project name as it is compared (PEP 503)'",
+)
+
+
+def view_statements() -> list[str]:
+    """Make all views and the macro, once the tables are there."""
+    return [*NORM, *(statement for view in VIEWS for statement in view.statements())]

@@ -1,0 +1,212 @@
+"""The DuckDB sink: the log's latest records as tables, and the position they stand at, in one file.
+
+The live file belongs to this process alone. A batch goes in by one transaction: rows come through
+temporary tables, as texts that `from_json` reads; what they replace is deleted first. Positions lie
+in the same transaction, and records below them are skipped: applying twice is applying once.
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import structlog
+
+from schemas.codec import encode
+from schemas.errors import LogCorrupt, ViewCorrupt
+from schemas.topics import COMPACTED, Topic
+from sinks import duckdb_batches as batches
+from sinks import duckdb_memo as memo
+from sinks.duckdb_errors import first_line, invalidates, meaning
+from sinks.duckdb_progress import positions_of, progress_row
+from sinks.duckdb_rows import staged
+from sinks.duckdb_schema import (
+    PROGRESS,
+    SCHEMA,
+    VIEW_FORMAT,
+    stage_statements,
+    table_statements,
+)
+from sinks.duckdb_status import view_statements
+from sinks.durable import storage
+from sinks.sink import Batch, Published, Reached, Standing, Vector
+from sinks.snapshot import SNAPSHOT_FILE, STORAGE_VERSION, wal_of, write_snapshot
+from streams.log import TopicPartition
+from streams.progress import watermark
+
+LIVE_FILE = "live.duckdb"
+SPILL_DIRECTORY = "duckdb-spill"
+MEMORY_LIMIT = "192MB"  # of DuckDB's own buffers: the process stays below 350 MiB
+THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
+CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
+
+ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
+"""Errors about what is in a row, not about the file."""
+
+T = TypeVar("T")
+log_ = structlog.get_logger("sinks.duckdb")
+
+
+class DuckDBView:
+    """See `sinks.sink.Sink`. `state`: the directory of its own files; `target`: what it publishes."""
+
+    name = "duckdb"
+    topics = (*COMPACTED, Topic.CHANGELOG)
+
+    def __init__(self, state: Path, target: Path) -> None:
+        self._live = state / LIVE_FILE
+        self._spill = state / SPILL_DIRECTORY
+        self._target = target
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._standing = Standing("", {})
+
+    @classmethod
+    def in_directory(cls, data: Path) -> DuckDBView:
+        """The sink of a data directory."""
+        return cls(data / "state", data / SNAPSHOT_FILE)
+
+    def standing(self) -> Standing:
+        """Where it stands."""
+        self._run(lambda _: None)
+        return self._standing
+
+    def apply(self, batch: Batch) -> None:
+        """Take a batch in; what cannot be read becomes a row of `anomalies`."""
+        self._run(lambda connection: self._apply(connection, batch))
+
+    def reached(self, at: Reached) -> None:
+        """Store the cut."""
+        self._run(lambda connection: self._reached(connection, at))
+
+    def publish(self, now_ms: int) -> Published:
+        """Write the snapshot of the cut reached last."""
+        return self._run(lambda connection: self._publish(connection, now_ms))
+
+    def published(self) -> Vector | None:
+        """The vector of the snapshot, as far as it is still there."""
+        if not self._target.is_file():
+            return None
+        note = self._run(lambda connection: memo.recall(connection, memo.PUBLISHED))
+        return None if note is None else memo.vector_of(note)
+
+    def reset(self) -> None:
+        """Move the live file aside (one is kept, as evidence) and begin with an empty one."""
+        self.close()
+        with storage(self._live):
+            self._live.parent.mkdir(parents=True, exist_ok=True)
+            for path in (self._live, wal_of(self._live)):
+                if path.exists():
+                    path.replace(path.with_name(f"{path.name}.damaged"))
+        self._run(lambda _: None)
+
+    def close(self) -> None:
+        """Close the live file, which checkpoints it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(duckdb.Error):  # what was committed is in the WAL
+                connection.close()
+
+    def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Do something with the open file; an instance that became useless is opened anew later."""
+        connection = self._connection or self._open()
+        try:
+            return action(connection)
+        except duckdb.Error as error:
+            with contextlib.suppress(duckdb.Error):  # an error may have ended the transaction
+                connection.rollback()
+            if invalidates(error):
+                self.close()
+                if not isinstance(meaning(error, self._live), ViewCorrupt):
+                    raise meaning(error, self._live) from error
+                log_.warning("DuckDB gave up, the view is opened again", error=str(error)[:200])
+                return self._second_try(action)
+            raise meaning(error, self._live) from error
+
+    def _second_try(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        try:
+            return action(self._open())
+        except duckdb.Error as error:
+            self.close()
+            raise meaning(error, self._live) from error
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        with storage(self._live):
+            self._spill.mkdir(parents=True, exist_ok=True)
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "storage_compatibility_version": STORAGE_VERSION,
+            "memory_limit": MEMORY_LIMIT,
+            "threads": str(THREADS),
+            "temp_directory": str(self._spill),
+            "checkpoint_threshold": CHECKPOINT_AFTER,
+            "preserve_insertion_order": "false",  # an order that costs memory and that nobody sees
+            "autoinstall_known_extensions": "false",
+        }
+        try:
+            connection = duckdb.connect(str(self._live), config=settings)
+            self._connection = connection
+            self._prepare(connection)
+        except (duckdb.Error, LogCorrupt) as error:
+            self.close()
+            if isinstance(error, LogCorrupt):
+                raise ViewCorrupt(f"{self._live}: {error}") from error
+            raise meaning(error, self._live) from error
+        return connection
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the tables of a new file; learn where an old one stands."""
+        known = "SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?"
+        if not connection.execute(known, [SCHEMA]).fetchall()[0][0]:
+            connection.begin()
+            for statement in (*table_statements(), *view_statements()):
+                connection.execute(statement)
+            memo.remember(connection, {memo.FORMAT: str(VIEW_FORMAT)})
+            connection.commit()
+        written = memo.recall(connection, memo.FORMAT)
+        if written != str(VIEW_FORMAT):
+            raise ViewCorrupt(f"{self._live} has format {written}, this version {VIEW_FORMAT}")
+        for statement in stage_statements():
+            connection.execute(statement)
+        self._standing = memo.standing_of(memo.recall(connection, memo.STANDING))
+
+    def _apply(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+        stored = self._standing.positions
+        records = [
+            record
+            for record in batch.records
+            if record.offset >= stored.get(TopicPartition(record.topic, record.partition), 0)
+        ]
+        standing = Standing(batch.config.log_id, {**stored, **batch.positions})
+        try:
+            batches.write(connection, staged(records, batch.config), standing)
+        except ROW_REFUSED as error:
+            connection.rollback()
+            log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
+            rows = batches.sifted(connection, records, batch.config)
+            batches.write(connection, rows, standing)
+        self._standing = standing
+
+    def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:
+        due = positions_of(at.vector, self.topics)
+        assert at.vector.log_id == self._standing.log_id
+        assert all(self._standing.positions.get(key, 0) == place for key, place in due.items())
+        connection.begin()
+        connection.execute(f"DELETE FROM {PROGRESS.path}")
+        connection.execute(
+            f"INSERT INTO {PROGRESS.path} SELECT unnest(from_json(?, '{PROGRESS.structure}'))",
+            [encode(progress_row(at)).decode()],
+        )
+        memo.remember(connection, {memo.CUT: memo.vector_text(at.vector)})
+        connection.commit()
+
+    def _publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> Published:
+        cut = memo.recall(connection, memo.CUT)
+        assert cut is not None, "published between two cuts"
+        memo.remember(connection, {memo.PUBLISHED_MS: str(now_ms)})
+        size = write_snapshot(connection, self._target)
+        memo.remember(connection, {memo.PUBLISHED: cut})
+        return Published(self._target, size, watermark(memo.vector_of(cut).cuts).serial)

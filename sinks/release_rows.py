@@ -1,0 +1,174 @@
+"""A project's releases and files as one row of lists. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from schemas.releases import SlimFile, SlimReleases
+from sinks.softly import SERIAL_MAX, Fields, moment_of
+
+_typed = msgspec.json.Decoder(SlimReleases)
+_untyped = msgspec.json.Decoder()
+
+
+class ReleaseRow(msgspec.Struct):
+    """A row of `base.releases_of`: field for field its columns.
+
+    `release_*` have one element per version, in the order of versions; `version` to
+    `core_metadata` one per file. Times are ISO 8601 in UTC without zone, sizes bytes.
+    """
+
+    latest: str | None
+    serial: int | None
+    omitted: int
+    anomalies: list[str]
+    release_count: int = 0
+    file_count: int = 0
+    bytes: int = 0
+    first_uploaded: str | None = None
+    last_uploaded: str | None = None
+    release_version: list[str] = []
+    release_files: list[int] = []
+    release_bytes: list[int] = []
+    release_uploaded: list[str | None] = []
+    release_yanked: list[bool] = []
+    release_yanked_reason: list[str | None] = []
+    version: list[str] = []
+    filename: list[str] = []
+    packagetype: list[str | None] = []
+    size: list[int | None] = []
+    sha256: list[str | None] = []
+    blake2b: list[str | None] = []
+    md5: list[str | None] = []
+    requires_python: list[str | None] = []
+    yanked: list[bool] = []
+    yanked_reason: list[str | None] = []
+    uploaded: list[str | None] = []
+    url: list[str | None] = []
+    core_metadata: list[str | None] = []
+
+
+def release_row(value: bytes, omitted: int) -> ReleaseRow:
+    """The row of a `releases` record. Raises msgspec.MsgspecError or RecursionError if not JSON."""
+    try:
+        slim = _typed.decode(value)
+    except msgspec.ValidationError:
+        return _row_of_anything(_untyped.decode(value), omitted)
+    row = ReleaseRow(slim.latest, _serial(slim.serial), omitted, [])
+    _fill(row, slim.releases)
+    return row
+
+
+def document_releases(document: Fields, latest: str | None, notes: list[str]) -> ReleaseRow:
+    """The same of a project document, whose `releases` are few and in no order of versions."""
+    row = ReleaseRow(latest, document.number("last_serial"), 0, notes)
+    releases = document.child("releases")
+    found = {
+        version: [_slim(each) for each in releases.children(version)]
+        for version, _ in releases.items()
+    }
+    if latest is not None and not found.get(latest):
+        found[latest] = [_slim(each) for each in document.children("urls")]
+    _fill(row, found)
+    return row
+
+
+def _row_of_anything(value: object, omitted: int) -> ReleaseRow:
+    notes: list[str] = []
+    fields = Fields(value, "", notes)
+    row = ReleaseRow(fields.text("latest"), fields.number("serial"), omitted, notes)
+    releases = fields.child("releases")
+    _fill(
+        row,
+        {
+            version: [_slim(each) for each in releases.children(version)]
+            for version, _ in releases.items()
+        },
+    )
+    return row
+
+
+def _slim(file: Fields) -> SlimFile:
+    digests = file.child("digests")
+    known = {name: digests.text(name) for name in ("sha256", "blake2b_256", "md5")}
+    known["md5"] = known["md5"] or file.text("md5_digest")
+    core = file.raw("core-metadata")
+    return SlimFile(
+        core_metadata=_hashes(core) if isinstance(core, dict) else False,
+        digests={name: text for name, text in known.items() if text is not None},
+        filename=file.text("filename") or "",
+        packagetype=file.text("packagetype"),
+        requires_python=file.text("requires_python"),
+        size=file.number("size"),
+        upload_time_iso_8601=file.time("upload_time_iso_8601") or file.time("upload_time"),
+        url=file.text("url"),
+        yanked=bool(file.flag("yanked")),
+        yanked_reason=file.text("yanked_reason"),
+    )
+
+
+def _hashes(core: Mapping[str, object]) -> dict[str, str]:
+    return {name: value for name, value in core.items() if isinstance(value, str)}
+
+
+def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
+    """Spread versions and files over the row's lists."""
+    files = [file for each in releases.values() for file in each]
+    uploaded = [moment_of(file.upload_time_iso_8601 or None) for file in files]
+    sizes = [_size(file.size) for file in files]
+    row.version = [version for version, each in releases.items() for _ in each]
+    row.filename = [file.filename for file in files]
+    row.packagetype = [file.packagetype or None for file in files]
+    row.size = sizes
+    digests = [file.digests or {} for file in files]
+    row.sha256 = [each.get("sha256") for each in digests]
+    row.blake2b = [each.get("blake2b_256") for each in digests]
+    row.md5 = [None if "sha256" in each else each.get("md5") for each in digests]
+    row.requires_python = [file.requires_python or None for file in files]
+    row.yanked = [file.yanked is True for file in files]
+    row.yanked_reason = [file.yanked_reason or None for file in files]
+    row.uploaded = uploaded
+    row.url = [file.url or None for file in files]
+    row.core_metadata = [_core_sha256(file.core_metadata) for file in files]
+    row.release_count, row.file_count = len(releases), len(files)
+    row.bytes = _total(sizes)
+    times = [each for each in uploaded if each is not None]
+    row.first_uploaded, row.last_uploaded = min(times, default=None), max(times, default=None)
+    _fill_releases(row, releases)
+
+
+def _fill_releases(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
+    row.release_version = list(releases)
+    row.release_files = [len(files) for files in releases.values()]
+    row.release_bytes, row.release_uploaded = [], []
+    row.release_yanked, row.release_yanked_reason = [], []
+    at = 0
+    for count in row.release_files:
+        span = slice(at, at + count)
+        at += count
+        row.release_bytes.append(_total(row.size[span]))
+        times = (each for each in row.uploaded[span] if each is not None)
+        row.release_uploaded.append(min(times, default=None))
+        yanked = count > 0 and all(row.yanked[span])
+        row.release_yanked.append(yanked)
+        reasons = (each for each in row.yanked_reason[span] if each is not None)
+        row.release_yanked_reason.append(next(reasons, None) if yanked else None)
+
+
+def _size(value: int | UnsetType | None) -> int | None:
+    return None if value is UNSET or value is None or not 0 <= value <= SERIAL_MAX else value
+
+
+def _serial(value: int) -> int | None:
+    return value if 0 <= value <= SERIAL_MAX else None
+
+
+def _total(sizes: Iterable[int | None]) -> int:
+    return min(SERIAL_MAX, sum(each for each in sizes if each))
+
+
+def _core_sha256(value: bool | dict[str, str] | UnsetType) -> str | None:
+    return value.get("sha256") if isinstance(value, dict) else None
