@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ MARGIN = 0.1  # of a hold
 
 
 async def arrivals(
-    clock: FakeClock, waits: list[Callable[[], Awaitable[None]]], seconds: float
+    clock: FakeClock, waits: Sequence[Callable[[], Awaitable[None]]], seconds: float
 ) -> list[tuple[float, int]]:
     """When each of these waits ended, with its number."""
     ended: list[tuple[float, int]] = []
