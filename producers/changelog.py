@@ -55,7 +55,7 @@ class ChangelogProducer:
         self._clock = clock
         self._settings = settings
         self._writer: Writer | None = None
-        self._marker_serial = 0  # of the last marker this producer wrote
+        self._marker_serial: int | None = None  # of the last marker this producer wrote
         self._marker_ms = 0
         self._below_ms = 0
         self._bad_before: frozenset[BadRow] = frozenset()
@@ -155,7 +155,7 @@ class ChangelogProducer:
                 self._marker_serial, self._marker_ms = serial, self._clock.now_ms()
 
     def _marker_due(self, serial: int) -> bool:
-        if self._marker_serial == 0:
+        if self._marker_serial is None:
             return True  # the first poll always writes one
         waited = self._clock.now_ms() - self._marker_ms >= MARKER_MS_MIN
         return serial > self._marker_serial and waited
