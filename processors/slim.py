@@ -104,10 +104,10 @@ def encode(releases: Releases, head: Head, bytes_max: int) -> Encoded:
     return Encoded(_encode(_Value(*head, fitting)), len(releases) - len(kept))
 
 
-def releases_of(value: bytes, head: Head) -> memoryview:
+def releases_of(value: bytes) -> memoryview:
     """The part of `value` that holds the releases: the same whatever the serial."""
-    begin = len(_encode(_Value(*head, {}))) - len(b"{}}")
-    return memoryview(value)[begin:]
+    # no string before it can hold this: there the quotes would be escaped
+    return memoryview(value)[value.index(b'"releases":{') :]
 
 
 def _salvage(files: Raw, anomalies: set[str]) -> list[Old]:

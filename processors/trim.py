@@ -101,14 +101,14 @@ def trim(
         parts = _known(body, asked)
         if parts is None:
             parts = _general(body, asked)
+        if len(parts.metadata) > RECORD_BYTES_MAX:
+            raise OversizedBody(
+                f"{asked}: trimmed {len(parts.metadata)} bytes; at most {RECORD_BYTES_MAX} fit",
+                bytes_seen=len(body),
+            )
+        return _finish(parts, asked, header_serial, all_releases=all_releases)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise hostile.malformed(body, error) from error
-    if len(parts.metadata) > RECORD_BYTES_MAX:
-        raise OversizedBody(
-            f"{asked}: trimmed {len(parts.metadata)} bytes; at most {RECORD_BYTES_MAX} fit",
-            bytes_seen=len(body),
-        )
-    return _finish(parts, asked, header_serial, all_releases=all_releases)
 
 
 def _finish(
@@ -124,9 +124,8 @@ def _finish(
             anomalies.add("files-over-limit")
         head = slim.Head(asked, parts.display_name, serial, parts.version)
         value, omitted = slim.encode(releases, head, RECORD_BYTES_MAX)
-        body = slim.releases_of(value, head)
         digest.update(b"\n")
-        digest.update(body)
+        digest.update(slim.releases_of(value))
         anomalies |= hostile.control_anomalies(value)
     if omitted:
         anomalies.add("releases-omitted")

@@ -144,6 +144,21 @@ def test_depth_in_a_file_of_an_older_release_never_comes_out() -> None:
     assert caught.value.reason == "too-deep"
 
 
+def test_depth_near_the_parsers_own_limit_is_refused_or_trimmed() -> None:
+    """Whatever the stack has left at that moment, no RecursionError comes out."""
+    refused = 0
+    for depth in range(800, 1100, 3):
+        raw = body(document("0.9", "1.0")).replace(
+            b'"comment_text":""', b'"new":' + b"[" * depth + b"]" * depth, 1
+        )
+        try:
+            trim(raw, NAME)
+        except MalformedMetadata as error:
+            assert error.reason == "too-deep"  # noqa: PT017 - both outcomes are right
+            refused += 1
+    assert refused
+
+
 def test_duplicate_keys_are_won_by_the_last() -> None:
     raw = GOOD.replace(b'"summary":"A project."', b'"summary":"a","summary":"b"')
     assert json.loads(trim(raw, NAME).metadata)["info"]["summary"] == "b"

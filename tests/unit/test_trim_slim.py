@@ -91,6 +91,14 @@ def test_a_file_of_the_old_index_is_brought_to_todays_spelling() -> None:
     assert slim(value) == oracle_slim(value, NAME, 1000)
 
 
+def test_an_old_file_without_digest_or_time_has_none() -> None:
+    """Nothing is made up; a digest that only md5 gives stays."""
+    value = with_files({"filename": "a"}, {"filename": "b", "digests": {"md5": "ef" * 16}})
+    files = slim(value)["releases"]["0.9"]
+    assert files == [{"filename": "a"}, {"filename": "b", "digests": {"md5": "ef" * 16}}]
+    assert slim(value) == oracle_slim(value, NAME, 1000)
+
+
 def test_unknown_keys_of_a_file_do_not_reach_the_slim_form() -> None:
     value = with_files(file("a.whl", new={"a": 1}))
     assert slim(value) == oracle_slim(value, NAME, 1000)
