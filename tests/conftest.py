@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.loopback_only import sitecustomize
 
@@ -19,7 +19,15 @@ SEED = "PYPISTREAM_SEED"
 # A developer's own settings must not reach the program under test; these are the tests' own.
 KEPT = (SEED, "PYPISTREAM_RECORDED", "PYPISTREAM_FAULTS", "PYPISTREAM_TEST_")
 
-settings.register_profile("short", deadline=None, print_blob=True, database=None, max_examples=50)
+settings.register_profile(
+    "short",
+    deadline=None,
+    print_blob=True,
+    database=None,
+    max_examples=50,
+    # the first run on a machine builds hypothesis' tables of characters; the time-out says enough
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("long", settings.get_profile("short"), max_examples=5_000)
 
 
