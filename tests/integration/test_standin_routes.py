@@ -12,7 +12,9 @@ import time
 import xmlrpc.client
 from collections.abc import Iterator
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,15 +30,17 @@ def site() -> Iterator[Running]:
         yield running
 
 
+def proxy_of(site: Running) -> Any:
+    return xmlrpc.client.ServerProxy(f"{site.url}/pypi", allow_none=True)
+
+
 @pytest.fixture
-def rpc(site: Running) -> Iterator[xmlrpc.client.ServerProxy]:
-    with xmlrpc.client.ServerProxy(f"{site.url}/pypi", allow_none=True) as proxy:
+def rpc(site: Running) -> Iterator[Any]:
+    with proxy_of(site) as proxy:
         yield proxy
 
 
-def test_last_serial_and_rows_by_pythons_own_client(
-    site: Running, rpc: xmlrpc.client.ServerProxy
-) -> None:
+def test_last_serial_and_rows_by_pythons_own_client(site: Running, rpc: Any) -> None:
     """Rows are five values, strictly above `since`, rising; a null version is nil."""
     last = rpc.changelog_last_serial()
     rows = rpc.changelog_since_serial(0)
@@ -54,11 +58,11 @@ def test_last_serial_and_rows_by_pythons_own_client(
     assert rows[101:] == later
     assert [] == rpc.changelog_since_serial(last)
     assert any(row[1] is None for row in rows)
-    assert any(b[4] - a[4] > 1 for a, b in zip(rows, rows[1:], strict=False))
-    assert any(b[2] < a[2] for a, b in zip(rows, rows[1:], strict=False)) or len(rows) < 5000
+    assert any(b[4] - a[4] > 1 for a, b in pairwise(rows))
+    assert any(b[2] < a[2] for a, b in pairwise(rows)) or len(rows) < 5000
 
 
-def test_map_of_serials(site: Running, rpc: xmlrpc.client.ServerProxy) -> None:
+def test_map_of_serials(site: Running, rpc: Any) -> None:
     """`list_packages_with_serial` has every name that exists, quarantined and empty ones too."""
     found = rpc.list_packages_with_serial()
     assert isinstance(found, dict)
@@ -70,7 +74,7 @@ def test_map_of_serials(site: Running, rpc: xmlrpc.client.ServerProxy) -> None:
     } == found
 
 
-def test_roles_users_and_browse(site: Running, rpc: xmlrpc.client.ServerProxy) -> None:
+def test_roles_users_and_browse(site: Running, rpc: Any) -> None:
     """The three other living methods agree with each other and with the documents."""
     roles = rpc.package_roles("Loopback.Hello")
     assert isinstance(roles, list)
@@ -79,7 +83,7 @@ def test_roles_users_and_browse(site: Running, rpc: xmlrpc.client.ServerProxy) -
     assert isinstance(browsed, list)
 
     assert [{"role": role, "user": user} for role, user in roles] == document["ownership"]["roles"]
-    assert ["Owner", "loopback-hello"] in rpc.user_packages(roles[0][1])  # type: ignore[operator]  # marshalled values
+    assert ["Owner", "loopback-hello"] in rpc.user_packages(roles[0][1])
     assert [] == rpc.package_roles("no-such-name")
     assert [] == rpc.browse(["No :: Such Classifier"])
     for name, version in browsed:
@@ -92,16 +96,27 @@ def test_roles_users_and_browse(site: Running, rpc: xmlrpc.client.ServerProxy) -
 
 @pytest.mark.parametrize(
     "method",
-    "changelog list_packages package_releases release_urls release_data package_data package_urls "
-    "top_packages search updated_releases changed_packages".split(),
+    [
+        "changelog",
+        "list_packages",
+        "package_releases",
+        "release_urls",
+        "release_data",
+        "package_data",
+        "package_urls",
+        "top_packages",
+        "search",
+        "updated_releases",
+        "changed_packages",
+    ],
 )
-def test_dead_methods_say_so(rpc: xmlrpc.client.ServerProxy, method: str) -> None:
+def test_dead_methods_say_so(rpc: Any, method: str) -> None:
     """Each answers a fault that names the method."""
     with pytest.raises(xmlrpc.client.Fault, match=f"no longer supports the XMLRPC {method}"):
         getattr(rpc, method)()
 
 
-def test_rpc_errors_are_faults(site: Running, rpc: xmlrpc.client.ServerProxy) -> None:
+def test_rpc_errors_are_faults(site: Running, rpc: Any) -> None:
     """An unknown method, wrong arguments, broken XML and entities: a fault each, never a 500."""
     with pytest.raises(xmlrpc.client.Fault, match="not found"):
         rpc.no_such_method()
@@ -120,7 +135,7 @@ def test_fifty_thousand_rows_a_call() -> None:
     """A call answers at most 50 000 rows; asking on from the last one gets the rest."""
     with standin(projects=17_000, seed=5) as site:
         began = time.monotonic()
-        with xmlrpc.client.ServerProxy(f"{site.url}/pypi", allow_none=True) as rpc:
+        with proxy_of(site) as rpc:
             first = rpc.changelog_since_serial(0)
             assert isinstance(first, list)
             second = rpc.changelog_since_serial(first[-1][4])
@@ -194,7 +209,7 @@ def test_odd_names(site: Running) -> None:
 
 
 def test_version_documents(site: Running) -> None:
-    """The same without `releases`; `urls` and `info` are the version's, the serial the project's."""
+    """Without `releases`; `urls` and `info` are the version's, the serial is the project's."""
     whole = site.ask("/pypi/loopback-greeting/json").json()
     for version, files in whole["releases"].items():
         reply = site.ask(f"/pypi/loopback-greeting/{version}/json")
@@ -250,7 +265,7 @@ def test_index_as_html(site: Running) -> None:
 
 
 def test_project_page_and_its_metadata(site: Running) -> None:
-    """Files on the stand-in itself; each `<url>.metadata` has the hash that page and document say."""
+    """Files on the stand-in itself; each `<url>.metadata` has the hash that the page says."""
     names = site.served_names()[:150]
     checked = 0
     for name in names:
@@ -301,7 +316,7 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.timeout(90)
 def test_pip_downloads_and_resolves(site: Running, tmp_path: Path) -> None:
-    """pip reads the JSON index, resolves through PEP 658 metadata and checks hashes."""
+    """It reads the JSON index, resolves through PEP 658 metadata and checks hashes."""
     index = ["--index-url", f"{site.url}/simple/"]
     report = tmp_path / "report.json"
     downloaded = _pip("download", "loopback-wrapper", "--dest", str(tmp_path), *index)
@@ -332,8 +347,8 @@ def test_the_index_lags_if_told_to() -> None:
         before = site.ask("/simple/", accept=JSON_INDEX).json()
         made = site.change("create")
         after = site.ask("/simple/", accept=JSON_INDEX).json()
-        with xmlrpc.client.ServerProxy(f"{site.url}/pypi") as rpc:
-            assert made["display_name"] not in rpc.list_packages_with_serial()  # type: ignore[operator]  # marshalled
+        with proxy_of(site) as rpc:
+            assert made["display_name"] not in rpc.list_packages_with_serial()
             assert made["serial"] == rpc.changelog_last_serial()
 
         assert before["projects"] == after["projects"]

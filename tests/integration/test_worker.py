@@ -113,8 +113,8 @@ def world(request: pytest.FixtureRequest) -> World:
 
 def settled(names: int) -> Callable[[Progress, dict[str, State]], bool]:
     """True when so many names are known and none owes anything."""
-    return lambda _, states: len(states) == names and not any(
-        state.exception for state in states.values()
+    return lambda _, states: (
+        len(states) == names and not any(state.exception for state in states.values())
     )
 
 
@@ -190,9 +190,11 @@ async def test_what_fails_to_the_end_is_a_dead_letter_and_the_stream_goes_on(wor
 
     async with world.working(config):
         await world.until(
-            lambda progress, states: progress.watermark.serial == 6
-            and states.get("bar", states["foo"]).status is Status.OK
-            and states["foo"].status is Status.DEAD
+            lambda progress, states: (
+                progress.watermark.serial == 6
+                and states.get("bar", states["foo"]).status is Status.OK
+                and states["foo"].status is Status.DEAD
+            )
         )
 
     letters = await world.records(Topic.DEAD_LETTER)
@@ -210,9 +212,7 @@ async def test_a_backfill_settles_every_name_of_the_index(world: World) -> None:
     world.upstream.map_serial = 50
     world.upstream.row(50, "p3", "new release", "2")
     world.upstream.script("p3", document("p3", 50))
-    producer = ChangelogProducer(
-        world.log, world.upstream, world.clock, ProducerSettings(base=50)
-    )
+    producer = ChangelogProducer(world.log, world.upstream, world.clock, ProducerSettings(base=50))
     config = await producer.begin()
     await producer.poll()
 
@@ -263,9 +263,7 @@ async def test_an_older_worker_is_fenced(world: World) -> None:
     task = asyncio.create_task(older.run())
     await world.until(lambda progress, _: progress.cuts[0] is not None)
     await world.log.writer("worker-0")
-    await Reconciler(world.log, world.clock, config).run(
-        SerialMap(9, "", ()), Reason.BACKFILL
-    )
+    await Reconciler(world.log, world.clock, config).run(SerialMap(9, "", ()), Reason.BACKFILL)
 
     with pytest.raises(BaseExceptionGroup) as caught:
         async with asyncio.timeout(WAIT_SECONDS):

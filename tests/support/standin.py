@@ -96,7 +96,7 @@ class Running:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         with socket.create_connection(self.address, timeout=SECONDS_MAX) as connection:
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
-            parts = []
+            parts: list[bytes] = []
             while True:
                 try:
                     part = connection.recv(1 << 16)

@@ -252,7 +252,7 @@ FACTS: dict[str, Callable[[Document], bool]] = {
         lambda i: any(not key.isascii() for key in (i.get("project_urls") or {}))
     ),
     "commas in keywords": _info(lambda i: "," in (i["keywords"] or "")),
-    "blanks in keywords": _info(lambda i: re.fullmatch(r"\w+( \w+)+", i["keywords"] or "") is not None),
+    "blanks in keywords": _info(lambda i: bool(re.fullmatch(r"\w+( \w+)+", i["keywords"] or ""))),
     "type with parameters": _info(lambda i: ";" in (i.get("description_content_type") or "")),
     "type is a heading": _info(lambda i: (i.get("description_content_type") or "").startswith("#")),
     "name not normalised": _info(lambda i: re.sub(r"[-_.]+", "-", i["name"]).lower() != i["name"]),
@@ -277,7 +277,7 @@ FACTS: dict[str, Callable[[Document], bool]] = {
         (p := _version(v)) and (q := _version(d["info"]["version"])) and p > q
         and _yanked(files) == {True} for v, files in d["releases"].items()
     ),
-    "partly yanked": lambda d: any(_yanked(files) == {True, False} for files in d["releases"].values()),
+    "partly yanked": lambda d: {True, False} in map(_yanked, d["releases"].values()),
     "empty reason": lambda d: any(f.get("yanked") and f["yanked_reason"] == "" for f in _files(d)),
     "null reason": lambda d: any(f.get("yanked") and f["yanked_reason"] is None for f in _files(d)),
     "release without files": lambda d: [] in d["releases"].values() and len(d["releases"]) > 1,
