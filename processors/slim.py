@@ -11,6 +11,7 @@ dropped; each leaves an anomaly. Types: `schemas.releases`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, islice
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -93,15 +94,15 @@ def encode(releases: Releases, head: Head, bytes_max: int) -> Encoded:
     value = _encode(_Value(*head, releases))
     if len(value) <= bytes_max:
         return Encoded(value, 0)
-    used = len(_encode(_Value(*head, {})))
-    kept: list[str] = []
-    for version in reversed(list(releases)):
-        used += len(_encode({version: releases[version]})) - len(b"{}") + len(b",")
-        if used > bytes_max:
-            break
-        kept.append(version)
-    fitting = {version: releases[version] for version in reversed(kept)}
-    return Encoded(_encode(_Value(*head, fitting)), len(releases) - len(kept))
+    bare = len(_encode(_Value(*head, {}))) - len(b",")  # n releases have n - 1 commas
+    lengths = [
+        len(_encode({version: files})) - len(b"{}") + len(b",")
+        for version, files in releases.items()
+    ]
+    kept = sum(bare + total <= bytes_max for total in accumulate(reversed(lengths)))
+    omitted = len(releases) - kept
+    fitting = dict(islice(releases.items(), omitted, None))
+    return Encoded(_encode(_Value(*head, fitting)), omitted)
 
 
 def releases_of(value: bytes) -> memoryview:

@@ -204,7 +204,7 @@ def test_oddities_are_kept_and_named(change: dict[str, Any], slug: str) -> None:
 
 
 def test_an_escape_that_need_not_be_is_no_anomaly() -> None:
-    """`\\u0009` is a tab; unknown values keep the spelling they came in."""
+    """A tab may be spelt as a number; unknown values keep the spelling they came in."""
     raw = body({**document("1.0"), "new": "@"}).replace(b'"@"', rb'"\u0009\u000A\u0041"')
     assert trim(raw, NAME).anomalies == ()
     assert rb'"\u0009\u000A\u0041"' in trim(raw, NAME).metadata

@@ -117,6 +117,7 @@ def test_hostile_values_are_refused_wherever_they_stand(
         b'"[[[[{{{{"',
         b"1.5e308",
         b"18446744073709551616",
+        b"9223372036854775807",
         b"1" * 4300,
         b"-0",
         b"[" * 50 + b"]" * 50,

@@ -16,6 +16,7 @@ from tests.support.documents import SHA256, body, document, file
 from tests.support.oracle import oracle_slim
 
 NAME = normalize("Some.Project")
+FITTING = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.9", "0.10", "1.0")  # slim, more than the metadata
 
 
 def slim(value: dict[str, Any]) -> dict[str, Any]:
@@ -145,16 +146,19 @@ def test_a_release_that_is_no_list_has_no_files(files: object) -> None:
 
 def test_what_does_not_fit_loses_its_lowest_releases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly as many as must go; the metadata is published all the same."""
-    value = document("0.1", "0.2", "0.10", "1.0")
+    value = document(*FITTING)
     whole = trim(body(value), NAME)
-    for omitted, limit in ((0, len(whole.releases)), (1, len(whole.releases) - 1)):
+    sizes = [len(whole.releases)]
+    for version in ("0.1", "0.2"):
+        del value["releases"][version]
+        sizes.append(len(trim(body(value), NAME).releases))
+    value = document(*FITTING)
+    for omitted, limit in ((0, sizes[0]), (1, sizes[0] - 1), (1, sizes[1]), (2, sizes[1] - 1)):
         monkeypatch.setattr(trim_module, "RECORD_BYTES_MAX", limit)
         result = trim(body(value), NAME)
         assert result.releases_omitted == omitted
         assert len(result.releases) <= limit
-        assert (
-            list(json.loads(result.releases)["releases"]) == ["0.1", "0.2", "0.10", "1.0"][omitted:]
-        )
+        assert list(json.loads(result.releases)["releases"]) == list(FITTING[omitted:])
         assert ("releases-omitted" in result.anomalies) == bool(omitted)
         assert result.metadata == whole.metadata
 
