@@ -65,7 +65,7 @@ def test_a_release_is_several_rows_over_two_seconds() -> None:
             " ".join(row[3].split()[:3] if row[3].startswith("add") else row[3].split())
             for row in rows
         ]
-        assert 1.2 < took < 5
+        assert 1.2 < took < 8
         assert rows[-1][2] - rows[0][2] <= 3
         assert {row[4] for row in rows} == serials
         document = site.truth(name)["document"]
@@ -166,8 +166,8 @@ def test_it_goes_on_by_itself_and_stops() -> None:
         settled = site.control("serial")
         time.sleep(0.3)
 
-        assert 70 <= made <= 180
-        assert len(rows) > 40
+        assert 40 <= made <= 200
+        assert len(rows) > 20
         assert settled == site.control("serial")
 
 

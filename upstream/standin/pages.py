@@ -118,12 +118,14 @@ def _file(file: dict[str, Any], base: str) -> dict[str, Any]:
     metadata = file.get("core-metadata", False)
     digests = file.get("digests")
     yanked = file.get("yanked", False)
+    # A made-up share of the wheels has attestations; what the address holds is not made up.
+    attested = bool(metadata) and file["size"] % 4 == 0
     return {
         "core-metadata": metadata,
         "data-dist-info-metadata": metadata,
         "filename": file["filename"],
         "hashes": {"sha256": digests["sha256"]} if digests else {"md5": file["md5_digest"]},
-        "provenance": None,
+        "provenance": base + file["filename"] + ".provenance" if attested else None,
         "requires-python": file.get("requires_python"),
         "size": file["size"],
         "upload-time": file.get("upload_time_iso_8601", f"{file['upload_time']}.000000Z"),
