@@ -39,11 +39,15 @@ from streams.progress import watermark
 
 DROP_IN_LEVEL = 5  # the peer's: its readers get files of the same size
 LINES_LEVEL = 3  # half of level 5's time for 2 % more bytes
+# A change costs the time of its section, ~0.5 MB on average in each; small ones compress badly: for
+# documents, 64 names cost 3 % more bytes than 128, and 256 save 1.5 %.
+DOCUMENTS_PER_SECTION, RELEASES_PER_SECTION, STATES_PER_SECTION = 128, 32, 1024
 STATE_FILE = "state.jsonl.zst"
 
 TABLES = (
     Table(
         Topic.METADATA,
+        DOCUMENTS_PER_SECTION,
         (
             Output("packages.jsonl.zst", LINES_LEVEL),
             Output(
@@ -51,8 +55,8 @@ TABLES = (
             ),
         ),
     ),
-    Table(Topic.RELEASES, (Output("releases.jsonl.zst", LINES_LEVEL),)),
-    Table(Topic.STATE, (Output(STATE_FILE, LINES_LEVEL, note=exception_of),)),
+    Table(Topic.RELEASES, RELEASES_PER_SECTION, (Output("releases.jsonl.zst", LINES_LEVEL),)),
+    Table(Topic.STATE, STATES_PER_SECTION, (Output(STATE_FILE, LINES_LEVEL, note=exception_of),)),
 )
 
 _EMPTY = Standing("", {})

@@ -49,9 +49,13 @@ INDEX_FILE, LOCK_FILE = "index.zst", "lock"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. `outputs[0]` holds its lines as they are (no `element`): merges read it."""
+    """One table, of `section_names` lines a section on average.
+
+    `outputs[0]` holds its lines as they are (no `element`): merges read it.
+    """
 
     name: str
+    section_names: int
     outputs: tuple[Output, ...]
 
 
@@ -287,7 +291,8 @@ class _Change:
 
             runs = [self._read_run(run) for run in reversed(files.runs)]
             firsts = [section.first for section in old[0].sections] if old else []
-            for section in merge(firsts, load, latest([memory, *runs])):
+            changes = latest([memory, *runs])
+            for section in merge(firsts, load, changes, table.section_names):
                 for position, writer in enumerate(new):
                     if isinstance(section, int):
                         writer.keep(old[position], section)

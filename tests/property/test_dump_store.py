@@ -17,7 +17,11 @@ from sinks.sink import Standing
 from tests.support.dump_world import FILES, Change, World, compact, document, expected
 
 NAMES = [f"n{i}" for i in range(4_000)]
-POOL = [n for n in NAMES if is_border(n)][:8] + [n for n in NAMES if not is_border(n)][:20]
+# Borders of one table at least, and of none.
+BORDERS = [n for n in NAMES if is_border(n, 32)]
+POOL = BORDERS[:12] + [n for n in BORDERS if is_border(n, 128)][:6]
+POOL += [n for n in BORDERS if is_border(n, 1024)][:4]
+POOL = sorted({*POOL, *(n for n in NAMES[:20] if not is_border(n, 32))})
 # A document that lacks keys, and one that the drop-in leaves out.
 VALUES = [b'{"info":{"name":"x"},"releases":{"1":[{}]}}', b'{"info":null}']
 

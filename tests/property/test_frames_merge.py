@@ -11,15 +11,18 @@ from schemas.compression import compress_frames
 from sinks.frames import Change, Line, is_border, merge
 
 # Borders are one name in 128: drawn from both kinds, so that small tables have several sections.
+MEAN = 128
 NAMES = [f"n{i}" for i in range(4_000)]
-POOL = [n for n in NAMES if is_border(n)][:24] + [n for n in NAMES if not is_border(n)][:60]
+POOL = [n for n in NAMES if is_border(n, MEAN)][:24] + [n for n in NAMES if not is_border(n, MEAN)][
+    :60
+]
 
 tables = st.dictionaries(st.sampled_from(POOL), st.binary(max_size=6))
 changes = st.dictionaries(st.sampled_from(POOL), st.none() | st.binary(max_size=6))
 
 
 def sections_of(table: dict[str, bytes]) -> list[list[Line]]:
-    made = merge([], lambda _: (), sorted(table.items()))
+    made = merge([], lambda _: (), sorted(table.items()), MEAN)
     return [section for section in made if isinstance(section, list)]
 
 
@@ -29,7 +32,7 @@ def rendered(sections: Iterable[list[Line]]) -> list[bytes]:
 
 def merged_into(old: list[list[Line]], changed: list[Change]) -> list[list[Line]]:
     firsts = [section[0][0] for section in old]
-    merged = merge(firsts, lambda number: old[number], changed)
+    merged = merge(firsts, lambda number: old[number], changed, MEAN)
     return [old[section] if isinstance(section, int) else section for section in merged]
 
 
@@ -50,8 +53,8 @@ def test_sections_begin_at_borders_and_nowhere_else(table: dict[str, bytes]) -> 
 
     assert sorted(table.items()) == [line for section in sections for line in section]
     for number, section in enumerate(sections):
-        assert number == 0 or is_border(section[0][0])
-        assert not any(is_border(name) for name, _ in section[1:])
+        assert number == 0 or is_border(section[0][0], MEAN)
+        assert not any(is_border(name, MEAN) for name, _ in section[1:])
 
 
 @given(tables, st.sampled_from(POOL), st.none() | st.binary(max_size=6))
@@ -60,6 +63,6 @@ def test_one_change_touches_at_most_its_section_and_the_one_before(
 ) -> None:
     old = sections_of(table)
     firsts = [section[0][0] for section in old]
-    merged = list(merge(firsts, lambda number: old[number], [(name, line)]))
+    merged = list(merge(firsts, lambda number: old[number], [(name, line)], MEAN))
 
     assert len(old) - sum(isinstance(section, int) for section in merged) <= 2

@@ -19,20 +19,21 @@ from sinks.frames import (
     reopened,
 )
 
-BORDERS = [name for name in (f"b{i}" for i in range(5_000)) if is_border(name)]
-INNER = [name for name in (f"a{i}" for i in range(500)) if not is_border(name)]
+MEAN = 128
+BORDERS = [name for name in (f"b{i}" for i in range(5_000)) if is_border(name, MEAN)]
+INNER = [name for name in (f"a{i}" for i in range(500)) if not is_border(name, MEAN)]
 
 
 def sections(lines: Iterable[Change]) -> list[list[Line]]:
-    made = list(merge([], lambda _: (), sorted(lines)))
+    made = list(merge([], lambda _: (), sorted(lines), MEAN))
     return [section for section in made if isinstance(section, list)]
 
 
 def test_a_border_depends_on_the_name_alone_and_is_one_in_128() -> None:
-    share = sum(is_border(f"name-{i}") for i in range(100_000)) / 100_000
+    share = sum(is_border(f"name-{i}", MEAN) for i in range(100_000)) / 100_000
 
-    assert 0.9 / (frames.BORDER_MASK + 1) < share < 1.1 / (frames.BORDER_MASK + 1)
-    assert is_border(BORDERS[0])
+    assert 0.9 / MEAN < share < 1.1 / MEAN
+    assert is_border(BORDERS[0], MEAN)
 
 
 def test_known_borders_stay_where_they_are() -> None:
@@ -56,7 +57,7 @@ def test_untouched_sections_are_kept_by_number() -> None:
         loaded.append(number)
         return [(names[number], b"old")]
 
-    merged = list(merge(names, load, [(names[2], b"new")]))
+    merged = list(merge(names, load, [(names[2], b"new")], MEAN))
 
     assert [0, 1, [(names[2], b"new")], 3, 4] == merged
     assert [2] == loaded
@@ -65,10 +66,10 @@ def test_untouched_sections_are_kept_by_number() -> None:
 def test_removing_a_border_joins_its_section_to_the_one_before() -> None:
     first, second = sorted(BORDERS[:2])
     inner = f"{second}-inner"
-    assert not is_border(inner)
+    assert not is_border(inner, MEAN)
     old = [[(first, b"1")], [(second, b"2"), (inner, b"3")]]
 
-    merged = list(merge([first, second], lambda n: old[n], [(second, None)]))
+    merged = list(merge([first, second], lambda n: old[n], [(second, None)], MEAN))
 
     assert [[(first, b"1"), (inner, b"3")]] == merged
 
@@ -76,7 +77,7 @@ def test_removing_a_border_joins_its_section_to_the_one_before() -> None:
 def test_removing_all_of_the_first_section_leaves_the_second_as_it_is() -> None:
     first, second = sorted(BORDERS[:2])
 
-    assert [1] == list(merge([first, second], lambda _: [(first, b"1")], [(first, None)]))
+    assert [1] == list(merge([first, second], lambda _: [(first, b"1")], [(first, None)], MEAN))
 
 
 def test_a_name_before_the_first_joins_the_first_section_unless_that_begins_at_a_border() -> None:
@@ -84,15 +85,17 @@ def test_a_name_before_the_first_joins_the_first_section_unless_that_begins_at_a
     before = INNER[0]
     assert before < INNER[1]
 
-    assert [[(before, b"0"), *inner]] == list(merge([INNER[1]], lambda _: inner, [(before, b"0")]))
+    assert [[(before, b"0"), *inner]] == list(
+        merge([INNER[1]], lambda _: inner, [(before, b"0")], MEAN)
+    )
 
     border = BORDERS[0]
-    merged = list(merge([border], lambda _: [(border, b"1")], [(before, b"0")]))
+    merged = list(merge([border], lambda _: [(border, b"1")], [(before, b"0")], MEAN))
     assert [[(before, b"0")], [(border, b"1")]] == merged
 
 
 def test_a_tombstone_for_an_unknown_name_changes_no_line() -> None:
-    assert [] == list(merge([], lambda _: (), [("a", None)]))
+    assert [] == list(merge([], lambda _: (), [("a", None)], MEAN))
 
 
 def test_array_sections_differ_in_their_first_byte_only() -> None:
