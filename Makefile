@@ -29,7 +29,7 @@ faults: $(READY)  ## every fault of upstream alone, the real program against it 
 	@PYPISTREAM_FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
 
 bench: $(READY)  ## the benchmarks, printed beside the last committed ones
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY)  ## do schemas and documents still say what the code does?
 	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py
