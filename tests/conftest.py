@@ -47,7 +47,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """Say how to replay this run."""
-    return f"seed: {os.environ[SEED]} (replay: {SEED}={os.environ[SEED]})"
+    return replay()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it again at the end, where the failures are, and with -q too."""
+    terminalreporter.write_line(replay())
+
+
+def replay() -> str:
+    """Return the run's seed and how to give it to another run."""
+    return f"seed: {os.environ[SEED]} (replay: {SEED}={os.environ[SEED]} make test)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"pypistream", "producers", "processors", "sinks", "streams", "upstream", "schemas"}
-BESIDE = {
+BESIDE = {"tests", "scripts", "benchmarks", "docs", "examples"}  # in the checkout, not in the wheel
     "tests",
     "scripts",
     "bench",
