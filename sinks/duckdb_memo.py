@@ -18,6 +18,7 @@ from streams.log import TopicPartition
 
 FORMAT, STANDING, CUT = "format", "standing", "cut"
 PUBLISHED, PUBLISHED_MS = "published", "published_ms"
+COMPACT_BYTES = "compact_bytes"
 
 
 class _Place(msgspec.Struct, frozen=True):

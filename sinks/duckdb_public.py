@@ -139,6 +139,8 @@ RELEASES = View(
 
 _WHEEL = "CASE WHEN packagetype = 'bdist_wheel' AND filename LIKE '%.whl' THEN"
 
+_USUAL_URL = "concat_ws('/', url_base, blake2b[:2], blake2b[3:4], blake2b[5:], filename)"
+
 FILES = View(
     "files",
     "One row per file of every version (with `--releases latest`: of the latest one).",
@@ -146,7 +148,8 @@ FILES = View(
     f" unnest(packagetype) AS packagetype, unnest(size) AS size, unnest(sha256) AS sha256,"
     f" unnest(blake2b) AS blake2b, unnest(md5) AS md5, unnest(requires_python) AS requires_python,"
     f" unnest(yanked) AS yanked, unnest(yanked_reason) AS yanked_reason,"
-    f" unnest(uploaded) AS uploaded, unnest(url) AS url, unnest(core_metadata) AS core_metadata"
+    f" unnest(uploaded) AS uploaded, url_base, unnest(url) AS stored_url,"
+    f" unnest(core_metadata) AS core_metadata"
     f" FROM {SCHEMA}.releases_of)",
     {
         **shown(
@@ -162,8 +165,8 @@ FILES = View(
             yanked="PEP 592",
             yanked_reason="why it was yanked",
             uploaded="UTC",
-            url="where it is served",
         ),
+        "url": (f"nullif(coalesce(stored_url, {_USUAL_URL}), '')", "where it is served"),
         "core_metadata_sha256": (
             "core_metadata",
             "hash of its METADATA, served at url || '.metadata' (PEP 658); NULL = it is not",

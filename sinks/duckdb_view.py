@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import duckdb
 import structlog
 
 from schemas.codec import encode
-from schemas.errors import LogCorrupt, ViewCorrupt
+from schemas.errors import DiskFull, LogCorrupt, ViewCorrupt
 from schemas.topics import COMPACTED, Topic
 from sinks import duckdb_batches as batches
 from sinks import duckdb_memo as memo
@@ -33,17 +33,22 @@ from sinks.duckdb_schema import (
     table_statements,
 )
 from sinks.duckdb_status import view_statements
-from sinks.durable import storage
+from sinks.durable import discard, storage
+from sinks.locks import locked
 from sinks.sink import Batch, Published, Reached, Standing, Vector
-from sinks.snapshot import SNAPSHOT_FILE, STORAGE_VERSION, wal_of, write_snapshot
+from sinks.snapshot import SNAPSHOT_FILE, STORAGE_VERSION, compacted, publish_file, wal_of
 from streams.log import TopicPartition
 from streams.progress import watermark
 
-LIVE_FILE = "live.duckdb"
+LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
 SPILL_DIRECTORY = "duckdb-spill"
 MEMORY_LIMIT = "192MB"  # of DuckDB's own buffers: the process stays below 350 MiB
 THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
+
+ROOM = "make room for twice the size of the DuckDB file"
+COMPACT_ABOVE_BYTES = 128 * 1024 * 1024  # smaller files are not worth seconds of CPU
+COMPACT_GROWTH = 2.0  # twice as long as when last rewritten: at most one rewrite per doubling
 
 ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
 """Errors about what is in a row, not about the file."""
@@ -53,7 +58,7 @@ log_ = structlog.get_logger("sinks.duckdb")
 
 
 class DuckDBView:
-    """See `sinks.sink.Sink`. `state`: the directory of its own files; `target`: what it publishes."""
+    """See `sinks.sink.Sink`. `state`: the directory of its files, `target`: what it publishes."""
 
     name = "duckdb"
     topics = (*COMPACTED, Topic.CHANGELOG)
@@ -62,6 +67,7 @@ class DuckDBView:
         self._live = state / LIVE_FILE
         self._spill = state / SPILL_DIRECTORY
         self._target = target
+        self._lock: BinaryIO | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._standing = Standing("", {})
 
@@ -85,7 +91,12 @@ class DuckDBView:
 
     def publish(self, now_ms: int) -> Published:
         """Write the snapshot of the cut reached last."""
-        return self._run(lambda connection: self._publish(connection, now_ms))
+        cut = self._run(lambda connection: self._prepare_to_publish(connection, now_ms))
+        self._compact()
+        self._close_whole()
+        size = publish_file(self._live, self._target)
+        self._run(lambda connection: memo.remember(connection, {memo.PUBLISHED: cut}))
+        return Published(self._target, size, watermark(memo.vector_of(cut).cuts).serial)
 
     def published(self) -> Vector | None:
         """The vector of the snapshot, as far as it is still there."""
@@ -105,11 +116,25 @@ class DuckDBView:
         self._run(lambda _: None)
 
     def close(self) -> None:
+        """Close the live file and let others have it."""
+        self._close_file()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+    def _close_file(self) -> None:
         """Close the live file, which checkpoints it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(duckdb.Error):  # what was committed is in the WAL
                 connection.close()
+
+    def _close_whole(self) -> None:
+        """Close the live file such that the file alone is the database."""
+        self._close_file()
+        wal = wal_of(self._live)
+        if wal.exists() and wal.stat().st_size:  # a checkpoint needs room beside what it replaces
+            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Do something with the open file; an instance that became useless is opened anew later."""
@@ -119,24 +144,25 @@ class DuckDBView:
         except duckdb.Error as error:
             with contextlib.suppress(duckdb.Error):  # an error may have ended the transaction
                 connection.rollback()
-            if invalidates(error):
-                self.close()
-                if not isinstance(meaning(error, self._live), ViewCorrupt):
-                    raise meaning(error, self._live) from error
-                log_.warning("DuckDB gave up, the view is opened again", error=str(error)[:200])
-                return self._second_try(action)
-            raise meaning(error, self._live) from error
+            if not invalidates(error):
+                raise meaning(error, self._live) from error
+            self._close_file()
+            if not isinstance(meaning(error, self._live), ViewCorrupt):
+                raise meaning(error, self._live) from error
+            log_.warning("DuckDB gave up, the view is opened again", error=first_line(error))
+            return self._second_try(action)
 
     def _second_try(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         try:
             return action(self._open())
         except duckdb.Error as error:
-            self.close()
+            self._close_file()
             raise meaning(error, self._live) from error
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         with storage(self._live):
             self._spill.mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock or locked(self._live.with_name(LOCK_FILE))
         settings: dict[str, str | bool | int | float | list[str]] = {
             "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": MEMORY_LIMIT,
@@ -151,7 +177,7 @@ class DuckDBView:
             self._connection = connection
             self._prepare(connection)
         except (duckdb.Error, LogCorrupt) as error:
-            self.close()
+            self._close_file()
             if isinstance(error, LogCorrupt):
                 raise ViewCorrupt(f"{self._live}: {error}") from error
             raise meaning(error, self._live) from error
@@ -203,10 +229,30 @@ class DuckDBView:
         memo.remember(connection, {memo.CUT: memo.vector_text(at.vector)})
         connection.commit()
 
-    def _publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> Published:
+    def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:
+        """Everything into the file itself, nothing left in its WAL; returns the cut."""
         cut = memo.recall(connection, memo.CUT)
         assert cut is not None, "published between two cuts"
         memo.remember(connection, {memo.PUBLISHED_MS: str(now_ms)})
-        size = write_snapshot(connection, self._target)
-        memo.remember(connection, {memo.PUBLISHED: cut})
-        return Published(self._target, size, watermark(memo.vector_of(cut).cuts).serial)
+        connection.execute("CHECKPOINT")
+        return cut
+
+    def _compact(self) -> None:
+        """Write the live file anew if updates have made it twice as long as it need be."""
+        size = self._live.stat().st_size
+        noted = self._run(lambda connection: memo.recall(connection, memo.COMPACT_BYTES))
+        if size < COMPACT_ABOVE_BYTES or size < COMPACT_GROWTH * int(noted or 0):
+            return
+        aside = self._live.with_name(f".{self._live.name}.new")
+        discard(aside, wal_of(aside))
+        try:
+            self._run(lambda connection: compacted(connection, aside))
+            self._close_whole()
+            with storage(self._live):
+                compact_bytes = aside.stat().st_size
+                aside.replace(self._live)
+        finally:
+            discard(aside, wal_of(aside))
+        note = {memo.COMPACT_BYTES: str(compact_bytes)}
+        self._run(lambda connection: memo.remember(connection, note))
+        self._run(lambda connection: connection.execute("CHECKPOINT"))

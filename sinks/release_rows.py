@@ -30,6 +30,7 @@ class ReleaseRow(msgspec.Struct):
     bytes: int = 0
     first_uploaded: str | None = None
     last_uploaded: str | None = None
+    url_base: str | None = None
     release_version: list[str] = []
     release_files: list[int] = []
     release_bytes: list[int] = []
@@ -131,13 +132,32 @@ def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
     row.yanked = [file.yanked is True for file in files]
     row.yanked_reason = [file.yanked_reason or None for file in files]
     row.uploaded = uploaded
-    row.url = [file.url or None for file in files]
+    row.url_base, row.url = _urls(row, [file.url or "" for file in files])
     row.core_metadata = [_core_sha256(file.core_metadata) for file in files]
     row.release_count, row.file_count = len(releases), len(files)
     row.bytes = _total(sizes)
     times = [each for each in uploaded if each is not None]
     row.first_uploaded, row.last_uploaded = min(times, default=None), max(times, default=None)
     _fill_releases(row, releases)
+
+
+def _urls(row: ReleaseRow, urls: Sequence[str]) -> tuple[str | None, list[str | None]]:
+    """The base of the usual addresses, and the addresses without those (see `duckdb_schema`)."""
+    usual = [
+        f"/{blake2b[:2]}/{blake2b[2:4]}/{blake2b[4:]}/{name}" if blake2b else ""
+        for blake2b, name in zip(row.blake2b, row.filename, strict=True)
+    ]
+    bases = (
+        url.removesuffix(end)
+        for url, end in zip(urls, usual, strict=True)
+        if end and url.endswith(end) and len(url) > len(end)
+    )
+    base = next(bases, None)
+    if base is None:
+        return None, list(urls)
+    return base, [
+        None if end and url == base + end else url for url, end in zip(urls, usual, strict=True)
+    ]
 
 
 def _fill_releases(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
