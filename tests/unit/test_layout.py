@@ -17,13 +17,8 @@ from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"pypistream", "producers", "processors", "sinks", "streams", "upstream", "schemas"}
-BESIDE = {"tests", "scripts", "benchmarks", "docs", "examples"}  # in the checkout, not in the wheel
-    "tests",
-    "scripts",
-    "bench",
-    "docs",
-    "examples",
-}  # Python in the checkout, not in the wheel
+# Python in the checkout, not in the wheel.
+BESIDE = {"tests", "scripts", "benchmarks", "docs", "examples"}
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 # Named for the protocol, as the standard library's package is.
