@@ -46,7 +46,7 @@ class BodyDecoder:
         before = self._decoded
         if self._zlib is None:
             self._keep(chunk)
-        elif chunk:
+        else:
             self._unpack(self._zlib, chunk)
         return self._decoded - before
 
@@ -60,8 +60,7 @@ class BodyDecoder:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _unpack(self, stream: zlib._Decompress, chunk: bytes) -> None:
-        more = True
-        while more:
+        while chunk:
             if stream.eof:
                 raise BrokenBody("bytes follow the gzip stream")
             try:
@@ -70,9 +69,7 @@ class BodyDecoder:
                 raise BrokenBody(f"gzip stream is damaged: {error}") from None
             if part:
                 self._keep(part)
-            # A full step may leave output inside zlib although its input is used up.
             chunk = stream.unconsumed_tail or stream.unused_data
-            more = bool(chunk) or (len(part) == STEP_BYTES and not stream.eof)
 
     def _keep(self, part: bytes) -> None:
         self._parts.append(part)

@@ -1,16 +1,16 @@
 """Pace, hold and memory: when a request may be sent, and how many bytes may be read at once.
 
-Two gates. `permit` lets callers through no faster than the rate, calls of the journal and the index
-first; `before_send` stands right before the wire and spaces the requests themselves, so that a
-permit kept for a while brings no burst. Both are shut while a hold is on.
+Two gates. `permit` lets the askers of documents through no faster than the rate. `before_send`
+stands right before the wire and spaces the requests themselves, so that a permit kept for a while
+brings no burst. It is the only gate of journal and index, and permits wait for it: so those two go
+first. Both gates are shut while a hold is on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
@@ -22,7 +22,6 @@ from schemas.errors import UpstreamUnavailable
 RATE_HEADROOM = 0.98
 HOLD_SECONDS_MAX = 3_600.0  # whatever upstream or another process says
 HOLD_MARGIN_SECONDS = 0.1  # upstream's clock and ours tick apart
-URGENT, ORDINARY = 0, 1
 
 
 class Clock(Protocol):
@@ -66,8 +65,7 @@ class Gate:
         self._permit_at = 0.0  # monotonic: the next permit not before
         self._send_at = 0.0  # monotonic: the next request not before
         self._hold_until = 0.0  # monotonic
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._tickets = itertools.count()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -88,7 +86,7 @@ class Gate:
         """How long the hold still lasts; 0.0 if none is on."""
         return max(0.0, self._hold_until - self._clock.monotonic())
 
-    async def permit(self, urgency: int = ORDINARY) -> None:
+    async def permit(self) -> None:
         """Wait for one permit. Raises UpstreamUnavailable when closed."""
         if self._closed:
             raise UpstreamUnavailable("the upstream client is closed")
@@ -96,7 +94,7 @@ class Gate:
             self._grant()
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (urgency, next(self._tickets), future))
+        self._waiting.append(future)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._grant_in_turn())
         await future
@@ -115,7 +113,7 @@ class Gate:
     async def close(self) -> None:
         """Turn away all who wait, now and later. Idempotent."""
         self._closed = True
-        for _, _, future in self._waiting:
+        for future in self._waiting:
             if not future.done():
                 future.set_exception(UpstreamUnavailable("the upstream client is closed"))
         self._waiting.clear()
@@ -136,7 +134,7 @@ class Gate:
             if wait > 0:
                 await self._clock.sleep(wait)
                 continue  # the hold may have been prolonged meanwhile
-            _, _, future = heapq.heappop(self._waiting)
+            future = self._waiting.popleft()
             if not future.done():  # who waited may have been cancelled
                 self._grant()
                 future.set_result(None)

@@ -18,7 +18,7 @@ from schemas.errors import (
 from schemas.names import NormalizedName
 from upstream import answers, index, xmlrpc
 from upstream.answers import Reply
-from upstream.limits import URGENT, Gate
+from upstream.limits import Gate
 from upstream.settings import KIB, ClientSettings, RouteLimits
 from upstream.source import Answer, JournalPage, NotFound, NotModified, SerialMap
 
@@ -71,8 +71,7 @@ class Sender(Protocol):
 class PypiRoutes:
     """The calls of the port (source.py). `permit()` is for `project` and `version`.
 
-    Journal and index calls take a permit of their own, ahead of all who wait; every hop of a
-    redirect does. Belongs to one event loop.
+    Journal, index and the hops of a redirect are paced and held like all requests, but go first.
     """
 
     def __init__(self, settings: ClientSettings, sender: Sender) -> None:
@@ -133,7 +132,6 @@ class PypiRoutes:
         headers = (("Accept", index.ACCEPT), *_etag_header(sent))
         url = f"{self._base}/simple/"
         call = Call("the index", url, headers, self._settings.index, control=True)
-        await self._sender.gate.permit(URGENT)
         reply = await self._following(call, _any_target)
         if reply.head.status == HTTPStatus.NOT_MODIFIED and sent:
             return NotModified(reply.head.serial)
@@ -163,7 +161,6 @@ class PypiRoutes:
             target = answers.redirect_target(call.url, reply.head.location)
             check(target)
             call = replace(call, url=target)
-            await self._sender.gate.permit(URGENT)
         reply = await self._send(call)
         if reply.head.status in answers.REDIRECTS:
             raise UpstreamUnavailable(f"{call.what}: more than {answers.REDIRECTS_MAX} redirects")
@@ -177,7 +174,6 @@ class PypiRoutes:
         self, content: bytes, refused: type[UpstreamUnavailable | UpstreamRefused]
     ) -> bytes:
         url = f"{self._base}/pypi"
-        await self._sender.gate.permit(URGENT)
         reply = await self._send(
             Call("the journal", url, _XML, self._settings.journal, "POST", content, True)
         )

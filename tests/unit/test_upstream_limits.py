@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import UpstreamUnavailable
 from tests.support.fake_clock import FakeClock
-from upstream.limits import HOLD_SECONDS_MAX, URGENT, ByteBudget, Gate
+from upstream.limits import HOLD_SECONDS_MAX, ByteBudget, Gate
 
 MARGIN = 0.1  # of a hold
 
@@ -61,16 +61,17 @@ async def test_time_without_requests_is_not_caught_up() -> None:
     assert [at for at, _ in ended] == pytest.approx([60, 60 + 1 / 0.98, 60 + 2 / 0.98])
 
 
-async def test_urgent_permits_go_first() -> None:
-    """Journal and index overtake every document that waits."""
+async def test_journal_and_index_go_before_documents() -> None:
+    """A request that needs no permit takes the next place; whoever waits for a permit moves on."""
     clock = FakeClock()
     gate = Gate(1, clock)
     await gate.permit()
+    await gate.before_send()
 
-    waits = [gate.permit, gate.permit, lambda: gate.permit(URGENT)]
-    ended = await arrivals(clock, waits, 10)
+    ended = await arrivals(clock, [gate.permit, gate.permit, gate.before_send], 10)
 
     assert [number for _, number in ended] == [2, 0, 1]
+    assert [at for at, _ in ended] == pytest.approx([n / 0.98 for n in (1, 2, 3)])
 
 
 async def test_an_unlimited_gate_waits_for_nothing() -> None:
@@ -201,16 +202,17 @@ async def test_closing_turns_everyone_away() -> None:
 @given(
     rate=st.sampled_from([1.0, 3.0, 10.0, 50.0]),
     delays=st.lists(st.floats(0, 3), min_size=1, max_size=60),
-    urgent=st.integers(0, 3),
+    without_permit=st.integers(0, 3),
 )
 def test_no_window_of_ten_seconds_holds_more_than_the_rate(
-    rate: float, delays: list[float], urgent: int
+    rate: float, delays: list[float], without_permit: int
 ) -> None:
     """Whatever callers do between permit and request, requests arrive within the rate."""
     sent: list[float] = []
 
     async def caller(clock: FakeClock, gate: Gate, number: int, delay: float) -> None:
-        await gate.permit(URGENT if number < urgent else 1)
+        if number >= without_permit:
+            await gate.permit()
         await clock.sleep(delay)
         await gate.before_send()
         sent.append(clock.monotonic())
