@@ -76,6 +76,7 @@ def test_the_wheel_holds_exactly_the_seven_packages(tmp_path: Path) -> None:
     assert top - PACKAGES == {name for name in top if name.endswith(".dist-info")}
     assert top >= PACKAGES
     assert "schemas/metadata.v1.schema.json" in names
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
