@@ -15,6 +15,7 @@ from tests.support.standin_faults import (
     HELLO,
     Checks,
     call,
+    hang_check,
     kinds_of,
     rpc,
 )

@@ -15,6 +15,7 @@ from tests.support.standin import Running, standin
 from tests.support.standin_faults import (
     HELLO,
     Checks,
+    hang_check,
     kinds_of,
 )
 from upstream.standin.faults import transport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import Any, NamedTuple
 
 import orjson
@@ -62,7 +63,7 @@ class Pages:
         form = JSON_TYPE if kind == JSON_TYPE else HTML_TYPE
         if form in self._kept and self._kept[form][0] == state:
             return self._kept[form][1]
-        now = world.clock() if moment is None else moment
+        now = math.inf if moment is None else moment
         serial = world.journal.last_serial_at(now)
         listed = [
             edition for edition in world.listed_at(now) if edition.status is not Status.QUARANTINED

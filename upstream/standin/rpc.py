@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -86,7 +87,7 @@ class Rpc:
             moment = world.clock() - self._lag
         state: object = world.revision if moment is None else (world.revision, int(moment))
         if self._kept[0] != state:
-            listed = world.listed_at(world.clock() if moment is None else moment)
+            listed = world.listed_at(math.inf if moment is None else moment)
             members = "".join(
                 f"<member>\n<name>{escape(edition.display_name)}</name>\n"
                 f"<value><int>{edition.serial}</int></value>\n</member>\n"

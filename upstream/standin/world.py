@@ -71,7 +71,16 @@ class Edition:
 class Project:
     """A name that was ever known."""
 
-    __slots__ = ("archived", "classifiers", "editions", "hidden", "name", "roles", "version")
+    __slots__ = (
+        "archived",
+        "classifiers",
+        "editions",
+        "hidden",
+        "name",
+        "roles",
+        "shortened",
+        "version",
+    )
 
     def __init__(self, name: str, edition: Edition, roles: Roles) -> None:
         self.name = name
@@ -80,6 +89,7 @@ class Project:
         self.version = ""  # the latest
         self.classifiers = 0  # bit n: has CLASSIFIERS[n]
         self.archived = False
+        self.shortened = False  # the earliest states are forgotten
         self.hidden: dict[str, list[dict[str, object]]] | None = None  # quarantined releases
 
     @property
@@ -92,7 +102,9 @@ class Project:
         if self.editions[-1].since <= moment:
             return self.editions[-1]
         place = bisect_right(self.editions, moment, key=lambda edition: edition.since)
-        return self.editions[place - 1] if place else None
+        if place:
+            return self.editions[place - 1]
+        return self.editions[0] if self.shortened else None
 
 
 class World:
@@ -165,6 +177,7 @@ class World:
         project.editions.append(edition)
         if len(project.editions) > EDITIONS_MAX:
             del project.editions[0]
+            project.shortened = True
         self.revision += 1
         return edition
 
