@@ -143,7 +143,7 @@ class Document(_Shape, kw_only=True):
     info: Info
     last_serial: Count | Absent | None = UNSET
     ownership: Ownership | Absent | None = UNSET
-    releases: dict[str, msgspec.Raw]
+    releases: dict[str, msgspec.Raw] | Absent = UNSET
     urls: list[File] | Absent = UNSET
     vulnerabilities: list[Vulnerability] | Absent | None = UNSET
 

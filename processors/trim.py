@@ -159,11 +159,11 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
         hostile.check_utf8(body)
     _check_name(info.name, asked)
     anomalies: set[str] = set()
-    versions = ascending(document.releases)
+    releases = {} if document.releases is UNSET else document.releases
+    versions = ascending(releases)
     try:
         kept = {
-            version: _decode_files(document.releases[version])
-            for version in _kept(versions, info.version)
+            version: _decode_files(releases[version]) for version in _kept(versions, info.version)
         }
     except msgspec.ValidationError:
         return None
@@ -173,17 +173,19 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
     rest = _encode(
         Published(
             ownership=document.ownership,
-            releases=kept,
+            releases=UNSET if document.releases is UNSET else kept,
             urls=document.urls,
             vulnerabilities=document.vulnerabilities,
         )
     )
+    if rest == b"{}":  # an info and nothing else: not worth a rule of its own here
+        return None
     serial = document.last_serial
     given = b"" if serial is UNSET else b',"last_serial":%b' % _encode(serial)
     return _Parts(
         metadata=b"%b%b,%b" % (front, given, rest[1:]),
         canonical=b"%b,%b" % (front, rest[1:]),
-        releases={version: document.releases[version] for version in versions},
+        releases={version: releases[version] for version in versions},
         last_serial=serial,
         display_name=info.name,
         version=info.version,

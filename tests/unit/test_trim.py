@@ -84,6 +84,11 @@ def test_a_document_without_releases_stays_one() -> None:
     assert json.loads(result.releases)["releases"] == {}
 
 
+def test_a_document_of_nothing_but_info_stays_one() -> None:
+    value = {"info": document("1.0")["info"]}
+    assert trimmed(value) == oracle_trim(value)
+
+
 @pytest.mark.parametrize("releases", [None, [], "x", 7])
 def test_releases_that_are_no_object_are_kept_and_noted(releases: object) -> None:
     result = trim(body({**document("1.0"), "releases": releases}), NAME)
