@@ -6,7 +6,7 @@ Control requests are not counted, not delayed and never spoilt.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -186,11 +186,6 @@ class Control:
         raw = self._world.store.raw(edition.ref).rstrip(b"\n")
         # The oldest documents are indented: one line each only when written anew.
         return orjson.dumps(orjson.loads(raw)) if b"\n" in raw else raw
-
-    def truth(self) -> Iterator[dict[str, Any]]:
-        """All lines as values, for use in the same process."""
-        for name in self._world.names:
-            yield orjson.loads(self.truth_line(name))
 
 
 async def _send(exchange: Exchange, status: int, value: Any) -> None:
