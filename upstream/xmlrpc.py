@@ -31,6 +31,7 @@ _RESET = re.compile(r"[Ll]imit may reset in (\d{1,9}) second")
 _LIMITED = re.compile(r"too ?many ?requests|limit may reset|rate ?limit", re.IGNORECASE)
 _RETIRED = re.compile(r"no longer support", re.IGNORECASE)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NESTING = re.compile(rb"<(/?)(?:array|struct)\b")
 _REFERENCE = re.compile(r"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
 
 # What the unmarshaller and expat raise on what is no XML-RPC: tried by the fuzz test.
@@ -47,6 +48,7 @@ _NOT_XML_RPC = (
 
 _excerpt = reprlib.Repr()
 _excerpt.maxstring = 80
+_excerpt.maxlevel = 3
 
 
 def request(method: str, *serials: int) -> bytes:
@@ -141,31 +143,24 @@ def _unmarshal_or_refuse(body: bytes) -> Sequence[object]:
 
 
 def _unmarshal(body: bytes) -> Sequence[object]:
-    target = _BoundedUnmarshaller(use_builtin_types=True)
+    _refuse_deep(body)
+    target = Unmarshaller(use_builtin_types=True)
     parser = DefusedExpatParser(target, forbid_dtd=True)
     parser.feed(body)
     parser.close()
     return target.close()
 
 
-class _BoundedUnmarshaller(Unmarshaller):
-    """The standard library takes 200 000 nested arrays; ours are two deep."""
-
-    _depth = 0
-
-    def start(self, tag: str, attrs: dict[str, str]) -> None:
-        """Open an element."""
-        if tag in ("array", "struct"):
-            self._depth += 1
-            if self._depth > DEPTH_MAX:
-                raise ResponseError(f"nested deeper than {DEPTH_MAX}")
-        super().start(tag, attrs)
-
-    def end(self, tag: str) -> None:
-        """Close an element."""
-        if tag in ("array", "struct"):
-            self._depth -= 1
-        super().end(tag)
+def _refuse_deep(body: bytes) -> None:
+    """Raise ResponseError for nesting that the standard library would take 200 000 levels of."""
+    # On the bytes, beforehand: 0.05 s for a full page, where counting in the unmarshaller's own
+    # callbacks takes five times that. Whoever hides tags from it (a comment, UTF-16) gains nothing:
+    # what comes out is a value of the wrong shape, looked at three levels deep.
+    depth = 0
+    for tag in _NESTING.finditer(body):
+        depth += -1 if tag[1] else 1
+        if depth > DEPTH_MAX:
+            raise ResponseError(f"nested deeper than {DEPTH_MAX}")
 
 
 def _row(value: object) -> JournalRow | BadRow:

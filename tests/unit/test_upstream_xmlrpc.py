@@ -242,6 +242,18 @@ def test_deep_nesting_is_refused(kind: str) -> None:
     journal.parse_value(nested(8, kind) + b"</methodResponse>")
 
 
+def test_nesting_hidden_from_the_check_does_no_harm() -> None:
+    """100 000 levels behind tags in a comment: a value of the wrong shape, nothing worse."""
+    deep = nested(100_000, "array") + b"</methodResponse>"
+    hidden = deep.replace(b"<array>", b"<array><!--</array>-->").replace(
+        b"</array></value></data>", b"<!--<array>--></array></value></data>"
+    )
+
+    page = journal.parse_page(hidden, 0)
+
+    assert (page.rows, len(page.bad)) == ([], 1)
+
+
 @pytest.mark.parametrize(
     "body",
     [
