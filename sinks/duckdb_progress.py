@@ -5,10 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from schemas.records import Cut
-from schemas.topics import COMPACTED, Offset, Topic
-from sinks.sink import Positions, Reached, Vector
+from sinks.sink import Reached
 from sinks.softly import moment
-from streams.log import TopicPartition
 from streams.progress import watermark
 
 
@@ -86,24 +84,3 @@ def _element(partition: int, cut: Cut) -> VectorElement:
         time=cut.time,
         low=cut.low,
     )
-
-
-def positions_of(vector: Vector, topics: tuple[Topic, ...]) -> Positions:
-    """Where a sink of these topics stands when it has reached the vector."""
-    return {
-        TopicPartition(topic, partition): Offset(_place(cut, topic))
-        for partition, cut in enumerate(vector.cuts)
-        if cut is not None
-        for topic in topics
-    }
-
-
-def _place(cut: Cut, topic: Topic) -> int:
-    places = {
-        Topic.CHANGELOG: cut.changelog,
-        Topic.METADATA: cut.metadata,
-        Topic.RELEASES: cut.releases,
-        Topic.STATE: cut.state,
-    }
-    assert set(places) == {*COMPACTED, Topic.CHANGELOG}
-    return places[topic]

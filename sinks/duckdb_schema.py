@@ -98,7 +98,7 @@ PROJECT = Table(
     },
 )
 
-# Lists side by side, not a list of structs: half the text, and it is unnested as quickly. Where `url`
+# Lists side by side, not a list of structs: half the text, unnested as quickly. Where `url`
 # is NULL it is url_base/12/34/56789…/filename of the blake2b 123456789…, as upstream makes nearly
 # all: left out, it saves a third of the file. "" = there is none.
 RELEASES = Table(

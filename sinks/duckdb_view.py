@@ -23,7 +23,7 @@ from schemas.topics import COMPACTED, Topic
 from sinks import duckdb_batches as batches
 from sinks import duckdb_memo as memo
 from sinks.duckdb_errors import first_line, invalidates, meaning
-from sinks.duckdb_progress import positions_of, progress_row
+from sinks.duckdb_progress import progress_row
 from sinks.duckdb_rows import staged
 from sinks.duckdb_schema import (
     PROGRESS,
@@ -35,7 +35,7 @@ from sinks.duckdb_schema import (
 from sinks.duckdb_status import view_statements
 from sinks.durable import discard, storage
 from sinks.locks import locked
-from sinks.sink import Batch, Published, Reached, Standing, Vector
+from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
 from sinks.snapshot import SNAPSHOT_FILE, STORAGE_VERSION, compacted, publish_file, wal_of
 from streams.log import TopicPartition
 from streams.progress import watermark

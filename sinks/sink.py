@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.errors import DumpCorrupt, ViewCorrupt
 from schemas.records import Config, Cut, Head
-from schemas.topics import Offset, Topic
+from schemas.topics import COMPACTED, Offset, Topic
 from streams.log import Record, TopicPartition
 
 BATCH_RECORDS_MAX = 2_000  # of one `apply`: a fraction of a second of work
@@ -40,6 +40,27 @@ class Vector(NamedTuple):
 
     log_id: str
     cuts: tuple[Cut | None, ...]
+
+
+def positions_of(vector: Vector, topics: tuple[Topic, ...]) -> Positions:
+    """Where a sink of these topics stands when it has reached the vector."""
+    return {
+        TopicPartition(topic, partition): Offset(_place(cut, topic))
+        for partition, cut in enumerate(vector.cuts)
+        if cut is not None
+        for topic in topics
+    }
+
+
+def _place(cut: Cut, topic: Topic) -> int:
+    places = {
+        Topic.CHANGELOG: cut.changelog,
+        Topic.METADATA: cut.metadata,
+        Topic.RELEASES: cut.releases,
+        Topic.STATE: cut.state,
+    }
+    assert set(places) == {*COMPACTED, Topic.CHANGELOG}
+    return places[topic]
 
 
 class Standing(NamedTuple):

@@ -1,0 +1,244 @@
+"""Feeds one sink from the log: cut after cut, and publishes what it has reached.
+
+A cut names the next offset of every topic per partition; the sink takes in what lies before it, in
+bounded batches, and then stands exactly there. Reading up to a cut may not take longer than the log
+keeps what was replaced since: after CUT_AGE_SECONDS_MAX the newest cut takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+import structlog
+
+from schemas.errors import LogTruncated, Retriable
+from schemas.records import Config
+from schemas.topics import Offset
+from sinks.reading import CutReader, Piece
+from sinks.sink import (
+    DAMAGED,
+    Batch,
+    Positions,
+    Published,
+    Reached,
+    Sink,
+    Standing,
+    Vector,
+    positions_of,
+)
+from streams.cleaning import COMPACTION_LAG_MS
+from streams.clock import Clock
+from streams.log import Log, TopicPartition
+from streams.progress import ProgressWatch
+
+APPLY_SECONDS = 1.0  # between two cuts: what comes within it goes in by one transaction
+RETRY_SECONDS = 5.0  # after a full disk, or a log that did not answer
+PUBLISH_SHARE_MAX = 0.2  # of the time at most goes into publishing, however large the sink is
+CUT_AGE_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # the other half is a reserve
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log_ = structlog.get_logger("sinks.feed")
+
+
+class _OtherLog(Exception):
+    """What the sink holds is not of this log."""
+
+
+_REBUILD = (*DAMAGED, LogTruncated, _OtherLog)
+
+
+@dataclass
+class FeedCounters:
+    """What a feed did since it started, for people to look at. Times in Unix milliseconds."""
+
+    records: int = 0
+    cuts: int = 0
+    resets: int = 0
+    trouble: str = ""  # what it is waiting for; "" = nothing
+    published: Published | None = None
+    published_ms: int = 0
+
+
+class Feed:
+    """One sink's runner; used as `async with`. See the module's text.
+
+    `on_published` is called, on the loop, after each publication. The sink's calls run in a thread
+    of the feed's own, one at a time; cancelling `run` waits for the call that is under way.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        sink: Sink,
+        clock: Clock,
+        *,
+        publish_every_seconds: float,
+        apply_every_seconds: float = APPLY_SECONDS,
+        on_published: Callable[[Published], None] = lambda _: None,
+    ) -> None:
+        self.counters = FeedCounters()
+        self._log = log
+        self._sink = sink
+        self._clock = clock
+        self._apply_every_seconds = apply_every_seconds
+        self._every_ms = publish_every_seconds * 1000
+        self._on_published = on_published
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
+        self._watch = ProgressWatch(log)
+        self._reader = CutReader(log)
+        self._standing: Standing | None = None  # None = to be asked
+        self._reached: Vector | None = None
+        self._published: Vector | None = None
+        self._next_publication_ms = 0.0
+        self._cuts_at_reset = 0
+        self._turn = asyncio.Lock()  # `run` and `finish` may meet
+
+    async def __aenter__(self) -> Self:
+        await self._watch.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._watch.__aexit__(kind, error, trace)
+        await self._reader.close()
+        await self._call(self._sink.close)
+        self._thread.shutdown()
+
+    async def run(self) -> None:
+        """Follow the log until cancelled. Raises what neither waiting nor a reset mends."""
+        while True:
+            try:
+                async with self._turn:
+                    if await self._catch_up() and self._due():
+                        await self._publish()
+            except Retriable as error:
+                self._wait_for(error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except _REBUILD as error:
+                await self._start_over(error)
+            else:
+                self.counters.trouble = ""
+                await asyncio.sleep(self._apply_every_seconds)
+
+    async def finish(self) -> Published | None:
+        """Catch up to the newest cut and publish it now; None if the log holds no progress yet.
+
+        Raises Retriable errors (nothing is lost, it may be called again) and what `run` raises.
+        """
+        while True:
+            try:
+                async with self._turn:
+                    return await self._publish() if await self._catch_up() else None
+            except Retriable as error:
+                self._wait_for(error)
+                raise
+            except _REBUILD as error:
+                await self._start_over(error)
+
+    def _due(self) -> bool:
+        changed = self._reached != self._published
+        return changed and self._clock.now_ms() >= self._next_publication_ms
+
+    def _wait_for(self, error: Retriable) -> None:
+        """Begin with a look at where the sink stands, next time."""
+        if self.counters.trouble != str(error):
+            log_.warning("a sink waits", sink=self._sink.name, why=str(error), hint=error.hint)
+        self.counters.trouble = str(error)
+        self._standing = None
+
+    async def _start_over(self, error: Exception) -> None:
+        if self.counters.resets and self.counters.cuts == self._cuts_at_reset:
+            raise error  # building it anew did not help
+        log_.warning("a sink is built anew", sink=self._sink.name, why=str(error))
+        self.counters.resets += 1
+        self._cuts_at_reset = self.counters.cuts
+        await self._call(self._sink.reset)
+        self._standing = None
+
+    async def _catch_up(self) -> bool:
+        """Stand at a cut that was read quickly enough; False if there is none yet."""
+        standing = await self._stand()
+        while True:
+            progress = await self._watch.look()
+            config = progress.config
+            if config is None or not any(progress.cuts):
+                return False
+            vector = Vector(config.log_id, progress.cuts)
+            if self._reached == vector:
+                return True
+            if standing.log_id not in ("", config.log_id):
+                raise _OtherLog("it was built from another log")
+            taken_ms = self._clock.now_ms()
+            standing = await self._read_up_to(config, vector, standing)
+            if self._clock.now_ms() - taken_ms <= CUT_AGE_SECONDS_MAX * 1000:
+                break
+        await self._call(self._sink.reached, Reached(vector, config, progress.head))
+        self._reached = vector
+        self.counters.cuts += 1
+        return True
+
+    async def _stand(self) -> Standing:
+        """Where the sink stands; after trouble it is asked, and reading begins afresh."""
+        if self._standing is None:
+            await self._reader.close()
+            self._reached = None
+            standing = await self._call(self._sink.standing)
+            self._published = await self._call(self._sink.published)
+            self._standing = standing
+        return self._standing
+
+    async def _read_up_to(self, config: Config, vector: Vector, standing: Standing) -> Standing:
+        due = positions_of(vector, self._sink.topics)
+        positions = await self._begin(due, standing.positions)
+        if any(positions[at] > place for at, place in due.items()):
+            raise _OtherLog("it stands beyond the end of this log")
+        while True:
+            piece = await self._reader.piece(due, positions)
+            if piece is None and standing.log_id:
+                return standing
+            records, positions = piece or Piece([], positions)
+            await self._call(self._sink.apply, Batch(config, records, positions))
+            self.counters.records += len(records)
+            standing = self._standing = Standing(config.log_id, positions)
+
+    async def _begin(self, due: Positions, positions: Positions) -> Positions:
+        """Positions of everything that is due; the log's start for what was never read."""
+        starts: dict[TopicPartition, Offset] = {}
+        for topic in {at.topic for at in due if at not in positions}:
+            starts.update(await self._log.starts(topic))
+        return {
+            at: positions[at] if at in positions else min(starts[at], place)
+            for at, place in due.items()
+        }
+
+    async def _publish(self) -> Published:
+        started_ms = self._clock.now_ms()
+        published = await self._call(self._sink.publish, started_ms)
+        ended_ms = self._clock.now_ms()
+        rest_ms = (ended_ms - started_ms) * (1 / PUBLISH_SHARE_MAX - 1)
+        self._next_publication_ms = max(started_ms + self._every_ms, ended_ms + rest_ms)
+        self._published = self._reached
+        self.counters.published, self.counters.published_ms = published, ended_ms
+        self._on_published(published)
+        return published
+
+    async def _call(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """In the sink's thread. A cancel waits for its end: two calls must never overlap."""
+        work = asyncio.wrap_future(self._thread.submit(function, *given, **named))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            if not work.cancelled() and work.exception() is not None:
+                log_.warning("a sink failed while it was stopped", why=str(work.exception()))
+            raise
