@@ -54,7 +54,7 @@ class Pipeline:
         await self.hold.load(self.upstream)
         head = (await read_progress(self.log)).head
         if head is None and self.backfill:
-            # A new log starts at the map's own serial, so that nothing lies between map and journal.
+            # A new log starts at the map's own serial: nothing lies between map and journal.
             self._map = await self._serial_map()
         self.producer = ChangelogProducer(
             self.log,
@@ -138,8 +138,10 @@ class Pipeline:
     # --- how far it is --------------------------------------------------------------------------
 
     def caught_up(self) -> bool:
-        """Whether a `--once` run is done: all events up to the head taken at the start are decided,
-        the backfill is closed, and nothing is due within `once_wait`.
+        """Whether a `--once` run is done.
+
+        All events up to the head taken at the start are decided, the backfill is closed, and nothing
+        is due within `once_wait`.
         """
         if self._head_at_start is None:
             self._head_at_start = self.producer.reached

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from schemas.errors import Fatal
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
 LINE_BYTES_MAX = 1024 * 1024
+FAILURES_MAX = 3  # in a row without any publication: what fails so often does not pass
 
 log_ = structlog.get_logger("sinks")
 
@@ -44,14 +46,18 @@ class SinksChild:
 
     async def run(self) -> None:
         """Keep the child alive until cancelled, or until it has finished."""
-        while True:
+        for failures in itertools.count(1):
+            published = dict(self._published)
             self._process = await self._start()
             await self._listen(self._process)
             code = await self._process.wait()
             if self._finishing and code == 0:
                 return
-            if code == USAGE_EXIT:
-                raise Fatal("the sinks cannot work with these settings", hint="see the lines above")
+            if failures >= FAILURES_MAX and published == self._published:
+                raise Fatal(
+                    f"the sinks ended {failures} times with exit code {code}",
+                    hint="the lines above say why; `pypistream doctor` looks further",
+                )
             log_.warning("the sinks ended", exit_code=code, again_in_seconds=RESTART_SECONDS)
             await asyncio.sleep(RESTART_SECONDS)
 
@@ -106,6 +112,3 @@ class SinksChild:
             if event.get("event") == "published":
                 self._published[event["sink"]] = time.time()
             self._on_event(event)
-
-
-USAGE_EXIT = 2

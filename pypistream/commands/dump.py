@@ -1,0 +1,20 @@
+"""`pypistream dump`: publish a dump now."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("dump", short_help="Publish a dump now.")
+@options.data
+@options.config
+def command(**given: object) -> int:
+    """Bring the dump up to the log's last cut and publish it.
+
+    While a `run` works on the directory it is asked to do so; else it is done here.
+    """
+    from pypistream.publishing import publish_now
+
+    return publish_now(given, "dump")

@@ -1,0 +1,18 @@
+"""`pypistream rebuild`: make what a sink holds anew from the log."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("rebuild", short_help="Make the DuckDB file or the dump anew from the log.")
+@options.data
+@options.config
+@click.argument("sink", type=click.Choice(["duckdb", "dump", "all"]), default="all")
+def command(sink: str, **given: object) -> int:
+    """Empty a sink and fill it from the log's first record; what is published stays until then."""
+    from pypistream.publishing import rebuild
+
+    return rebuild(given, sink)

@@ -1,0 +1,93 @@
+"""`pypistream dump` and `pypistream rebuild`: a sink brought up to date on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from pypistream.data_dir import DataDir
+from pypistream.requests import request
+from pypistream.running import settings_for
+from pypistream.wiring import make_sink, open_log_for_reading
+from schemas.errors import DataDirectoryInUse, Fatal, NotPublished
+from schemas.manifest import MANIFEST_FILE
+from sinks.feed import Feed
+from streams.clock import SystemClock
+
+ASKED_SECONDS = 600.0  # how long a running process may take to publish what it is asked for
+LOOK_SECONDS = 0.1
+
+
+def publish_now(given: Mapping[str, object], sink: str) -> int:
+    """Publish one sink, here or by the process that runs it; the exit code."""
+    data = DataDir(settings_for(given).data.absolute())
+    data.require_log()
+    try:
+        asyncio.run(_publish_here(data, sink, reset=False))
+    except DataDirectoryInUse:
+        asyncio.run(_ask(data, sink))
+    click.echo(_place(data, sink))
+    return 0
+
+
+def rebuild(given: Mapping[str, object], sink: str) -> int:
+    """Empty sinks and fill them from the log; the exit code."""
+    data = DataDir(settings_for(given).data.absolute())
+    data.require_log()
+    for name in ("duckdb", "dump") if sink == "all" else (sink,):
+        asyncio.run(_publish_here(data, name, reset=True))
+        click.echo(_place(data, name))
+    return 0
+
+
+async def _publish_here(data: DataDir, name: str, *, reset: bool) -> None:
+    lock = data.hold(f"sink-{name}")
+    log = await open_log_for_reading(data)
+    try:
+        sink = make_sink(name, data)
+        if reset:
+            await asyncio.to_thread(sink.reset)
+        async with Feed(log, sink, SystemClock(), publish_every_seconds=0) as feed:
+            if await feed.finish() is None:
+                raise NotPublished(
+                    f"the log in {data.root} holds nothing yet", hint="`pypistream run --backfill`"
+                )
+    finally:
+        await log.close()
+        lock.release()
+
+
+async def _ask(data: DataDir, sink: str) -> None:
+    """Ask the running process, and wait until what it publishes is newer."""
+    place = _place(data, sink)
+    before = _changed(place)
+    log = await open_log_for_reading(data)
+    try:
+        await request(log, sink, time.time_ns() // 1_000_000)
+    finally:
+        await log.close()
+    sys.stderr.write("a process runs the sinks of this directory: it was asked\n")
+    deadline = time.monotonic() + ASKED_SECONDS
+    while _changed(place) == before:
+        if time.monotonic() > deadline:
+            raise Fatal(
+                f"{place} did not change within {ASKED_SECONDS:.0f} s",
+                hint="`pypistream status` shows who holds the sinks",
+            )
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _place(data: DataDir, sink: str) -> Path:
+    return data.snapshot if sink == "duckdb" else data.dumps / MANIFEST_FILE
+
+
+def _changed(place: Path) -> int:
+    try:
+        return place.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
