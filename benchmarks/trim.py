@@ -8,8 +8,8 @@ latest     trim(..., all_releases=False): the trimmed document and its hash
 trim       trim(...): the trimmed document, the slim form of all releases, the hash of both
 
 All checks of a hostile body are included, UTF-8 too; the memory of version keys is empty at the
-start of every run. The recorded documents are the repository's selection, or the whole set where
-PYPISTREAM_RECORDED names its folder.
+start of every run. The recorded documents are the whole set where PYPISTREAM_RECORDED names its
+folder, else the repository's selection: that one holds oddities, so its figures are the worst case.
 """
 
 from __future__ import annotations
