@@ -14,7 +14,7 @@ the latest, otherwise equal as JSON values. The rule, in full:
 
 What a body may not be is decided in `processors.hostile`. Two paths lead to the same values: the
 strict types of `processors.shapes` take all documents that PyPI is known to serve; the general
-path takes every other and keeps what it does not know as raw JSON, at about the stdlib's speed: a
+path takes every other and keeps what it does not know as raw JSON, at half the stdlib's speed: a
 key that PyPI adds belongs into the types.
 """
 
