@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sh", "dirname", "grep", "tail", "touch", "rm", "mkdir", "ln")
 NOTICES = ("pypistream: making ", "pypistream: installing the ")
 CLOSED_PORT = "http://127.0.0.1:9/simple"  # discard: nothing listens there
+REAL_VENV_SECONDS = 120  # 3 s on an idle machine, a minute on a busy one with a slow disk
 LOCK = "nothing==1.0 --hash=sha256:" + "0" * 64 + "\n"
 
 OLD = """#!/bin/sh
@@ -126,6 +127,7 @@ def test_no_venv_module(machine: Machine) -> None:
     assert "apt install python3-venv" in machine.refuse()
 
 
+@pytest.mark.timeout(REAL_VENV_SECONDS)
 def test_no_network_with_pip(machine: Machine) -> None:
     """A real venv, a real pip, and an index that does not answer."""
     line = machine.refuse(PYTHON=sys.executable, PIP_INDEX_URL=CLOSED_PORT, PIP_RETRIES="0")
@@ -134,6 +136,7 @@ def test_no_network_with_pip(machine: Machine) -> None:
     assert "PIP_INDEX_URL" in line
 
 
+@pytest.mark.timeout(REAL_VENV_SECONDS)
 def test_a_package_was_tampered_with(machine: Machine) -> None:
     """A real pip finds the package, with other contents than were locked."""
     wheels = machine.checkout / "wheels"
