@@ -8,7 +8,8 @@ the room that updates leave behind, takes 3 s per 50 MB. So that is done only wh
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -20,17 +21,17 @@ from sinks.durable import discard, storage, sync_directory, sync_file
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 SNAPSHOT_FILE = "pypi.duckdb"
 
-LOCKED_DOWN: Mapping[str, str] = {
-    "enable_external_access": "false",
+_LOCKED_DOWN = (
+    "SET enable_external_access = false",  # no files, no network, no extensions
+    "SET lock_configuration = true",
+)
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
-    "allow_unsigned_extensions": "false",
-    "python_enable_replacements": "false",
-    "temp_directory": "",
+    "python_enable_replacements": "false",  # a table's name must not reach a Python variable
+    "temp_directory": "",  # spilling is writing, too
 }
-"""No files, no network, no extensions, no Python variables; without `lock_configuration`, which the
-opener sets once it has set what it needs."""
 
 
 def publish_file(live: Path, target: Path) -> int:
@@ -90,8 +91,11 @@ def wal_of(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
 
 
-def open_snapshot(path: Path, settings: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
-    """Open a published file for reading, locked down; `settings` go before the lock.
+@contextmanager
+def open_snapshot(
+    path: Path, *, memory_limit: str, writable: Path | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A published file opened for reading, locked down; `writable` is the one file it may write.
 
     Raises NotPublished if there is none, ViewCorrupt, StorageFailed.
     """
@@ -100,12 +104,14 @@ def open_snapshot(path: Path, settings: Mapping[str, str]) -> duckdb.DuckDBPyCon
             f"there is no snapshot at {path} yet",
             hint="`pypistream run` publishes one within a minute; or give another --data",
         )
+    config = {**_CONFIG, "memory_limit": memory_limit}
     try:
-        connection = duckdb.connect(
-            str(path),
-            read_only=True,
-            config={**LOCKED_DOWN, **settings, "lock_configuration": "true"},
-        )
+        connection = duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as error:
         raise meaning(error, path) from error
-    return connection
+    with closing(connection):
+        if writable is not None:
+            connection.execute("SET allowed_paths = ?", [[str(writable)]])
+        for statement in _LOCKED_DOWN:
+            connection.execute(statement)
+        yield connection

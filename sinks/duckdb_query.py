@@ -1,0 +1,108 @@
+"""Runs a user's SQL on a published snapshot: one SELECT, read-only, no file but the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from schemas.errors import QueryFailed
+from sinks.duckdb_errors import MESSAGE_CHARACTERS_MAX
+from sinks.snapshot import open_snapshot
+
+SQL_CHARACTERS_MAX = 1024 * 1024  # what a program might generate; parsing it takes a second
+MEMORY_LIMIT = "1GB"  # nothing is spilled: a query that needs more fails, saying so
+ROWS_PER_FETCH = 1_000  # held in memory at a time, beside what DuckDB holds
+
+SQL_OWN = "duckdb -readonly pypi.duckdb"
+_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+Row = tuple[object, ...]
+
+
+class Answer(NamedTuple):
+    """Column names, each once, and the rows in pieces of up to ROWS_PER_FETCH."""
+
+    columns: tuple[str, ...]
+    pieces: Iterator[list[Row]]
+
+
+@contextmanager
+def answered(path: Path, sql: str) -> Iterator[Answer]:
+    """The rows of `sql`, read while the context lasts.
+
+    Raises NotPublished, ViewCorrupt, StorageFailed; QueryFailed, also while rows are read.
+    """
+    with open_snapshot(path, memory_limit=MEMORY_LIMIT) as connection, _failing():
+        _check(connection, sql)
+        cursor = connection.execute(sql)
+        names = [column[0] for column in cursor.description or ()]
+        yield Answer(_once_each(names), _pieces(cursor))
+
+
+def write_parquet(path: Path, sql: str, target: Path) -> None:
+    """The rows of `sql` as a Parquet file: the one that DuckDB may write. Raises the same."""
+    with open_snapshot(path, memory_limit=MEMORY_LIMIT, writable=target) as connection, _failing():
+        _check(connection, sql)
+        # `query` takes the text as a value: nothing in it can end this statement.
+        copy = f"COPY (FROM query({_quoted(sql)})) TO {_quoted(str(target))}"
+        connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    if len(sql) > SQL_CHARACTERS_MAX:
+        raise QueryFailed(f"the SQL has more than {SQL_CHARACTERS_MAX} characters")
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryFailed(f"one statement is wanted, not {len(statements)}")
+    if statements[0].type not in _ALLOWED:
+        raise QueryFailed(
+            f"{statements[0].type.name} is not allowed here, only SELECT (or FROM, WITH, EXPLAIN)",
+            hint=f"for anything else use a DuckDB of your own: {SQL_OWN}",
+        )
+
+
+def _pieces(cursor: duckdb.DuckDBPyConnection) -> Iterator[list[Row]]:
+    while True:
+        with _failing():
+            rows: list[Row] = cursor.fetchmany(ROWS_PER_FETCH)
+        if not rows:
+            return
+        yield rows
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        message = f"the query needs more than {MEMORY_LIMIT} of memory"
+        raise QueryFailed(message, hint=f"narrow it down, or use {SQL_OWN}") from error
+    except duckdb.Error as error:
+        raise QueryFailed(_told(error)) from error
+
+
+def _told(error: duckdb.Error) -> str:
+    """What DuckDB says, in one line: without the picture of the statement, with its advice."""
+    text = str(error).partition("\nLINE ")[0]
+    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    line = "".join(c if c.isprintable() else " " for c in line)
+    return line[: 2 * MESSAGE_CHARACTERS_MAX]
+
+
+def _once_each(names: list[str]) -> tuple[str, ...]:
+    """Column names such that an object can hold them all."""
+    taken: dict[str, None] = {}
+    for name in names:
+        chosen, number = name, 1
+        while chosen in taken:
+            chosen, number = f"{name}_{number}", number + 1
+        taken[chosen] = None
+    return tuple(taken)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
