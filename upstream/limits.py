@@ -2,8 +2,8 @@
 
 Two gates. `permit` lets the askers of documents through no faster than the rate. `before_send`
 stands right before the wire and spaces the requests themselves, so that a permit kept for a while
-brings no burst. It is the only gate of journal and index, and permits wait for it: so those two go
-first. Both gates are shut while a hold is on.
+brings no burst. It is the only gate of journal and index, and permits wait for it a turn: so those
+two go first, and still cannot take it all. Both gates are shut while a hold is on.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ class Gate:
         self._interval = _interval(rate)
         self._permit_at = 0.0  # monotonic: the next permit not before
         self._send_at = 0.0  # monotonic: the next request not before
+        self._patience_until = (
+            0.0  # monotonic: the first in the queue lets others go first till then
+        )
         self._hold_until = 0.0  # monotonic
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._pump: asyncio.Task[None] | None = None
@@ -90,9 +93,12 @@ class Gate:
         """Wait for one permit. Raises UpstreamUnavailable when closed."""
         if self._closed:
             raise UpstreamUnavailable("the upstream client is closed")
-        if not self._waiting and self._permit_due() <= self._clock.monotonic():
-            self._grant()
-            return
+        now = self._clock.monotonic()
+        if not self._waiting:
+            if max(self._permit_at, self._send_at, self._hold_until) <= now:
+                self._grant()
+                return
+            self._patience_until = max(self._permit_at, now) + self._interval
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         if self._pump is None or self._pump.done():
@@ -122,11 +128,13 @@ class Gate:
             await asyncio.wait([self._pump])
 
     def _permit_due(self) -> float:
-        # Not before the sending gate is free either: requests that queue there would only grow old.
-        return max(self._permit_at, self._send_at, self._hold_until)
+        # Not before the sending gate is free either, where the request would only grow old; but one
+        # turn later all the same: a journal polled at the whole rate must leave some to documents.
+        return max(self._permit_at, min(self._send_at, self._patience_until), self._hold_until)
 
     def _grant(self) -> None:
         self._permit_at = self._clock.monotonic() + self._interval
+        self._patience_until = self._permit_at + self._interval
 
     async def _grant_in_turn(self) -> None:
         while self._waiting:

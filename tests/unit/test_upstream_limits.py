@@ -97,17 +97,39 @@ async def test_a_permit_kept_for_later_brings_no_burst() -> None:
     assert [at for at, _ in ended] == pytest.approx([60 + n / 9.8 for n in range(10)])
 
 
-async def test_permits_wait_for_requests_that_queue() -> None:
-    """No permit is granted to stand in the queue before the wire and grow old there."""
+async def test_permits_wait_for_a_request_that_queues() -> None:
+    """No permit is granted at once to stand in the queue before the wire and grow old there."""
     clock = FakeClock()
     gate = Gate(1, clock)
-    queue = asyncio.create_task(arrivals(clock, [gate.before_send] * 5, 0))
-    await clock.advance(0)
-    await queue
+    await gate.before_send()
 
     ended = await arrivals(clock, [gate.permit], 10)
 
-    assert [at for at, _ in ended] == pytest.approx([5 / 0.98])
+    assert [at for at, _ in ended] == pytest.approx([1 / 0.98])
+
+
+async def test_a_journal_polled_at_the_whole_rate_leaves_some_to_documents() -> None:
+    """Without patience running out its calls would take every place."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    sent: list[str] = []
+
+    async def caller(name: str) -> None:
+        while True:
+            if name == "document":
+                await gate.permit()
+            await gate.before_send()
+            sent.append(name)
+            if name == "journal":
+                await clock.sleep(1)
+
+    tasks = [asyncio.create_task(caller(name)) for name in ("journal", "document", "document")]
+    await clock.advance(300)
+    for task in tasks:
+        task.cancel()
+
+    assert 290 <= len(sent) <= 300
+    assert 90 <= sent.count("document") <= 210
 
 
 @pytest.mark.parametrize("rate", [0, 10])
