@@ -71,3 +71,5 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translated(error, path) from error
+    except UnicodeDecodeError as error:  # a message of SQLite's that quotes a damaged text
+        raise LogCorrupt(f"{path}: its tables are damaged", hint=MEND) from error

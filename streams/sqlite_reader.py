@@ -19,9 +19,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from schemas.errors import LogTruncated
+from schemas.errors import LogCorrupt, LogTruncated
 from schemas.topics import Offset, Topic
 from streams.log import Record, Table, TopicPartition
+from streams.sqlite_errors import MEND
 from streams.sqlite_rows import (
     COLUMNS,
     KEY,
@@ -96,10 +97,20 @@ def data_version(connection: sqlite3.Connection) -> int:
 
 
 def extents(connection: sqlite3.Connection, tables: Tables) -> dict[TopicPartition, Extent]:
-    """Of every partition."""
+    """Of every partition. Raises LogCorrupt if they cannot be so."""
     rows = connection.execute("SELECT id, start, next, compacted, purged FROM partitions")
     by_id = {row[0]: Extent(*row[1:]) for row in rows.fetchall()}
-    return {at: by_id[table.id] for at, table in tables.items()}
+    try:
+        found = {at: by_id[table.id] for at, table in tables.items()}
+        sound = all(
+            0 <= extent.start <= extent.next and extent.purged < extent.compacted <= extent.next
+            for extent in found.values()
+        )
+    except (KeyError, TypeError) as error:
+        raise LogCorrupt("the log's list of partitions is damaged", hint=MEND) from error
+    if not sound:
+        raise LogCorrupt("the log's list of partitions contradicts itself", hint=MEND)
+    return found
 
 
 def topic_ends(

@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import DataDirectoryVersion, LogFull, LogMismatch, UsageError
-from schemas.topics import TOPICS
+from schemas.errors import DataDirectoryVersion, LogCorrupt, LogFull, LogMismatch, UsageError
+from schemas.topics import TOPICS, Topic
 from streams.log import TopicPartition
 from streams.placing import every_partition
-from streams.sqlite_errors import storage_errors, translated
+from streams.sqlite_errors import MEND, storage_errors, translated
 
 FILE_VERSION = 1  # PRAGMA user_version; raised when older programs could not read the file
 APPLICATION_ID = 0x70795073  # "pyPs": `file` and we recognise our own
@@ -22,6 +22,7 @@ WAL_BYTES_KEPT = 64 * 1024 * 1024  # after one huge transaction the WAL shrinks 
 WRITER_CACHE_KIB = 32 * 1024  # holds the inner pages of every `latest` table of PyPI's size
 READER_CACHE_KIB = 4 * 1024  # reads are sequential
 STATEMENTS_CACHED = 1024  # N = 12 has 86 partitions with some statements each
+EXTRA_PARTITIONS = sum(spec.extra_partitions for spec in TOPICS.values())
 
 _COMMON = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -98,7 +99,7 @@ def connect(path: Path, *, cache_kib: int, create: bool = False) -> sqlite3.Conn
             f"journal_size_limit = {WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
@@ -138,17 +139,12 @@ def _empty(connection: sqlite3.Connection) -> bool:
 def _create(connection: sqlite3.Connection, partitions: int, path: Path) -> None:
     """Make all tables in one transaction: a creation that was killed leaves an empty file."""
     _use_wal(connection, path)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if _empty(connection):  # else another process was quicker
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {FILE_VERSION}")
-            _create_tables(connection, partitions)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    connection.execute("BEGIN IMMEDIATE")  # closing the connection ends it if something fails
+    if _empty(connection):  # else another process was quicker
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {FILE_VERSION}")
+        _create_tables(connection, partitions)
+    connection.execute("COMMIT")
     _sync_directory(path.parent)
 
 
@@ -209,12 +205,16 @@ def _checked(connection: sqlite3.Connection, asked: int | None, path: Path) -> i
             if newer
             else "start in a new directory, then: pypistream bootstrap FILE|URL",
         )
-    [(partitions,)] = connection.execute(
-        "SELECT value FROM meta WHERE name = 'partitions'"
+    rows = connection.execute(
+        "SELECT CAST(value AS INTEGER), (SELECT count(*) FROM partitions)"
+        " FROM meta WHERE name = 'partitions'"
     ).fetchall()
+    if len(rows) != 1 or rows[0][1] != len(Topic) * rows[0][0] + EXTRA_PARTITIONS:
+        raise LogCorrupt(f"{path}: its list of partitions is damaged", hint=MEND)
+    partitions = int(rows[0][0])
     if asked is not None and asked != partitions:
         raise LogMismatch(
             f"{path} has {partitions} partitions, not {asked}; their number is never changed",
             hint="give a new directory with --data, then: pypistream bootstrap FILE|URL",
         )
-    return int(partitions)
+    return partitions

@@ -148,7 +148,7 @@ def _epoch(connection: sqlite3.Connection, writer_id: str) -> int:
 
 def _next(connection: sqlite3.Connection, table: PartitionTable) -> int:
     rows = connection.execute("SELECT next FROM partitions WHERE id = ?", (table.id,)).fetchall()
-    if len(rows) != 1:
+    if len(rows) != 1 or not isinstance(rows[0][0], int):
         raise LogCorrupt(f"{table.name} has lost its place in `partitions`", hint=MEND)
     return int(rows[0][0])
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import TOPICS, Offset, Topic
 from streams import sqlite_reader
 from streams.cleaning import COMPACTION_LAG_MS
 from streams.log import Table
+from streams.sqlite_clean import clean_piece
 from streams.sqlite_log import SqliteLog
-from streams.sqlite_reader import Fold
+from streams.sqlite_reader import Fold, read_batch
 from streams.sqlite_schema import READER_CACHE_KIB, connect, partition_tables
+from streams.sqlite_writer import WriteSide
 from tests.support.logs import STATE_0, Clock, cleaned, state
 
 TABLES = partition_tables(1)
@@ -27,10 +28,11 @@ ROUNDS = 60
 class Folding:
     """A log, and a fold of it that goes on one step at a time."""
 
-    def __init__(self, log: SqliteLog, clock: Clock, connection: sqlite3.Connection) -> None:
+    def __init__(self, log: SqliteLog, clock: Clock, path: Path) -> None:
         self.log = log
         self.clock = clock
-        self.connection = connection
+        self.path = path
+        self.connection = connect(path, cache_kib=READER_CACHE_KIB)
         self.fold = Fold(TABLES[STATE_0])
 
     def step(self) -> Table | None:
@@ -53,9 +55,9 @@ async def folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     clock = Clock()
     path = tmp_path / "log.sqlite"
     log = await SqliteLog.open(path, now_ms=clock)
-    connection = connect(path, cache_kib=READER_CACHE_KIB)
-    yield Folding(log, clock, connection)
-    connection.close()
+    folding = Folding(log, clock, path)
+    yield folding
+    folding.connection.close()
     await log.close()
 
 
@@ -121,3 +123,42 @@ async def test_any_interleaving(folding: Folding, seed: int) -> None:
                 expected[key] = value.encode()
 
         assert expected == values(table)
+
+
+async def test_one_read_sees_one_state(folding: Folding) -> None:
+    """Between the statements of one read the log may change: the read does not see it."""
+    for n in range(3):
+        await folding.log.append([state("a", str(n))])
+    path = folding.path
+    positions = {STATE_0: Offset(0)}
+    overtaken = 0
+
+    def overtake(statement: str) -> None:
+        nonlocal overtaken
+        if overtaken == 0 and "FROM state_0" in statement:
+            overtaken = 1
+            other = connect(path, cache_kib=READER_CACHE_KIB)
+            side = WriteSide(TABLES, 1, folding.clock)
+            side.append(other, [state("a", "3"), state("b", "1")])
+            folding.clock.ms += COMPACTION_LAG_MS
+            overtaken += clean_piece(other, TABLES[STATE_0], folding.clock.ms)
+            other.close()
+
+    folding.connection.set_trace_callback(overtake)
+    batch = read_batch(folding.connection, TABLES, positions, 0, 100)
+    folding.connection.set_trace_callback(None)
+
+    assert overtaken == 1 + 3
+    assert [b"0", b"1", b"2"] == [record.value for record in batch.records]
+    assert {STATE_0: 3} == batch.positions
+    again = read_batch(folding.connection, TABLES, batch.positions, 0, 100)
+    assert [b"3", b"1"] == [record.value for record in again.records]
+
+
+async def test_purged_key_is_forgotten(folding: Folding) -> None:
+    """With its tombstone, a key leaves nothing behind in the list of latest offsets."""
+    await folding.log.append([state("a", "1"), state("a", None), state("b", "1")])
+    await folding.clean(TOMBSTONE_MS)
+    latest = folding.connection.execute("SELECT key, offset FROM state_0_latest").fetchall()
+
+    assert [("b", 2)] == latest

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import streams.sqlite_schema
+import streams.sqlite_threads
 from schemas.errors import WriterFenced
 from schemas.topics import Offset, Topic
 from streams.cleaning import COMPACTION_LAG_MS
@@ -115,6 +116,27 @@ async def test_other_process_wakes_and_fences(tmp_path: Path) -> None:
     with pytest.raises(WriterFenced):
         await writer.commit(transaction(2))
     assert [1, 1] == [number_of(record) for record in await read_all(log, [EVENTS])]
+    await log.close()
+
+
+async def test_own_commits_wake_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of the same process is not found by polling, nor lost if its caller is cancelled."""
+    monkeypatch.setattr(streams.sqlite_threads, "POLL_SECONDS", 60)
+    log = await SqliteLog.open(tmp_path / "log.sqlite")
+    reader = await log.reader({STATES: Offset(0)})
+    for number in range(5):
+        waiting = asyncio.create_task(reader.read(10, 15))
+        await asyncio.sleep(0.02)
+        writing = asyncio.create_task(log.append([state("a", str(number))]))
+        await asyncio.sleep(0)
+        if number % 2:
+            writing.cancel()
+            await log.writer("a")  # after whatever the cancelled one may still do
+            if number not in [number_of(record) for record in await read_all(log, [STATES])]:
+                await log.append([state("a", str(number))])
+        async with asyncio.timeout(5):
+            [record] = await waiting
+        assert number_of(record) == number
     await log.close()
 
 
