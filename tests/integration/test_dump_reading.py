@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from schemas.records import BackfillProgress, Cut
 from schemas.topics import Topic
 from sinks.dump_reader import DumpReader
 from sinks.frame_store import FrameStore
+from sinks.frames import is_border
 from sinks.publication import Publication
 from sinks.sink import Reached, Vector
 from tests.support import dump_world
@@ -329,6 +331,25 @@ def test_only_what_changed_is_rewritten(world: World) -> None:
 
     assert {"packages.jsonl.zst", "pypicache.json.zst"} == changed
     assert expected(world.topics) == found(world.dumps)
+
+
+def test_the_array_opens_once_whatever_becomes_of_its_first_section(tmp_path: Path) -> None:
+    """A frame that is kept loses or gains the opening when names come or go before it."""
+    names = (f"n{i}" for i in range(10_000))
+    first, second, third = sorted(itertools.islice((n for n in names if is_border(n, 128)), 3))
+    world = World(tmp_path)
+    world.apply([*project(second), *project(third)])
+    world.publish()
+    for changes in (project(first), removed(first), removed(second), project(second), project("a")):
+        world.apply(changes)
+        world.publish()
+        DumpReader(world.dumps).verify()
+        assert expected(world.topics) == found(world.dumps)
+
+        fresh = World(tmp_path / f"fresh-{world.offset}")
+        fresh.apply([(t, n, v) for t, rows in world.topics.items() for n, v in rows.items()])
+        fresh.publish()
+        assert fresh.files() == world.files()
 
 
 def test_plain_names_that_were_deleted_come_back(world: World) -> None:
