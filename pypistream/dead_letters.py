@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -15,7 +14,8 @@ from pypistream.data_dir import DataDir
 from pypistream.place import located
 from pypistream.roles import holders
 from pypistream.state_fold import StateFold, state_of
-from pypistream.terminal import ReaderGone, Stdout, escaped, shortened
+from pypistream.stopping import run_until_stopped
+from pypistream.terminal import Stdout, escaped, shortened
 from pypistream.wiring import open_log_for_reading
 from schemas import codec
 from schemas.codec import rfc3339
@@ -61,14 +61,10 @@ class Asked(msgspec.Struct):
 
 def dead_letters(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    try:
-        asyncio.run(_dead_letters(given))
-    except (ReaderGone, KeyboardInterrupt):
-        return 0
-    return 0
+    return run_until_stopped(_dead_letters(given))
 
 
-async def _dead_letters(given: Mapping[str, object]) -> None:
+async def _dead_letters(given: Mapping[str, object]) -> int:
     _, data = located({name: given[name] for name in ("data", "config")})
     as_json = bool(given["json"])
     names = given["replay"]
@@ -79,6 +75,7 @@ async def _dead_letters(given: Mapping[str, object]) -> None:
             _show_asked(asked, data, as_json=as_json)
         else:
             _show_letters(await letters(log, everything=bool(given["all"])), as_json=as_json)
+        return 0
     finally:
         await log.close()
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from pypistream import doctor_checks as checks
 from pypistream.cli import EXIT_FAILED
 from pypistream.doctor_checks import Finding, Verdict
 from pypistream.place import located
-from pypistream.terminal import ReaderGone, Stdout, escaped
+from pypistream.stopping import run_until_stopped
+from pypistream.terminal import Stdout, escaped
 from schemas.errors import PypistreamError
 
 
 def doctor(given: Mapping[str, object]) -> int:
     """The command; its exit code: 1 if there is a problem."""
-    try:
-        return asyncio.run(_doctor(given, Stdout()))
-    except ReaderGone:
-        return 0
+    return run_until_stopped(_doctor(given, Stdout()))
 
 
 async def _doctor(given: Mapping[str, object], stdout: Stdout) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from pypistream.record_lines import (
     readable_line,
     serial_of,
 )
-from pypistream.terminal import ReaderGone, Stdout, complain
+from pypistream.stopping import run_until_stopped
+from pypistream.terminal import Stdout, complain
 from pypistream.wiring import open_log_for_reading
 from schemas.errors import Retriable, UsageError
 from schemas.topics import Offset, Topic
@@ -45,13 +45,8 @@ class Request:
 
 def follow(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    stdout = Stdout()
     _, data = located({name: given[name] for name in ("data", "config")})
-    try:
-        asyncio.run(_follow(data, _request(given), stdout))
-    except (KeyboardInterrupt, asyncio.CancelledError, ReaderGone):
-        return 0
-    return 0
+    return run_until_stopped(_follow(data, _request(given), Stdout()))
 
 
 def _request(given: Mapping[str, object]) -> Request:
@@ -74,17 +69,14 @@ def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, tuple) else []
 
 
-async def _follow(data: DataDir, request: Request, stdout: Stdout) -> None:
-    # SIGTERM ends it as Ctrl-C does: by cancelling, so that the log is closed.
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+async def _follow(data: DataDir, request: Request, stdout: Stdout) -> int:
     log = await open_log_for_reading(data)
     try:
         await _explain(log, request, terminal=stdout.terminal)
         line = readable_line if stdout.terminal else json_line
         reader = await log.reader(await start_positions(log, request))
         await print_records(reader, request, line, stdout)
+        return 0
     finally:
         await log.close()
 
@@ -177,7 +169,7 @@ async def _serial_at_or_after(
                 serial = serial_of(record)
                 if record.offset >= end:
                     return None
-                if serial is not None and record.header("late") is None:
+                if serial is not None and record.header("late") != "true":
                     return record.offset, serial
         return None
     finally:

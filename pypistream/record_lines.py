@@ -125,7 +125,11 @@ def _told(record: Record) -> tuple[str, str, str]:
     if record.topic is Topic.CHANGELOG:
         entry = codec.decode(record.value, ChangelogEntry)
         return entry.name, entry.version or "", entry.action
-    note = " (stale: upstream has not caught up with this event)" if record.header("stale") else ""
+    note = (
+        " (stale: upstream has not caught up with this event)"
+        if record.header("stale") == "true"
+        else ""
+    )
     try:
         if record.topic is Topic.RELEASES:
             return name, "", f"releases: {len(codec.decode(record.value, _Slim).releases)}{note}"

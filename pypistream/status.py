@@ -14,7 +14,8 @@ from pypistream.cli import EXIT_STALE
 from pypistream.place import located
 from pypistream.status_page import duration, page
 from pypistream.status_report import StatusReader, StatusReport
-from pypistream.terminal import ReaderGone, Stdout
+from pypistream.stopping import run_until_stopped
+from pypistream.terminal import Stdout
 from pypistream.wiring import open_log_for_reading
 
 WATCH_SECONDS = 1.0
@@ -23,10 +24,7 @@ PIPE_COLUMNS = 4_000  # no wrapping where no person looks
 
 def status(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    try:
-        return asyncio.run(_status(given))
-    except (ReaderGone, KeyboardInterrupt):
-        return 0
+    return run_until_stopped(_status(given))
 
 
 async def _status(given: Mapping[str, object]) -> int:
