@@ -69,6 +69,8 @@ async def fetch(upstream: Upstream, work: Work, *, all_releases: bool) -> Outcom
         return Outcome(work, _failed(Failure.TRANSPORT, error))
     except OversizedBody as error:
         return Outcome(work, _failed(Failure.OVERSIZED, error))
+    except ForeignMetadata as error:
+        return Outcome(work, _failed(Failure.FOREIGN, error))
     if isinstance(answer, NotFound):
         return Outcome(work, Missing())
     if isinstance(answer, NotModified):
