@@ -11,7 +11,7 @@ from pathlib import Path
 from schemas.records import Config, Cut
 from schemas.topics import COMPACTED, Offset, Topic
 from sinks.dump import DumpSink
-from sinks.sink import Batch, Published, Reached, Vector
+from sinks.sink import Batch, Published, Reached, Sink, Vector
 from streams.log import Record, TopicPartition
 
 CONFIG = Config("log-1", partitions=1, schema_version=1)
@@ -61,7 +61,7 @@ class World:
         self.frames = root / "state" / "frames"
         self.topics: dict[Topic, dict[str, bytes]] = {topic: {} for topic in COMPACTED}
         self.offset = 0
-        self.sink = DumpSink(self.dumps, self.frames)
+        self.sink: Sink = DumpSink(self.dumps, self.frames)
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Feed one batch."""
