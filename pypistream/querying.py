@@ -11,6 +11,7 @@ from pypistream.terminal import ReaderGone, Stdout
 from schemas.errors import UsageError
 from sinks.query import run_query
 
+WRITE_BYTES = 64 * 1024  # what a pipe takes at once
 SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more is no query but a mistake
 
 
@@ -23,11 +24,32 @@ def query(given: Mapping[str, object]) -> int:
     if format_name == "parquet" and stdout.terminal:
         raise UsageError("Parquet is nothing for a terminal", hint="add: > result.parquet")
     sql = _sql(str(given["sql"]))
+    gathered = _Gathered(stdout)
     try:
-        run_query(data.snapshot, sql, format_name, stdout)
+        try:
+            run_query(data.snapshot, sql, format_name, gathered)
+        finally:
+            gathered.flush()  # rows that came before an error are true, too
     except (ReaderGone, KeyboardInterrupt):
         return 0
     return 0
+
+
+class _Gathered:
+    """Rows on their way out: one write a row would cost more than the query."""
+
+    def __init__(self, stdout: Stdout) -> None:
+        self._stdout = stdout
+        self._held = bytearray()
+
+    def write(self, piece: bytes) -> None:
+        self._held += piece
+        if len(self._held) >= WRITE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        held, self._held = bytes(self._held), bytearray()
+        self._stdout.write(held)
 
 
 def require_snapshot(data: DataDir) -> None:

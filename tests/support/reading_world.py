@@ -29,7 +29,7 @@ from schemas.records import (
     Status,
 )
 from schemas.topics import Topic, partition_of
-from streams.log import Log, Outgoing
+from streams.log import Log, Outgoing, TopicPartition
 from streams.sqlite_log import SqliteLog
 from tests.support.schema_check import ValidatingLog
 
@@ -224,15 +224,24 @@ async def build(
     marked = now - marker_age
     await log.append([marker(HEAD, marked, partition) for partition in range(partitions)])
     await log.append([*DOCUMENTS, *_states(now), *LETTERS])
-    ends = await log.ends(Topic.CHANGELOG)
-    offsets = tuple(ends[at] for at in sorted(ends))
+    ends = {topic: await log.ends(topic) for topic in Topic}
+    offsets = tuple(end for _, end in sorted(ends[Topic.CHANGELOG].items()))
     records = [progress("head", Head(HEAD, BASE, marked, offsets), partitions, now)]
-    for at, end in ends.items():
-        open_ = None if backfill is None else BackfillProgress("run-1", backfill[1], backfill[0])
+    for partition in range(partitions):
+        end_of = {t: ends[t][TopicPartition(t, partition)] for t in Topic}
         cut = Cut(
-            end, 0, 0, 0, 0, BASE if backfill else 0, HEAD, marked, 0 if backfill else BASE, open_
+            changelog=end_of[Topic.CHANGELOG],
+            refetch=end_of[Topic.REFETCH],
+            metadata=end_of[Topic.METADATA],
+            releases=end_of[Topic.RELEASES],
+            state=end_of[Topic.STATE],
+            base=BASE if backfill else 0,
+            serial=HEAD,
+            time=marked,
+            low=0 if backfill else BASE,
+            backfill=BackfillProgress("run-1", backfill[1], backfill[0]) if backfill else None,
         )
-        records.append(progress("p", cut, at.partition, now))
+        records.append(progress("p", cut, partition, now))
     if hold_seconds:
         hold = Hold((now + hold_seconds) * 1000, "429 \x1b[1m")
         records.append(progress("hold", hold, partitions + 1, now))
