@@ -19,7 +19,7 @@ DOCUMENTS = sorted(
 RECORDS = sorted(path for path in (ROOT / "docs/adr").glob("*.md"))
 A_USERS_OWN = {"pypistream.toml"}
 ONE_PAGE_LINES = 60
-ONE_SCREEN_LINES = 40
+ONE_SCREEN_LINES = 50
 SECTIONS = ["Context", "Options", "Decision", "Consequences"]
 
 
