@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,7 @@ MESSAGE_CHARACTERS_MAX = 200  # DuckDB quotes whole values and statements
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
 _REFUSED = ("Permission denied", "Read-only file system", "Input/output error", "Is a directory")
 _LOCKED = "Could not set lock on file"
+_HOLDER = re.compile(r" \(PID [0-9]+\)")
 _INVALIDATED = "database has been invalidated"
 
 FATAL = (duckdb.FatalException, duckdb.InternalException)
@@ -42,8 +44,9 @@ def meaning(error: duckdb.Error, path: Path) -> PypistreamError:
     if any(sign in text for sign in _NO_SPACE):
         return DiskFull(f"no space left for {path}", hint=f"make room on the disk of {path}")
     if _LOCKED in text:
+        holder = _HOLDER.search(text)
         return DataDirectoryInUse(
-            f"another process has {path} open: {first_line(error)}",
+            f"another process{holder[0] if holder else ''} has {path} open",
             hint="stop it, or give this one another --data",
         )
     if any(sign in text for sign in _REFUSED):

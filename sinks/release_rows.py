@@ -68,7 +68,7 @@ def document_releases(document: Fields, latest: str | None, notes: list[str]) ->
     row = ReleaseRow(latest, document.number("last_serial"), 0, notes)
     releases = document.child("releases")
     found = {
-        version: [_slim(each) for each in releases.children(version)]
+        version: [_slim(each) for each in releases.children(version, "*")]
         for version, _ in releases.items()
     }
     if latest is not None and not found.get(latest):
@@ -85,7 +85,7 @@ def _row_of_anything(value: object, omitted: int) -> ReleaseRow:
     _fill(
         row,
         {
-            version: [_slim(each) for each in releases.children(version)]
+            version: [_slim(each) for each in releases.children(version, "*")]
             for version, _ in releases.items()
         },
     )

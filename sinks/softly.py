@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 SERIAL_MAX = 2**63 - 1
 SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that can be written
+NOTES_MAX = 50  # of one record: more say nothing new
+NOTE_CHARACTERS_MAX = 100  # a key may be of any length
 NOTHING = ("", "UNKNOWN")  # upstream's older spellings of null
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
@@ -29,8 +31,8 @@ class Fields:
             notes.append(f"type:{where.rstrip('.') or 'document'}")
 
     def _odd(self, key: str) -> None:
-        note = f"type:{self._where}{key}"
-        if note not in self._notes:
+        note = f"type:{self._where}{key}"[:NOTE_CHARACTERS_MAX]
+        if len(self._notes) < NOTES_MAX and note not in self._notes:
             self._notes.append(note)
 
     def raw(self, key: str) -> object:
@@ -75,9 +77,9 @@ class Fields:
         """A list of texts; what is none is left out."""
         return None if self._fields.get(key) is None else self._elements(key, str)
 
-    def children(self, key: str) -> list[Fields]:
-        """A list of objects; what is none is left out."""
-        where = f"{self._where}{key}."
+    def children(self, key: str, called: str | None = None) -> list[Fields]:
+        """A list of objects; what is none is left out. `called`: how notes name its elements."""
+        where = f"{self._where}{key if called is None else called}."
         return [Fields(each, where, self._notes) for each in self._elements(key, dict)]
 
     def child(self, key: str) -> Fields:
