@@ -14,12 +14,12 @@ from pypistream import options
 )
 @click.option("--once", is_flag=True, help="Catch up, publish snapshot and dump, and end.")
 def command(*, backfill: bool, once: bool, **given: object) -> int:
-    r"""Follow PyPI's changelog and keep the latest metadata of every project.
+    """Follow PyPI's changelog and keep the latest metadata of every project.
 
     \b
-    pypistream run --contact you@example.org               from now on
-    pypistream run --contact you@example.org --backfill    all of PyPI, then from now on
-    """
+    pypistream run --contact you@example.org               # from now on
+    pypistream run --contact you@example.org --backfill    # all of PyPI, then from now on
+    """  # noqa: D301  click's mark for lines that stay as they are
     from pypistream.running import run
 
     return run(given, backfill=backfill, once=once)
