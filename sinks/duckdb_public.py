@@ -107,7 +107,9 @@ _PRE = r"[-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?[0-9]*"
 _POST = r"(-[0-9]+|[-_.]?(post|rev|r)[-_.]?[0-9]*)"
 _DEV = r"[-_.]?dev[-_.]?[0-9]*"
 _LOCAL = r"([+][a-z0-9]+([-_.][a-z0-9]+)*)"
-_PRERELEASE = rf"v?([0-9]+!)?[0-9]+([.][0-9]+)*({_PRE}{_POST}?({_DEV})?|{_POST}?{_DEV}){_LOCAL}?"
+_PRERELEASE = (
+    rf"\s*v?([0-9]+!)?[0-9]+([.][0-9]+)*({_PRE}{_POST}?({_DEV})?|{_POST}?{_DEV}){_LOCAL}?\s*"
+)
 
 RELEASES = View(
     "releases",
@@ -130,7 +132,7 @@ RELEASES = View(
         ),
         "is_latest": ("coalesce(version = latest, false)", "true for the version in projects"),
         "is_prerelease": (
-            f"coalesce(regexp_full_match(lower(trim(version)), '{_PRERELEASE}'), false)",
+            f"coalesce(regexp_full_match(lower(version), '{_PRERELEASE}'), false)",
             "true for alphas, betas, candidates and development versions (PEP 440)",
         ),
         "serial": ("serial", "upstream's serial of the document this was read from"),

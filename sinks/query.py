@@ -21,6 +21,7 @@ WIDTHS_FROM_ROWS = 1_000  # a table's columns are as wide as these need; what fo
 CELL_CHARACTERS_MAX = 60  # of a table; the other formats cut nothing
 COPY_BYTES = 1024 * 1024  # of a Parquet file at a time
 
+_EXPLAINED = ("explain_key", "explain_value")  # a drawing: lines of its own
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run instead of show
 
 
@@ -59,6 +60,10 @@ def _write_parquet(path: Path, sql: str, out: Out) -> None:
 
 
 def _table(answer: Answer) -> Iterator[str]:
+    if answer.columns == _EXPLAINED:
+        plans = (str(plan) for rows in answer.pieces for _, plan in rows)
+        yield from (_escaped(line) + "\n" for plan in plans for line in plan.splitlines())
+        return
     first: list[list[str]] = []
     pieces = iter(answer.pieces)
     for rows in pieces:
@@ -91,6 +96,10 @@ def _shown(text: str) -> str:
     """Nothing that steers a terminal, hides or reorders text, and not too long."""
     if len(text) > CELL_CHARACTERS_MAX:
         text = text[: CELL_CHARACTERS_MAX - 1] + "…"
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

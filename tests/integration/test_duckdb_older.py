@@ -1,0 +1,103 @@
+"""Snapshots are read by DuckDB 1.x, as it is still installed in many places.
+
+Its wheels lie in folders of their own (`pip install --target DIR duckdb==1.2.0`), named by
+PYPISTREAM_TEST_DUCKDB_1X, separated by colons.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from schemas.records import Status
+from sinks.duckdb_status import VIEWS
+from sinks.duckdb_view import DuckDBView
+from tests.support.view_records import (
+    document,
+    entry,
+    file,
+    gone,
+    metadata,
+    reach,
+    read,
+    releases,
+    slim,
+    state,
+    take,
+)
+
+VARIABLE = "PYPISTREAM_TEST_DUCKDB_1X"
+READER = """
+import json, sys
+import duckdb
+with duckdb.connect(sys.argv[1], read_only=True) as connection:
+    found = {
+        view: sorted(repr(row) for row in connection.execute(f"FROM {view}").fetchall())
+        for view in sys.argv[2:]
+    }
+    found["norm"] = connection.execute("SELECT norm('A._b')").fetchall()[0][0]
+print(json.dumps([duckdb.__version__, found]))
+"""
+
+
+def folders() -> list[str]:
+    """Where older versions lie. With CI=true there must be some."""
+    given = [each for each in os.environ.get(VARIABLE, "").split(os.pathsep) if each]
+    if not given and os.environ.get("CI") == "true":
+        pytest.fail(f"{VARIABLE} names no folder; under CI=true nothing may be missing")
+    if not given:
+        pytest.skip(f"{VARIABLE} names no folder with an older DuckDB")
+    return given
+
+
+def test_older_versions_read_the_same_rows(tmp_path: Path) -> None:
+    """Every view, row by row, and the macro."""
+    older = folders()
+    view = DuckDBView.in_directory(tmp_path)
+    whole = document("Foo.Bar", "2.0")
+    whole["info"] |= {"classifiers": ["Topic :: X"], "requires_dist": ["x[y]>=1; extra == 'd'"]}
+    whole["info"]["project_urls"] = {"Home": "https://example.org"}
+    whole["ownership"] = {"organization": "o", "roles": [{"role": "Owner", "user": "u"}]}
+    whole["vulnerabilities"] = [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fixed_in": []}]
+    both = {"1.0rc1": [file("foo_bar-1.0rc1.zip")], "2.0": [file("foo_bar-2.0-py3-none-any.whl")]}
+    rows = [
+        entry("foo-bar", 5),
+        metadata("foo-bar", whole, anomalies="odd"),
+        releases("foo-bar", slim("foo-bar", both, "2.0")),
+        state("foo-bar"),
+        gone("dead"),
+        state("dead", Status.ABSENT, attempts=2, gone=11),
+        state("late", Status.PARKED, reason="stale", next_ms=1_700_000_000_000),
+    ]
+    take(view, read(rows))
+    reach(view)
+    view.publish(1_700_000_000_000)
+    view.close()
+    path = tmp_path / "pypi.duckdb"
+    names = [each.name for each in VIEWS]
+    with duckdb.connect(str(path), read_only=True) as connection:
+        expected = {
+            name: sorted(repr(row) for row in connection.execute(f"FROM {name}").fetchall())
+            for name in names
+        }
+
+    assert all(expected.values())
+    for folder in older:
+        ended = subprocess.run(
+            [sys.executable, "-c", READER, str(path), *names],
+            env={**os.environ, "PYTHONPATH": folder},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 0 == ended.returncode, ended.stderr
+        version, found = json.loads(ended.stdout)
+        assert version.startswith("1.")
+        assert "a-b" == found["norm"]
+        assert expected == {name: found[name] for name in names}, version

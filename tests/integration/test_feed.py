@@ -1,0 +1,473 @@
+"""The feed between a log and a sink: cuts, publications, and everything that may go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.codec import encode
+from schemas.errors import DataDirectoryInUse, DiskFull, ViewCorrupt
+from schemas.records import BackfillProgress, Config, Cut, Head
+from schemas.topics import Offset, Topic
+from sinks import feed as feed_module
+from sinks import reading
+from sinks.duckdb_view import DuckDBView
+from sinks.feed import Feed
+from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
+from streams.log import Log, NextOffsets, Outgoing, Reader, Record, TopicPartition
+from streams.memory_log import MemoryLog
+from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY
+from tests.support.view_records import document, entry, gone, metadata, query, state
+
+COMPACTED_AND_JOURNAL = (Topic.METADATA, Topic.RELEASES, Topic.STATE, Topic.CHANGELOG)
+DEADLINE_SECONDS = 10.0
+
+
+class Clock:
+    """Unix time that a test sets."""
+
+    def __init__(self) -> None:
+        self.ms = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class MemorySink:
+    """The port's rules, checked at each call, on dictionaries."""
+
+    name = "memory"
+    topics = COMPACTED_AND_JOURNAL
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], bytes] = {}
+        self.journal: list[int] = []
+        self.batches: list[int] = []
+        self.at = Standing("", {})
+        self.cut: Vector | None = None
+        self.published_rows: list[tuple[Vector, dict[tuple[str, str], bytes]]] = []
+        self.resets = 0
+        self.closed = False
+        self.fail_next: list[Exception] = []
+        self._busy = threading.Lock()
+
+    def _enter(self) -> None:
+        if self.fail_next:
+            raise self.fail_next.pop(0)
+
+    def standing(self) -> Standing:
+        return self.at
+
+    def apply(self, batch: Batch) -> None:
+        assert self._busy.acquire(blocking=False), "two calls at once"
+        try:
+            self._enter()
+            for record in batch.records:
+                at = TopicPartition(record.topic, record.partition)
+                assert self.at.positions.get(at, 0) <= record.offset < batch.positions[at]
+                assert record.key is not None
+                if record.topic is Topic.CHANGELOG:
+                    self.journal.append(record.offset)
+                elif record.value is None:
+                    self.rows.pop((record.topic, record.key), None)
+                else:
+                    self.rows[record.topic, record.key] = record.value
+            self.at = Standing(batch.config.log_id, dict(batch.positions))
+            self.cut = None
+            self.batches.append(len(batch.records))
+        finally:
+            self._busy.release()
+
+    def reached(self, at: Reached) -> None:
+        self._enter()
+        assert self.at.log_id == at.vector.log_id
+        due = positions_of(at.vector, self.topics)
+        assert due == {key: self.at.positions[key] for key in due}
+        self.cut = at.vector
+
+    def publish(self, now_ms: int) -> Published:
+        self._enter()
+        assert self.cut is not None
+        self.published_rows.append((self.cut, dict(self.rows)))
+        return Published(Path("x"), 1, None)
+
+    def published(self) -> Vector | None:
+        return self.published_rows[-1][0] if self.published_rows else None
+
+    def reset(self) -> None:
+        self.resets += 1
+        self.rows, self.journal, self.at = {}, [], Standing("", {})
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def found(log: Log, log_id: str = "log-1") -> None:
+    """Config and head, as `produce` writes them."""
+    n = log.partitions
+    config, head = Config(log_id, n, 1), Head(9, 0, 1, (0,) * n)
+    await log.append(
+        [
+            Outgoing(Topic.PROGRESS, CONFIG_KEY, encode(config), partition=n),
+            Outgoing(Topic.PROGRESS, HEAD_KEY, encode(head), partition=n),
+        ]
+    )
+
+
+async def work(log: Log, partition: int, records: Sequence[Outgoing], **claim: Any) -> None:
+    """One worker transaction: records of one partition and the cut after them."""
+
+    def closing(ends: NextOffsets) -> list[Outgoing]:
+        def end(topic: Topic) -> int:
+            return ends[TopicPartition(topic, partition)]
+
+        places = {topic.value: end(topic) for topic in COMPACTED_AND_JOURNAL}
+        cut = Cut(refetch=0, **{"serial": 5, **places, **claim})
+        return [Outgoing(Topic.PROGRESS, CUT_KEY, encode(cut), partition=partition)]
+
+    writer = await log.writer(f"worker-{partition}")
+    await writer.commit([each._replace(partition=partition) for each in records], closing)
+    await writer.close()
+
+
+async def until(condition: Any) -> None:
+    """Wait for something another task does."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():  # noqa: ASYNC110  # nobody tells, so it has to be looked at
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def feeding(log: Log, sink: Any, clock: Clock, every: float = 60) -> AsyncIterator[Feed]:
+    """A feed that runs."""
+    async with Feed(
+        log, sink, clock, publish_every_seconds=every, apply_every_seconds=0.01
+    ) as feed:
+        running = asyncio.create_task(feed.run())
+        try:
+            yield feed
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 12])
+async def test_what_the_workers_write_arrives(partitions: int) -> None:
+    """Records of every partition, tombstones too; published once every worker has said so."""
+    log, sink, clock = MemoryLog(partitions), MemorySink(), Clock()
+    await found(log)
+    async with feeding(log, sink, clock) as feed:
+        for partition in range(partitions):
+            names = [f"n{partition}-{i}" for i in range(3)]
+            await work(log, partition, [metadata(name, document(name)) for name in names])
+            await work(log, partition, [gone(names[0]), state(names[1]), entry(names[2], 7)])
+        await until(lambda: len(sink.rows) == partitions * 3)
+        last = await feed.finish()
+
+    assert last is not None
+    assert sink.closed
+    vector, rows = sink.published_rows[-1]
+    assert all(cut is not None for cut in vector.cuts)
+    assert partitions * 3 == len(rows)
+    assert partitions == len(sink.journal)
+
+
+async def test_nothing_happens_before_there_is_a_cut() -> None:
+    """A log without config, or without any worker's progress, is waited for."""
+    log, sink = MemoryLog(), MemorySink()
+    async with feeding(log, sink, Clock()) as feed:
+        assert await feed.finish() is None
+        await found(log)
+        assert await feed.finish() is None
+
+    assert [] == sink.batches
+
+
+async def test_a_cut_without_records_is_reached() -> None:
+    """The sink of a log in which nothing happened yet publishes an empty snapshot."""
+    log, sink = MemoryLog(2), MemorySink()
+    await found(log)
+    await work(log, 1, [])
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        assert await feed.finish() is not None
+
+    assert [0] == sink.batches
+    assert (None, True) == (sink.published_rows[0][0].cuts[0], sink.at.log_id == "log-1")
+
+
+async def test_it_publishes_when_the_period_is_over_and_something_changed() -> None:
+    """At once at first; then not before the period is over, and not without a change."""
+    log, sink, clock = MemoryLog(), MemorySink(), Clock()
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    async with feeding(log, sink, clock) as feed:
+        await until(lambda: len(sink.published_rows) == 1)
+        await work(log, 0, [metadata("b", document("b"))])
+        await until(lambda: feed.counters.cuts == 2)
+        await asyncio.sleep(0.1)
+        assert 1 == len(sink.published_rows)
+        clock.ms += 60_000
+        await until(lambda: len(sink.published_rows) == 2)
+        clock.ms += 600_000
+        await asyncio.sleep(0.1)
+
+    assert 2 == len(sink.published_rows)
+
+
+async def test_publishing_takes_a_fifth_of_the_time_at_most() -> None:
+    """A sink whose publication takes long rests four times as long."""
+    log, sink, clock = MemoryLog(), MemorySink(), Clock()
+    genuine = sink.publish
+
+    def slow(now_ms: int) -> Published:
+        clock.ms += 50_000
+        return genuine(now_ms)
+
+    sink.publish = slow  # type: ignore[method-assign]  # the sink is the test's own
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    async with feeding(log, sink, clock) as feed:
+        await until(lambda: len(sink.published_rows) == 1)
+        await work(log, 0, [metadata("b", document("b"))])
+        await until(lambda: feed.counters.cuts == 2)
+        clock.ms += 190_000
+        await asyncio.sleep(0.1)
+        assert 1 == len(sink.published_rows)
+        clock.ms += 10_001
+        await until(lambda: len(sink.published_rows) == 2)
+
+
+async def test_a_restart_goes_on_where_the_sink_stands() -> None:
+    """Nothing is read twice, what is published already is not published again."""
+    log, sink, clock = MemoryLog(), MemorySink(), Clock()
+    await found(log)
+    await work(log, 0, [entry("a", 1), metadata("a", document("a"))])
+    async with feeding(log, sink, clock):
+        await until(lambda: len(sink.published_rows) == 1)
+    async with feeding(log, sink, clock):
+        await work(log, 0, [entry("b", 2)])
+        await until(lambda: len(sink.journal) == 2)
+
+    assert [0, 1] == sink.journal
+    assert 0 == sink.resets
+
+
+async def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By records and by bytes."""
+    monkeypatch.setattr(reading, "BATCH_RECORDS_MAX", 10)
+    monkeypatch.setattr(reading, "BATCH_BYTES_MAX", 5_000)
+    log, sink = MemoryLog(2), MemorySink()
+    await found(log)
+    for partition in (0, 1):
+        await work(log, partition, [entry(f"n{i}", i) for i in range(25)])
+        await work(log, partition, [metadata(f"n{partition}-{i}", b"x" * 3_000) for i in range(7)])
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        await feed.finish()
+
+    assert 64 == sum(sink.batches)
+    assert 10 == max(sink.batches)
+    assert 14 == len(sink.rows)
+
+
+async def test_partitions_far_ahead_of_their_worker_do_not_fill_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A journal that a worker has not reached is not read with the others, again and again."""
+    monkeypatch.setattr(reading, "AHEAD_BYTES_MAX", 2_000)
+    monkeypatch.setattr(reading, "BATCH_RECORDS_MAX", 10)
+    log, sink = MemoryLog(2), MemorySink()
+    await found(log)
+    await log.append([entry(f"n{i}", i)._replace(partition=0) for i in range(400)])
+    await work(log, 0, [], changelog=3)
+    await work(log, 1, [metadata(f"m{i}", document(f"m{i}")) for i in range(50)])
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        await feed.finish()
+        assert ([0, 1, 2], 50) == (sink.journal, len(sink.rows))
+        await work(log, 0, [], changelog=400)
+        await feed.finish()
+
+    assert list(range(400)) == sink.journal
+
+
+async def test_another_log_means_another_view() -> None:
+    """A sink built from a log of another id starts over."""
+    sink, clock = MemorySink(), Clock()
+    for log_id in ("log-1", "log-2"):
+        log = MemoryLog()
+        await found(log, log_id)
+        await work(log, 0, [metadata(log_id, document(log_id)), entry("a", 1)])
+        async with Feed(log, sink, clock, publish_every_seconds=60) as feed:
+            await feed.finish()
+
+    assert (1, "log-2", [0]) == (sink.resets, sink.at.log_id, sink.journal)
+    assert {("metadata", "log-2")} == set(sink.rows)
+
+
+async def test_a_sink_beyond_the_log_starts_over() -> None:
+    """The log was put back to an older state under the same id."""
+    log, sink = MemoryLog(), MemorySink()
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    sink.at = Standing("log-1", {TopicPartition(topic, 0): Offset(9) for topic in sink.topics})
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        await feed.finish()
+
+    assert (1, {("metadata", "a")}) == (sink.resets, set(sink.rows))
+
+
+async def test_damage_is_mended_by_building_anew() -> None:
+    """The published file is replaced by the same content."""
+    log, sink, clock = MemoryLog(), MemorySink(), Clock()
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    async with feeding(log, sink, clock) as feed:
+        await until(lambda: len(sink.published_rows) == 1)
+        sink.fail_next = [ViewCorrupt("a flipped bit")]
+        await work(log, 0, [metadata("b", document("b"))])
+        await until(lambda: len(sink.rows) == 2)
+
+    assert (1, 1) == (sink.resets, feed.counters.resets)
+
+
+async def test_damage_that_comes_back_is_reported() -> None:
+    """Building anew for ever would hide a broken disk."""
+    log, sink = MemoryLog(), MemorySink()
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    sink.fail_next = [ViewCorrupt("one"), ViewCorrupt("two")]
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        with pytest.raises(ViewCorrupt, match="two"):
+            await feed.run()
+
+
+async def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same batch comes again; meanwhile it is said what is missing."""
+    monkeypatch.setattr(feed_module, "RETRY_SECONDS", 0.01)
+    log, sink = MemoryLog(), MemorySink()
+    await found(log)
+    await work(log, 0, [entry("a", 1), metadata("a", document("a"))])
+    sink.fail_next = [DiskFull("no space left")] * 3
+    async with feeding(log, sink, Clock()) as feed:
+        await until(lambda: feed.counters.trouble == "no space left")
+        await until(lambda: len(sink.published_rows) == 1)
+        await until(lambda: feed.counters.trouble == "")
+
+    assert ([0], 0) == (sink.journal, sink.resets)
+
+
+async def test_other_errors_end_it() -> None:
+    """Another process owns the file: waiting does not help, nor does building anew."""
+    log, sink = MemoryLog(), MemorySink()
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    sink.fail_next = [DataDirectoryInUse("locked")]
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        with pytest.raises(DataDirectoryInUse):
+            await feed.run()
+
+
+async def test_a_cancel_waits_for_the_call_under_way() -> None:
+    """A thread that is still writing must not meet the one that closes the file."""
+    log, sink = MemoryLog(), MemorySink()
+    started, go_on = threading.Event(), threading.Event()
+    genuine = sink.apply
+
+    def slow(batch: Batch) -> None:
+        started.set()
+        assert go_on.wait(DEADLINE_SECONDS)
+        genuine(batch)
+        assert not sink.closed
+
+    sink.apply = slow  # type: ignore[method-assign]  # the sink is the test's own
+    await found(log)
+    await work(log, 0, [metadata("a", document("a"))])
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        running = asyncio.create_task(feed.run())
+        await until(started.is_set)
+        running.cancel()
+        await asyncio.sleep(0.05)
+        assert not running.done()
+        go_on.set()
+        await asyncio.wait([running])
+
+    assert running.cancelled()
+    assert ([1], True) == (sink.batches, sink.closed)
+
+
+class SlowReader:
+    """Time passes while it reads, and a worker goes on writing."""
+
+    def __init__(self, genuine: Reader, log: SlowLog) -> None:
+        self._genuine, self._log = genuine, log
+        self.position, self.close = genuine.position, genuine.close
+
+    async def read(self, max_records: int, wait_seconds: float) -> list[Record]:
+        if self._log.slow_reads > 0:
+            self._log.slow_reads -= 1
+            self._log.clock.ms += 301_000
+            await work(self._log, 0, [metadata("a", document("a", "2"))])
+        return await self._genuine.read(max_records, wait_seconds)
+
+
+class SlowLog(MemoryLog):
+    """A log whose readers of `metadata` take five minutes for their first reads."""
+
+    slow_reads = 0
+    clock = Clock()
+
+    async def reader(self, positions: Any) -> Any:
+        genuine = await super().reader(positions)
+        if any(at.topic is Topic.METADATA for at in positions):
+            return SlowReader(genuine, self)
+        return genuine
+
+
+async def test_a_cut_that_took_too_long_gives_way_to_a_newer_one() -> None:
+    """After half the time that the log keeps replaced records, an older cut proves nothing."""
+    log, sink = SlowLog(), MemorySink()
+    log.slow_reads = 1
+    await found(log)
+    await work(log, 0, [metadata("a", document("a", "1"))])
+    async with Feed(log, sink, log.clock, publish_every_seconds=60) as feed:
+        await feed.finish()
+
+    cut = sink.published_rows[-1][0].cuts[0]
+    assert cut is not None
+    assert 2 == cut.metadata
+    assert 1 == feed.counters.cuts
+
+
+async def test_the_duckdb_view_follows_a_log(tmp_path: Path) -> None:
+    """The real sink: snapshot, restart, damage, and what an owed backfill looks like."""
+    log, clock = MemoryLog(2), Clock()
+    await found(log)
+    backfill = BackfillProgress("run", names=10, done=4)
+    await work(log, 0, [entry("a", 5), metadata("a", document("a"))], base=3, backfill=backfill)
+    view = DuckDBView.in_directory(tmp_path)
+    path = tmp_path / "pypi.duckdb"
+    async with Feed(log, view, clock, publish_every_seconds=60) as feed:
+        await feed.finish()
+        first = query(path, "FROM progress")[0]
+        await work(log, 1, [metadata("b", document("b"))])
+        await work(log, 0, [gone("a"), state("a", gone=11)])
+        await feed.finish()
+    (tmp_path / "state" / "live.duckdb").write_bytes(b"damage" * 1000)
+    async with Feed(log, view, clock, publish_every_seconds=60) as feed:
+        await feed.finish()
+
+    assert (None, 4, 10, 3) == tuple(
+        first[key] for key in ("watermark", "backfill_done", "backfill_names", "base")
+    )
+    assert [{"name": "b"}] == query(path, "SELECT name FROM projects")
+    assert [{"name": "a"}] == query(path, "SELECT name FROM removed")
+    assert [{"watermark": 5, "names": 1}] == query(path, "SELECT watermark, names FROM progress")
+    assert [{"serial": 5}] == query(path, "SELECT serial FROM changelog")
+    assert 1 == feed.counters.resets
