@@ -112,4 +112,3 @@ class Intake:
         except InvalidName:
             return None  # several writers are allowed on `refetch`: what is no name owes nothing
         return name if kept(name, self._rule) else None
-

@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def option(flag: str, *, help: str, **kwargs: Any) -> Callable[[F], F]:  # noqa: A002
-    """`click.option` with the environment variable named after the flag; no default: see settings."""
+    """`click.option` with the variable named after the flag; defaults are in `settings`."""
     variable = "PYPISTREAM_" + flag.removeprefix("--").replace("-", "_").upper()
     return click.option(flag, envvar=variable, show_envvar=False, help=help, **kwargs)
 
