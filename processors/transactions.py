@@ -66,7 +66,7 @@ class Transactions:
         self._room = asyncio.Event()
         self._committing = False
         self.on_decided: Callable[[], object] = bool
-        """Called when the agenda changed because something was decided: it may owe a new attempt."""
+        """Called when something was decided: the agenda may owe a new attempt."""
         self.cut: Cut | None = None
         self.committed = 0
         self.published = 0

@@ -140,8 +140,8 @@ class Pipeline:
     def caught_up(self) -> bool:
         """Whether a `--once` run is done.
 
-        All events up to the head taken at the start are decided, the backfill is closed, and nothing
-        is due within `once_wait`.
+        All events up to the head taken at the start are decided, the backfill is closed, and
+        nothing is due within `once_wait`.
         """
         if self._head_at_start is None:
             self._head_at_start = self.producer.reached
