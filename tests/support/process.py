@@ -1,0 +1,134 @@
+"""The real program as a process: started, watched, stopped or killed with its children."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+START = (sys.executable, "-m", "pypistream")
+COMMAND_SECONDS_MAX = 60.0  # of one command on a busy machine
+LOOK_SECONDS = 0.05
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A `run` or `demo` under way. `said` is the file its stderr goes to."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def text(self) -> str:
+        """Everything it has said so far."""
+        return self.said.read_text(errors="replace")
+
+    def children(self) -> list[psutil.Process]:
+        """Processes it has started, theirs too."""
+        family: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = psutil.Process(self.process.pid).children(recursive=True)
+        return family
+
+    def stop(self, number: int = signal.SIGINT, seconds_max: float = 15.0) -> int:
+        """Send a signal and wait; the exit code."""
+        if self.alive:
+            self.process.send_signal(number)
+        return self.wait(seconds_max)
+
+    def wait(self, seconds_max: float = COMMAND_SECONDS_MAX) -> int:
+        """The exit code; fails with what it said if it does not end."""
+        try:
+            return self.process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"still running after {seconds_max} s:\n{self.text()}") from None
+
+    def kill(self) -> None:
+        """SIGKILL to it and to all it has started, and wait until they are gone."""
+        family = self.children()
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.process.kill()
+        self.process.wait()
+        psutil.wait_procs(family, timeout=10)
+
+    def kill_children(self) -> int:
+        """SIGKILL only to what it has started; how many those were."""
+        family = self.children()
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        return len(family)
+
+    def until(self, wanted: Callable[[], T], seconds_max: float, what: str = "") -> T:
+        """Wait for something true to come back; fails with what the program said."""
+        end = time.monotonic() + seconds_max
+        while True:
+            if found := wanted():
+                return found
+            assert self.alive, f"ended with {self.process.returncode}:\n{self.text()}"
+            assert time.monotonic() < end, f"no {what} within {seconds_max} s:\n{self.text()}"
+            time.sleep(LOOK_SECONDS)
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: str, cwd: Path, name: str = "said", environment: dict[str, str] | None = None
+) -> Iterator[Program]:
+    """Start the program; whatever of it is left at the end is killed."""
+    said = cwd / f"{name}.txt"
+    with said.open("ab") as stderr:
+        process = subprocess.Popen(
+            [*START, *arguments],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+    program = Program(process, said)
+    try:
+        yield program
+    finally:
+        if program.alive:
+            program.kill()
+
+
+def command(
+    *arguments: str, cwd: Path, seconds_max: float = COMMAND_SECONDS_MAX
+) -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
+    return subprocess.run(
+        [*START, *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds_max,
+        check=False,
+    )
+
+
+def status(data: Path) -> dict[str, Any]:
+    """`pypistream status --json`."""
+    ended = command("status", "--data", str(data), "--json", cwd=data.parent)
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
