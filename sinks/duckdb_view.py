@@ -18,7 +18,7 @@ import duckdb
 import structlog
 
 from schemas.codec import encode
-from schemas.errors import DiskFull, LogCorrupt, ViewCorrupt
+from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
 from schemas.topics import COMPACTED, Topic
 from sinks import duckdb_batches as batches
 from sinks import duckdb_memo as memo
@@ -68,6 +68,7 @@ class DuckDBView:
         self._spill = state / SPILL_DIRECTORY
         self._target = target
         self._lock: BinaryIO | None = None
+        self._damaged = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._standing = Standing("", {})
 
@@ -106,13 +107,16 @@ class DuckDBView:
         return None if note is None else memo.vector_of(note)
 
     def reset(self) -> None:
-        """Move the live file aside (one is kept, as evidence) and begin with an empty one."""
-        self.close()
+        """Begin with an empty live file; a damaged one is kept beside it (one, as evidence)."""
+        self._close_file()
+        self._own()
+        files = (self._live, wal_of(self._live))
         with storage(self._live):
-            self._live.parent.mkdir(parents=True, exist_ok=True)
-            for path in (self._live, wal_of(self._live)):
-                if path.exists():
+            for path in files:
+                if self._damaged and path.exists():
                     path.replace(path.with_name(f"{path.name}.damaged"))
+                path.unlink(missing_ok=True)
+        self._damaged = False
         self._run(lambda _: None)
 
     def close(self) -> None:
@@ -137,7 +141,7 @@ class DuckDBView:
             raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Do something with the open file; an instance that became useless is opened anew later."""
+        """Do something with the open file; an instance that became useless is opened anew once."""
         connection = self._connection or self._open()
         try:
             return action(connection)
@@ -145,10 +149,10 @@ class DuckDBView:
             with contextlib.suppress(duckdb.Error):  # an error may have ended the transaction
                 connection.rollback()
             if not invalidates(error):
-                raise meaning(error, self._live) from error
+                raise self._meaning(error) from error
             self._close_file()
             if not isinstance(meaning(error, self._live), ViewCorrupt):
-                raise meaning(error, self._live) from error
+                raise self._meaning(error) from error
             log_.warning("DuckDB gave up, the view is opened again", error=first_line(error))
             return self._second_try(action)
 
@@ -157,12 +161,21 @@ class DuckDBView:
             return action(self._open())
         except duckdb.Error as error:
             self._close_file()
-            raise meaning(error, self._live) from error
+            raise self._meaning(error) from error
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def _meaning(self, error: duckdb.Error) -> PypistreamError:
+        ours = meaning(error, self._live)
+        self._damaged = self._damaged or isinstance(ours, ViewCorrupt)
+        return ours
+
+    def _own(self) -> None:
+        """Keep every other process off these files."""
         with storage(self._live):
             self._spill.mkdir(parents=True, exist_ok=True)
         self._lock = self._lock or locked(self._live.with_name(LOCK_FILE))
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        self._own()
         settings: dict[str, str | bool | int | float | list[str]] = {
             "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": MEMORY_LIMIT,
@@ -176,11 +189,16 @@ class DuckDBView:
             connection = duckdb.connect(str(self._live), config=settings)
             self._connection = connection
             self._prepare(connection)
-        except (duckdb.Error, LogCorrupt) as error:
+        except ViewCorrupt:
             self._close_file()
-            if isinstance(error, LogCorrupt):
-                raise ViewCorrupt(f"{self._live}: {error}") from error
-            raise meaning(error, self._live) from error
+            raise
+        except LogCorrupt as error:
+            self._close_file()
+            self._damaged = True
+            raise ViewCorrupt(f"{self._live}: {error}") from error
+        except duckdb.Error as error:
+            self._close_file()
+            raise self._meaning(error) from error
         return connection
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:

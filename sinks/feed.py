@@ -97,6 +97,7 @@ class Feed:
         self._published: Vector | None = None
         self._next_publication_ms = 0.0
         self._cuts_at_reset = 0
+        self._reset_due = False
         self._turn = asyncio.Lock()  # `run` and `finish` may meet
 
     async def __aenter__(self) -> Self:
@@ -125,7 +126,7 @@ class Feed:
                 self._wait_for(error)
                 await asyncio.sleep(RETRY_SECONDS)
             except _REBUILD as error:
-                await self._start_over(error)
+                self._start_over(error)
             else:
                 self.counters.trouble = ""
                 await asyncio.sleep(self._apply_every_seconds)
@@ -143,7 +144,7 @@ class Feed:
                 self._wait_for(error)
                 raise
             except _REBUILD as error:
-                await self._start_over(error)
+                self._start_over(error)
 
     def _due(self) -> bool:
         changed = self._reached != self._published
@@ -156,13 +157,14 @@ class Feed:
         self.counters.trouble = str(error)
         self._standing = None
 
-    async def _start_over(self, error: Exception) -> None:
+    def _start_over(self, error: Exception) -> None:
+        """Begin with an empty sink, next time."""
         if self.counters.resets and self.counters.cuts == self._cuts_at_reset:
             raise error  # building it anew did not help
         log_.warning("a sink is built anew", sink=self._sink.name, why=str(error))
         self.counters.resets += 1
         self._cuts_at_reset = self.counters.cuts
-        await self._call(self._sink.reset)
+        self._reset_due = True
         self._standing = None
 
     async def _catch_up(self) -> bool:
@@ -192,6 +194,9 @@ class Feed:
         if self._standing is None:
             await self._reader.close()
             self._reached = None
+            if self._reset_due:
+                await self._call(self._sink.reset)
+                self._reset_due = False
             standing = await self._call(self._sink.standing)
             self._published = await self._call(self._sink.published)
             self._standing = standing

@@ -23,6 +23,7 @@ from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
 from streams.log import Log, NextOffsets, Outgoing, Reader, Record, TopicPartition
 from streams.memory_log import MemoryLog
 from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY
+from tests.support.logs import EMBEDDED, opened_log
 from tests.support.view_records import document, entry, gone, metadata, query, state
 
 COMPACTED_AND_JOURNAL = (Topic.METADATA, Topic.RELEASES, Topic.STATE, Topic.CHANGELOG)
@@ -120,6 +121,12 @@ async def found(log: Log, log_id: str = "log-1") -> None:
     )
 
 
+async def founded(log: Log) -> Log:
+    """The log, founded."""
+    await found(log)
+    return log
+
+
 async def work(log: Log, partition: int, records: Sequence[Outgoing], **claim: Any) -> None:
     """One worker transaction: records of one partition and the cut after them."""
 
@@ -159,12 +166,18 @@ async def feeding(log: Log, sink: Any, clock: Clock, every: float = 60) -> Async
             await asyncio.wait([running])
 
 
+@pytest.mark.parametrize("adapter", EMBEDDED)
 @pytest.mark.parametrize("partitions", [1, 4, 12])
-async def test_what_the_workers_write_arrives(partitions: int) -> None:
+async def test_what_the_workers_write_arrives(
+    partitions: int, adapter: str, tmp_path: Path
+) -> None:
     """Records of every partition, tombstones too; published once every worker has said so."""
-    log, sink, clock = MemoryLog(partitions), MemorySink(), Clock()
-    await found(log)
-    async with feeding(log, sink, clock) as feed:
+    sink, clock = MemorySink(), Clock()
+    async with (
+        opened_log(adapter, partitions, tmp_path) as opened,
+        feeding(await founded(opened.log), sink, clock) as feed,
+    ):
+        log = opened.log
         for partition in range(partitions):
             names = [f"n{partition}-{i}" for i in range(3)]
             await work(log, partition, [metadata(name, document(name)) for name in names])
@@ -361,6 +374,29 @@ async def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
         await until(lambda: feed.counters.trouble == "")
 
     assert ([0], 0) == (sink.journal, sink.resets)
+
+
+async def test_a_disk_too_full_to_begin_anew_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reset is owed until it has been done."""
+    monkeypatch.setattr(feed_module, "RETRY_SECONDS", 0.01)
+    log, sink = MemoryLog(), MemorySink()
+    genuine, refusals = sink.reset, [DiskFull("no space left")] * 2
+
+    def reset() -> None:
+        if refusals:
+            raise refusals.pop()
+        genuine()
+
+    sink.reset = reset  # type: ignore[method-assign]  # the sink is the test's own
+    await found(log)
+    await work(log, 0, [entry("a", 1)])
+    sink.fail_next = [ViewCorrupt("a flipped bit")]
+    async with feeding(log, sink, Clock()):
+        await until(lambda: len(sink.published_rows) == 1)
+
+    assert (1, [0]) == (sink.resets, sink.journal)
 
 
 async def test_other_errors_end_it() -> None:
