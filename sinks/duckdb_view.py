@@ -44,10 +44,13 @@ LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
 SPILL_DIRECTORY = "duckdb-spill"
 MEMORY_LIMIT = "192MB"  # of DuckDB's own buffers: the process stays below 350 MiB
 THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
+# A checkpoint writes the row groups anew that were appended to: small ones save a third of the CPU
+# of a first load (16 s instead of 23 s for 20 000 projects), and cost readers nothing measurable.
+LIVE_STORAGE = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE 2048"
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
 
 ROOM = "make room for twice the size of the DuckDB file"
-COMPACT_ABOVE_BYTES = 128 * 1024 * 1024  # smaller files are not worth seconds of CPU
+COMPACT_ABOVE_BYTES = 256 * 1024 * 1024  # smaller files are not worth seconds of CPU
 COMPACT_GROWTH = 2.0  # twice as long as when last rewritten: at most one rewrite per doubling
 
 ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
@@ -177,7 +180,6 @@ class DuckDBView:
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._own()
         settings: dict[str, str | bool | int | float | list[str]] = {
-            "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": MEMORY_LIMIT,
             "threads": str(THREADS),
             "temp_directory": str(self._spill),
@@ -186,8 +188,11 @@ class DuckDBView:
             "autoinstall_known_extensions": "false",
         }
         try:
-            connection = duckdb.connect(str(self._live), config=settings)
+            connection = duckdb.connect(config=settings)
             self._connection = connection
+            place = str(self._live).replace("'", "''")
+            connection.execute(f"ATTACH '{place}' AS live ({LIVE_STORAGE})")
+            connection.execute("USE live")
             self._prepare(connection)
         except ViewCorrupt:
             self._close_file()
