@@ -21,7 +21,7 @@ data = option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Data directory: log, snapshot, dumps.  [pypistream-data]",
+    help="Data directory.  [pypistream-data]",
 )
 config = click.option(
     "--config",
@@ -32,9 +32,7 @@ config = click.option(
 
 _PIPELINE = (
     option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
-    option(
-        "--contact", metavar="MAIL", help="Mail address or URL, sent to PyPI in the User-Agent."
-    ),
+    option("--contact", metavar="MAIL", help="Mail address or URL, by which PyPI reaches you."),
     option("--rate", type=float, metavar="N", help="Fetches per second, 0 = unlimited.  [10]"),
     option("--in-flight", type=int, metavar="N", help="Requests at once.  [8]"),
     option("--poll", type=float, metavar="S", help="Seconds between looks at the journal.  [10]"),
@@ -45,7 +43,7 @@ _PIPELINE = (
         "--once-wait",
         type=float,
         metavar="S",
-        help="With --once: wait for what is due within these seconds.  [60]",
+        help="With --once: wait for what is due so soon.  [60]",
     ),
     option(
         "--releases",

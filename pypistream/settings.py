@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -61,6 +62,10 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
 }
 
 
+# Somebody must be reachable under it: an address with a domain, or a web page.
+_CONTACT = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|https?://[^\s/]+\.\S+")
+
+
 def resolve(given: Mapping[str, object], stored: Mapping[str, object] | None = None) -> Settings:
     """`given` are flags and environment, None = not given. Raises UsageError for a bad one."""
     layers = (stored or {}, _file(given.get("config")), _present(given))
@@ -112,6 +117,11 @@ def _checked(merged: dict[str, object]) -> Settings:
         value = getattr(settings, name)
         if not low <= value <= high:
             raise UsageError(f"{name} = {value} is out of range", hint=f"{low} to {high} {unit}")
+    if settings.contact and not _CONTACT.fullmatch(settings.contact):
+        raise UsageError(
+            f"contact = {settings.contact!r} is neither a mail address nor a URL",
+            hint="PyPI's operators use it to reach you: --contact you@your-domain",
+        )
     if settings.releases not in ("all", "latest"):
         raise UsageError(f"releases = {settings.releases!r}", hint="`all` or `latest`")
     return settings

@@ -16,6 +16,8 @@ from upstream.client import HttpUpstream
 from upstream.settings import ClientSettings, default_upstream
 from upstream.source import Upstream
 
+_EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobody is there
+
 
 async def open_log(data: DataDir, partitions: int | None = None) -> Log:
     """The log of a data directory, made if it is not there."""
@@ -33,10 +35,15 @@ def upstream_url(settings: Settings) -> str:
     """Where documents come from. Raises UsageError for PyPI itself without a contact."""
     if settings.upstream:
         return settings.upstream
+    hint = "add --contact MAIL (sent in the User-Agent), or try `pypistream demo` first"
     if not settings.contact:
         raise UsageError(
-            "PyPI wants to know whom to ask about a crawler, and no contact is set",
-            hint="add --contact MAIL (sent in the User-Agent), or try `pypistream demo` first",
+            "PyPI wants to know whom to ask about a crawler, and no contact is set", hint=hint
+        )
+    if settings.contact.endswith(_EXAMPLE_HOSTS):
+        raise UsageError(
+            f"PyPI wants a contact that reaches you, and {settings.contact} is an example",
+            hint=hint,
         )
     return default_upstream()
 

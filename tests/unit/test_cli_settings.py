@@ -78,7 +78,7 @@ def _other(name: str) -> str | int | float:
         return "latest"
     if isinstance(default, int | float):
         return default + 1
-    return "other"
+    return "other@my-host.net" if name == "contact" else "other"
 
 
 def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
