@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import sys
 import tempfile
@@ -10,9 +11,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pypistream.data_dir import DataDir
 from pypistream.running import Plan, run_plan
 from pypistream.settings import Settings
-from schemas.errors import Fatal
+from schemas.errors import Fatal, UsageError
 
 START_SECONDS = 30.0  # for the stand-in's corpus on a slow machine; 1 s is usual
 STOP_SECONDS = 5.0
@@ -20,14 +22,26 @@ QUERY = "select name, version, summary from projects order by serial desc limit 
 
 
 def demo(given: Mapping[str, object]) -> int:
-    """Run until Ctrl-C; the exit code. A data directory of its own is removed at the end."""
+    """Run until Ctrl-C; the exit code. A data directory of its own is removed at the end.
+
+    Raises UsageError for a directory with a log: synthetic changes have no business in a real one,
+    and the stand-in of another demo would begin at an earlier serial.
+    """
     named = given.get("data")
-    data = Path(str(named)) if named else Path(tempfile.mkdtemp(prefix="pypistream-demo-"))
+    if named and DataDir(Path(str(named))).log.exists():
+        raise UsageError(
+            f"{named} holds a log already, and a demo starts a new one",
+            hint="name another --data, or none for a temporary directory",
+        )
+    data = (
+        Path(str(named)).absolute() if named else Path(tempfile.mkdtemp(prefix="pypistream-demo-"))
+    )
     try:
         return asyncio.run(_demo(data, given))
     finally:
         if not named:
             shutil.rmtree(data, ignore_errors=True)
+            sys.stderr.write(f"removed {data}\n")
 
 
 async def _demo(data: Path, given: Mapping[str, object]) -> int:
@@ -42,20 +56,29 @@ async def _demo(data: Path, given: Mapping[str, object]) -> int:
             snapshot_every=5,
             dump_every=5,
         )
-        return await run_plan(Plan(settings, backfill=True, notes=_notes(data)))
+        plan = Plan(settings, backfill=True, notes=_notes(data), kept=bool(given.get("data")))
+        return await run_plan(plan)
 
 
 def _notes(data: Path) -> list[str]:
-    program = "pypistream" if shutil.which("pypistream") else f"{sys.executable} -m pypistream"
+    place, program = shlex.quote(str(data)), _program()
     return [
+        "paste into another terminal while this runs; Ctrl-C ends it:",
+        f"  {program} follow --data {place} -c 3",
+        f"  {program} query --data {place} '{QUERY}'",
+        f"  zstd -dc {place}/dumps/packages.jsonl.zst | head -n 1",
         "",
-        "paste into another terminal while this runs:",
-        f"  {program} follow --data {data} -c 3",
-        f"  {program} query --data {data} '{QUERY}'",
-        f"  zstd -dc {data}/dumps/packages.jsonl.zst | head -n 1",
-        "",
-        "Ctrl-C ends it",
     ]
+
+
+def _program() -> str:
+    """How another shell, in whatever directory, starts this very program."""
+    started = Path(sys.argv[0]).absolute()
+    if started.name != "pypistream":
+        return f"{shlex.quote(sys.executable)} -m pypistream"
+    found = shutil.which("pypistream")
+    same = found is not None and Path(found).resolve() == started.resolve()
+    return "pypistream" if same else shlex.quote(str(started))
 
 
 @asynccontextmanager

@@ -39,18 +39,23 @@ class Display(Protocol):
 
 
 def make_display(notes: Sequence[str] = ()) -> Display:
-    """A table on a terminal, lines elsewhere. `notes` stand below the table, or first."""
+    """A table on a terminal, lines elsewhere. `notes` are said first, each in one piece.
+
+    In the table a note longer than the terminal is wide would be broken or cut off, and a command
+    in it could not be copied.
+    """
     console = Console(stderr=True)
-    return TableDisplay(console, notes) if console.is_terminal else LineDisplay(notes)
+    display = TableDisplay(console) if console.is_terminal else LineDisplay()
+    for note in notes:
+        display.say(note)
+    return display
 
 
 class LineDisplay:
     """For pipes, files and journals."""
 
-    def __init__(self, notes: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._next = 0.0
-        for note in notes:
-            self.say(note)
 
     def say(self, text: str) -> None:
         """Print at once."""
@@ -71,8 +76,7 @@ class LineDisplay:
 class TableDisplay:
     """For a person at a terminal."""
 
-    def __init__(self, console: Console, notes: Sequence[str]) -> None:
-        self._notes = notes
+    def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=REFRESH_PER_SECOND, transient=False)
         self._live.start()
 
@@ -82,7 +86,7 @@ class TableDisplay:
 
     def show(self, facts: Facts) -> None:
         """Redraw."""
-        self._live.update(table_of(facts, self._notes))
+        self._live.update(table_of(facts))
 
     def close(self) -> None:
         """Leave the last table standing."""
@@ -93,7 +97,7 @@ def line_of(facts: Facts) -> str:
     """One line: serial, watermark, lag, names, rates."""
     names = facts.names
     parts = [
-        f"serial {facts.head}",
+        f"serial {facts.head:,}",
         f"watermark {claim(facts.watermark)}",
         f"projects {names[Status.OK]}",
         f"{facts.changes_per_minute:.0f} changes/min",
@@ -108,7 +112,7 @@ def line_of(facts: Facts) -> str:
     return "  ".join(parts)
 
 
-def table_of(facts: Facts, notes: Sequence[str]) -> RenderableType:
+def table_of(facts: Facts) -> RenderableType:
     """The live table, with a bar while a backfill is open."""
     names = facts.names
     table = Table.grid(padding=(0, 2))
@@ -142,16 +146,16 @@ def table_of(facts: Facts, notes: Sequence[str]) -> RenderableType:
         parts.append(bar)
     if facts.trouble:
         parts.append(Text(f"trouble: {facts.trouble}", style="yellow"))
-    return Group(*parts, *(Text(note) for note in notes))
+    return Group(*parts)
 
 
 def claim(mark: Watermark) -> str:
     """What is complete, in words."""
     if mark.serial is not None:
-        return f"{mark.serial}"
+        return f"{mark.serial:,}"
     if mark.backfill_names is not None:
-        return f"null, backfill {mark.backfill_done}/{mark.backfill_names}"
-    return f"null, complete only since serial {mark.base}" if mark.reached else "null"
+        return f"null, backfill {mark.backfill_done or 0:,}/{mark.backfill_names:,}"
+    return f"null, complete only since serial {mark.base:,}" if mark.reached else "null"
 
 
 def ago(unix_seconds: float | None) -> str:

@@ -33,6 +33,7 @@ class Plan:
     backfill: bool = False
     once: bool = False
     notes: Sequence[str] = ()
+    kept: bool = True  # the data directory is there for another run
 
 
 def settings_for(given: Mapping[str, object]) -> Settings:
@@ -116,7 +117,7 @@ class _Run:
                 hint="check the network and --upstream; nothing was written",
             ) from error
         head = pipeline.producer.head
-        display.say(f"log {config.log_id}: following from serial {head.serial if head else 0}")
+        display.say(f"log {config.log_id}: following from serial {head.serial if head else 0:,}")
         if self._plan.once and not self._plan.backfill and head and head.serial == head.base:
             display.say("this log holds nothing yet: --backfill fetches every project")
 
@@ -135,7 +136,8 @@ class _Run:
             else:
                 head = pipeline.producer.head
                 serial = head.serial if head else 0
-                display.say(f"stopped at serial {serial}; the next run goes on from there")
+                on = "; the next run goes on from there" if self._plan.kept else ""
+                display.say(f"stopped at serial {serial:,}{on}")
         finally:
             await _cancel(working)
             await _cancel(sinking)

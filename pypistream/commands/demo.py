@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from pypistream import options
@@ -10,9 +12,26 @@ from pypistream import options
 @click.command(
     "demo", short_help="Try everything on a bundled stand-in; nothing leaves the machine."
 )
-@options.data
-@click.option("--projects", default=300, show_default=True, help="How many names the stand-in has.")
-@click.option("--changes-per-second", default=2.0, show_default=True, help="How lively it is.")
+@options.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A new data directory, which stays.  [a temporary one]",
+)
+@click.option(
+    "--projects",
+    type=click.IntRange(1),
+    metavar="N",
+    default=300,
+    help="Names the stand-in has.  [300]",
+)
+@click.option(
+    "--changes-per-second",
+    type=click.FloatRange(0),
+    metavar="N",
+    default=2.0,
+    help="How lively its journal is.  [2]",
+)
 def command(**given: object) -> int:
     """Run stand-in, pipeline and sinks, show a live table, and name three commands to paste."""
     from pypistream.demo import demo

@@ -6,16 +6,21 @@ import click
 
 
 @click.command("upstream", short_help="A stand-in for PyPI on this machine, for tests and demos.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8765, show_default=True, help="Port; 0 = a free one.")
-@click.option("--projects", default=500, show_default=True, help="How many names it has.")
-@click.option("--seed", default=1, show_default=True, help="The same seed makes the same corpus.")
 @click.option(
-    "--changes-per-second", default=1.0, show_default=True, help="How lively its journal is."
+    "--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen.  [127.0.0.1]"
 )
-@click.option("--latency-ms", default=0.0, show_default=True, help="Every answer takes this long.")
-@click.option("--sizes", type=click.Choice(["real", "small"]), default="real", show_default=True,
-              help="Documents as large as PyPI's, or at most 64 KB.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="P", default=8765,
+              help="Port; 0 = a free one.  [8765]")  # fmt: skip
+@click.option("--projects", type=click.IntRange(1), metavar="N", default=500,
+              help="Names it has.  [500]")  # fmt: skip
+@click.option("--seed", type=int, metavar="N", default=1,
+              help="The same seed makes the same corpus.  [1]")  # fmt: skip
+@click.option("--changes-per-second", type=click.FloatRange(0), metavar="N", default=1.0,
+              help="How lively its journal is.  [1]")  # fmt: skip
+@click.option("--latency-ms", type=click.FloatRange(0), metavar="MS", default=0.0,
+              help="Every answer takes this long.  [0]")  # fmt: skip
+@click.option("--sizes", type=click.Choice(["real", "small"]), default="real",
+              help="Documents as large as PyPI's, or at most 64 KB.  [real]")  # fmt: skip
 def command(**given: object) -> int:
     """Serve a synthetic PyPI: journal, JSON API, index, and faults on demand (`/_control/`)."""
     from pypistream.standin import serve

@@ -1,0 +1,105 @@
+"""What a run shows a person: the table, the lines, and commands that can be copied."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pypistream import demo
+from pypistream.display import LineDisplay, TableDisplay, duration, line_of, table_of
+from pypistream.facts import Facts
+from schemas.errors import UsageError
+from schemas.records import Status
+from streams.progress import Watermark
+
+NAMES = {**dict.fromkeys(Status, 0), Status.OK: 1234, Status.PARKED: 2}
+
+
+def facts(mark: Watermark, **more: object) -> Facts:
+    values: dict[str, object] = {
+        "seconds": 1.0, "head": 40_000_000, "watermark": mark, "names": NAMES, "fetched": 5,
+        "fetch_rate": 5.0, "changes_per_minute": 60.0, "last_snapshot": None, "last_dump": None,
+        "trouble": "",
+    }  # fmt: skip
+    return Facts(**(values | more))  # type: ignore[arg-type]  # a test's short form
+
+
+def mark(serial: int | None = None, done: int | None = None, names: int | None = None) -> Watermark:
+    return Watermark(serial, 0, serial or 0, done, names)
+
+
+def text_of(value: Facts, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table_of(value))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_table_fits_a_narrow_terminal_with_a_backfill_open() -> None:
+    text = text_of(facts(mark(done=12_345, names=886_000), trouble="HTTP 503"), width=80)
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert "null, backfill 12,345/886,000" in text
+    assert "trouble: HTTP 503" in text
+
+
+def test_table_and_line_write_numbers_alike() -> None:
+    value = facts(mark(39_999_000))
+
+    for text in (text_of(value), line_of(value)):
+        assert "40,000,000" in text
+        assert "39,999,000" in text
+    assert "parked 2" in line_of(value)
+
+
+def test_a_long_command_reaches_the_terminal_in_one_piece() -> None:
+    command = "pypistream query --data /a/rather/long/path " + "x" * 200
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    display = TableDisplay(console)
+    display.say(command)
+    display.show(facts(mark(1)))
+    display.close()
+
+    assert isinstance(console.file, io.StringIO)
+    assert command in console.file.getvalue()
+
+
+def test_lines_come_no_faster_than_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    display = LineDisplay()
+    for _ in range(5):
+        display.show(facts(mark(1)))
+
+    assert 1 == len(capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (65, "1 min 5 s"), (3 * 3600 + 120, "3 h 2 min")]
+)
+def test_durations_name_their_two_largest_units(seconds: float, text: str) -> None:
+    assert text == duration(seconds)
+
+
+def test_commands_to_paste_survive_a_directory_with_blanks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "with blank" / "pypistream")])
+    place = tmp_path / "a b"
+
+    commands = [shlex.split(note) for note in demo._notes(place) if note.startswith("  ")]
+
+    assert 3 == len(commands)
+    assert [str(place)] * 2 == [line[line.index("--data") + 1] for line in commands[:2]]
+    assert str(place / "dumps/packages.jsonl.zst") in commands[2]
+    assert commands[0][0] == str(tmp_path / "with blank" / "pypistream")
+
+
+def test_a_demo_does_not_write_into_a_log_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "log.sqlite").write_bytes(b"")
+
+    with pytest.raises(UsageError, match="holds a log already"):
+        demo.demo({"data": tmp_path, "projects": 1, "changes_per_second": 0.0})
