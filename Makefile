@@ -5,7 +5,7 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types faults bench docs schemas lowest lock venv clean
+.PHONY: help demo test lint format types faults kills bench docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -27,6 +27,9 @@ types: $(READY)  ## mypy, strict
 
 faults: $(READY)  ## every fault of upstream alone, the real program against it (15 minutes)
 	@PYPISTREAM_FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
+
+kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
+	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
 
 bench: $(READY)  ## the benchmarks, printed beside the last committed ones
 	@$(BIN)/python -m benchmarks $(ARGS)
