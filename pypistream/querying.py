@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import os
+import signal
 import sys
+import time
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
+from threading import Thread
 
+from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.data_dir import DataDir
 from pypistream.place import located
+from pypistream.stopping import SIGNALS
 from pypistream.terminal import ReaderGone, Stdout
 from schemas.errors import UsageError
 from sinks.query import run_query
 
+STOP_SECONDS = 2.0  # for a query to notice that it was stopped
 WRITE_BYTES = 64 * 1024  # what a pipe takes at once
 SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more is no query but a mistake
 
@@ -24,15 +35,45 @@ def query(given: Mapping[str, object]) -> int:
     if format_name == "parquet" and stdout.terminal:
         raise UsageError("Parquet is nothing for a terminal", hint="add: > result.parquet")
     sql = _sql(str(given["sql"]))
+    with tempfile.TemporaryDirectory(prefix="pypistream-") as scratch:
+        tempfile.tempdir = scratch  # where Parquet is put together, so that nothing stays behind
+        _end_on_signals(Path(scratch))
+        return _answer(data, sql, format_name, stdout)
+
+
+def _answer(data: DataDir, sql: str, format_name: str, stdout: Stdout) -> int:
     gathered = _Gathered(stdout)
     try:
         try:
             run_query(data.snapshot, sql, format_name, gathered)
         finally:
             gathered.flush()  # rows that came before an error are true, too
-    except (ReaderGone, KeyboardInterrupt):
+    except ReaderGone:
         return 0
     return 0
+
+
+def _end_on_signals(scratch: Path) -> None:
+    """End this process at once on Ctrl-C or SIGTERM, also in the middle of a long query.
+
+    DuckDB looks for signals itself, but may wait for its own threads for ever after it has seen
+    one (2.0.0). So none reaches it: they are blocked, and a thread of ours waits for them. Nothing
+    is lost by ending so: the snapshot is only read. 130, because half an answer is not "ok".
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # DuckDB's threads inherit it
+
+    def wait() -> None:
+        signal.sigwait(SIGNALS)
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(EXIT_INTERRUPTED)
+
+    Thread(target=wait, name="signals", daemon=True).start()
+
+
+def _end_for_sure(woken: int) -> None:
+    os.read(woken, 1)
+    time.sleep(STOP_SECONDS)
+    os._exit(EXIT_INTERRUPTED)
 
 
 class _Gathered:

@@ -7,11 +7,14 @@ import csv
 import io
 import json
 import shutil
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 
 from tests.support.reading_world import (
@@ -24,6 +27,8 @@ from tests.support.reading_world import (
     run,
 )
 
+ENDLESS = "select count(*) from range(1e15::bigint) a where a.range % 7 = hash(a.range) % 3"
+BUSY_SECONDS = 1.5  # of CPU: starting takes a third of that, so the query runs
 NAMES = "select name from projects order by name"
 
 
@@ -99,11 +104,11 @@ def test_query_escapes_in_a_table_and_only_there(built: World) -> None:
 
 def test_query_says_what_is_wrong(built: World) -> None:
     """A mistyped column, in one line, with DuckDB's own suggestion; exit 1, no traceback."""
-    done = _query(built, "select nmae from projects")
+    done = _query(built, "select nama from projects")
 
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "nmae" in done.stderr
+    assert "nama" in done.stderr
     assert '"name"' in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -129,6 +134,25 @@ def test_a_finished_pipe_ends_query(built: World) -> None:
     )  # fmt: skip
 
     assert (done.returncode, done.stdout, done.stderr) == (0, '{"range":0}\n', "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_query_ends_without_a_traceback(built: World, number: signal.Signals) -> None:
+    """DuckDB is in the middle of it; half an answer is not ok, so the exit code is not 0."""
+    with subprocess.Popen(
+        command_line("query", "--data", str(built.root), ENDLESS),
+        cwd=built.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        watched = psutil.Process(process.pid)
+        while process.poll() is None and watched.cpu_times().user < BUSY_SECONDS:
+            time.sleep(0.05)
+        process.send_signal(number)
+        try:
+            stdout, stderr = process.communicate(timeout=SECONDS_MAX)
+        finally:
+            process.kill()
+
+    assert (process.returncode, stdout, stderr) == (130, "", "")
 
 
 def test_query_without_a_snapshot_says_when_there_will_be_one(own: World) -> None:
