@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pypistream.data_dir import DataDir
 from pypistream.holding import HOLD_KEY
-from pypistream.roles import holders
+from pypistream.roles import by_process, holders
 from pypistream.settings import Settings
 from pypistream.status_page import duration, size
 from pypistream.wiring import (
@@ -138,7 +138,7 @@ def roles(data: DataDir) -> Finding:
     found = holders(data)
     if not found:
         return ok("processes", "none is running on this directory")
-    return ok("processes", ", ".join(f"{holder.owner} is {holder.role}" for holder in found))
+    return ok("processes", by_process(found))
 
 
 def published(data: DataDir, *, deep: bool) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pypistream.data_dir import DataDir
@@ -28,7 +29,16 @@ def holders(data: DataDir) -> list[Holder]:
                     # Shared, and let go of at once: lookers do not see each other.
                     fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    found.append(Holder(path.stem, owner or "another process"))
+                    if owner:  # a sink's own lock on its files says nothing; its role does
+                        found.append(Holder(path.stem, owner))
         except OSError:
             continue  # it went away, or is not ours to read: nothing can be said about it
     return found
+
+
+def by_process(found: Iterable[Holder]) -> str:
+    """Readable: `process 12 (process, produce), process 34 (sink-dump)`."""
+    roles: dict[str, list[str]] = {}
+    for holder in found:
+        roles.setdefault(holder.owner, []).append(holder.role)
+    return ", ".join(f"{owner} ({', '.join(names)})" for owner, names in roles.items())

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pypistream.roles import Holder, by_process
 from pypistream.status_report import FileReport, NameReport, StatusReport
 from pypistream.terminal import escaped, shortened
 from schemas.records import Status
@@ -104,7 +105,7 @@ def _hold(report: StatusReport) -> str:
 def _roles(report: StatusReport) -> str:
     if not report.roles:
         return "no process is running on this directory"
-    return ", ".join(f"{role}: {owner}" for role, owner in report.roles.items())
+    return by_process(Holder(role, owner) for role, owner in report.roles.items())
 
 
 def _positions(report: StatusReport) -> str:

@@ -41,7 +41,10 @@ EXIT_CODES = (
     (cli.EXIT_USAGE, "usage: an unknown command or option, a setting that cannot work"),
     (cli.EXIT_STALE, "stale: `status --max-lag`"),
     (cli.EXIT_GAVE_UP, "the watchdog gave up"),
-    (cli.EXIT_INTERRUPTED, "second Ctrl-C: ended at once"),
+    (
+        cli.EXIT_INTERRUPTED,
+        "second Ctrl-C: ended at once; also a `query` that was stopped, whose answer is not whole",
+    ),
 )
 
 

@@ -25,9 +25,6 @@ def command(**given: object) -> int:
     pypistream query "select name, version, summary from projects limit 5"
     pypistream query "select * from progress" --format json
     """  # noqa: D301  click's mark for lines that stay as they are
-    try:
-        from pypistream.querying import query
+    from pypistream.querying import query
 
-        return query(given)
-    except KeyboardInterrupt:
-        return 0
+    return query(given)

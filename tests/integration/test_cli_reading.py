@@ -328,7 +328,7 @@ def test_status_names_the_processes(world: World) -> None:
     finally:
         lock.release()
 
-    assert f"produce: process {os.getpid()}" in text
+    assert f"process {os.getpid()} (produce)" in text
     assert "dump" not in next(line for line in text.splitlines() if line.startswith("roles"))
     assert "no process is running" in _status(world).stdout
 
@@ -342,6 +342,26 @@ def test_status_on_a_terminal_and_in_a_pipe(world: World) -> None:
     assert "delta  not-json  (serial 108, attempts 11)" in shown
     assert "\x1b" not in piped
     assert "watermark" in shown
+
+
+def test_status_watch_goes_on_until_stopped(world: World) -> None:
+    """A report a second, each one new; Ctrl-C ends it with 0."""
+    with subprocess.Popen(
+        command_line("status", "--data", str(world.root), "--watch", "--json"),
+        cwd=world.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        asyncio.run(_append(world, HEAD + 1))
+        second = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(SECONDS_MAX) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert second["time"] > first["time"]
+    ends = [report["positions"][0]["changelog_end"] for report in (first, second)]
+    assert ends[1] - ends[0] == 2  # the row and its marker
 
 
 # --- dead-letters ---------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_choices_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["folow"], "No such command 'folow'. Did you mean 'follow'?"),
+        (["folloow"], "No such command 'folloow'. Did you mean 'follow'?"),
         (["statsu"], "Did you mean 'status'?"),
         (["run", "--contct", "x"], "No such option '--contct'. (Did you mean one of: '--contact'"),
         (["run", "--rate", "fast"], "'fast' is not a valid float"),
