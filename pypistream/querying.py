@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import os
 import signal
 import sys
-import time
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +19,6 @@ from pypistream.terminal import ReaderGone, Stdout
 from schemas.errors import UsageError
 from sinks.query import run_query
 
-STOP_SECONDS = 2.0  # for a query to notice that it was stopped
 WRITE_BYTES = 64 * 1024  # what a pipe takes at once
 SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more is no query but a mistake
 
@@ -68,12 +65,6 @@ def _end_on_signals(scratch: Path) -> None:
         os._exit(EXIT_INTERRUPTED)
 
     Thread(target=wait, name="signals", daemon=True).start()
-
-
-def _end_for_sure(woken: int) -> None:
-    os.read(woken, 1)
-    time.sleep(STOP_SECONDS)
-    os._exit(EXIT_INTERRUPTED)
 
 
 class _Gathered:
