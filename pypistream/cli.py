@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import click
 
+from pypistream.terminal import escaped
 from schemas.errors import PypistreamError, UsageError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STALE, EXIT_GAVE_UP, EXIT_INTERRUPTED = 1, 2, 3, 75, 130
@@ -75,9 +76,9 @@ def invoke(arguments: Sequence[str]) -> int:
         error.show(sys.stderr)
         return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAILED
     except PypistreamError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {escaped(str(error))}", err=True)
         if error.hint:
-            click.echo(f"Next:  {error.hint}", err=True)
+            click.echo(f"Next:  {escaped(error.hint)}", err=True)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has seen enough

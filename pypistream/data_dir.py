@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -12,6 +13,7 @@ from typing import IO
 from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, UsageError
 
 FORMAT = 1  # of the directory's layout; a breaking change raises it and brings a migration
+PROBES_MAX, PROBE_SECONDS = 5, 0.02  # `status` takes the lock for a moment to see who has it
 SETTINGS_NAME = "settings.json"
 
 
@@ -100,7 +102,7 @@ class DataDir:
         self.state.mkdir(parents=True, exist_ok=True)
         handle = (self.state / f"{role}.lock").open("a+")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError as error:
             handle.seek(0)
             owner = handle.read().strip() or "another process"
@@ -114,6 +116,18 @@ class DataDir:
         handle.write(f"process {os.getpid()}")
         handle.flush()
         return RoleLock(handle)
+
+
+def _lock(handle: IO[str]) -> None:
+    """Raises OSError if another process has it for longer than a look takes."""
+    for _ in range(PROBES_MAX):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(PROBE_SECONDS)
+        else:
+            return
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class RoleLock:

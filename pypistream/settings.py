@@ -135,6 +135,8 @@ def _converted(name: str, value: object) -> object:
         if isinstance(default, tuple):
             return tuple([value] if isinstance(value, str) else (str(item) for item in value))  # type: ignore[attr-defined]
         if isinstance(default, int):
+            if isinstance(value, float) and not value.is_integer():
+                raise ValueError("a whole number is wanted")
             return int(value)  # type: ignore[call-overload]
         if isinstance(default, float):
             return float(value)  # type: ignore[arg-type]
