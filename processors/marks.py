@@ -24,8 +24,8 @@ class Marks:
         self._backfills: deque[tuple[Offset, BackfillMarker]] = deque()
         self._marker = Marker(cut.base, cut.serial, cut.time) if cut and cut.serial else None
         self._low = cut.low if cut else 0
-        self._backfill = cut.backfill if cut else None
-        self._opened = {self._backfill.run} if self._backfill else set()
+        self._backfill = run = cut.backfill if cut else None
+        self._opened = {run.run} if run is not None and not run.closed else set()
 
     def marker(self, offset: Offset, marker: Marker) -> None:
         """A changelog marker was read."""
@@ -57,18 +57,21 @@ class Marks:
                 self._backfill = BackfillProgress(
                     marker.run, marker.names, marker.known, opened=offset, known=marker.known
                 )
-        if self._backfill is not None:
+        if self._backfill is not None and not self._backfill.closed:
             asked = max(0, decided - self._backfill.opened - 1)
             done = min(self._backfill.names, self._backfill.known + asked)
             self._backfill = replace(self._backfill, done=done)
 
     def _close(self, marker: BackfillMarker) -> None:
         whole = marker.filter == self._filter and marker.changed_since is None
-        if marker.run in self._opened and whole:
+        proven = marker.run in self._opened and whole
+        if proven:
             self._low = max(self._low, marker.low)
         self._opened.discard(marker.run)
         if self._backfill is not None and self._backfill.run == marker.run:
-            self._backfill = None
+            names = self._backfill.names
+            done = replace(self._backfill, done=names, closed=True)
+            self._backfill = done if proven else None
 
     def on(self, cut: Cut) -> Cut:
         """`cut` with what these marks say."""

@@ -152,7 +152,9 @@ class Pipeline:
 
     def _done(self, worker: Worker, head: int, horizon_ms: int) -> bool:
         session, cut = worker.session, worker.cut
-        if session is None or cut is None or cut.serial < head or cut.backfill is not None:
+        if session is None or cut is None or cut.serial < head:
+            return False
+        if cut.backfill is not None and not cut.backfill.closed:
             return False
         return session.at_rest() and session.agenda.idle(horizon_ms)
 

@@ -164,9 +164,10 @@ ABSENT_LOOKS = 2  # a first 404 may be spurious; the second, a minute later, is 
 
 
 class BackfillProgress(msgspec.Struct, frozen=True):
-    """A backfill that is open in one partition: `done` of its `names` are decided.
+    """A backfill in one partition: `done` of its `names` are decided.
 
-    `opened` is the offset of its opening marker in `refetch`, `known` what needed no ask.
+    `opened` is the offset of its opening marker in `refetch`, `known` what needed no ask. `closed`:
+    this partition is through; its names still count while other partitions are not.
     """
 
     run: str
@@ -174,6 +175,7 @@ class BackfillProgress(msgspec.Struct, frozen=True):
     done: int
     opened: int = 0
     known: int = 0
+    closed: bool = False
 
 
 class Cut(msgspec.Struct, frozen=True, omit_defaults=True):

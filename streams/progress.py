@@ -23,7 +23,7 @@ class Watermark(NamedTuple):
              not reach back to the beginning because a backfill is owed
     base     what happened up to here is not known to be complete (0 = nothing is missing)
     reached  everything in (base, reached] is reflected, also while `serial` is None; 0 = nothing
-    backfill_done, backfill_names   of the backfill that is open; None = none is
+    backfill_done, backfill_names   of the backfill that is open in any partition; None = none is
     """
 
     serial: int | None
@@ -43,10 +43,10 @@ def watermark(cuts: Sequence[Cut | None]) -> Watermark:
     base = max((cut.base for cut in known), default=0)
     reached = min(cut.serial for cut in known) if marked else 0
     claim = reached if marked and base == 0 else None
-    open_ = [cut.backfill for cut in known if cut.backfill is not None and claim is None]
-    if not open_:
+    runs = [cut.backfill for cut in known if cut.backfill is not None]
+    if claim is not None or all(each.closed for each in runs):
         return Watermark(claim, base, reached)
-    done, names = sum(each.done for each in open_), sum(each.names for each in open_)
+    done, names = sum(each.done for each in runs), sum(each.names for each in runs)
     return Watermark(claim, base, reached, done, names)
 
 

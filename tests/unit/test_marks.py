@@ -47,7 +47,9 @@ def test_a_backfill_counts_what_is_decided_and_closes_at_base_zero() -> None:
 
     found.pass_refetch(Offset(5))
     cut = found.on(FRESH)
-    assert (cut.base, cut.serial, cut.backfill) == (0, 120, None)
+    assert (cut.base, cut.serial) == (0, 120)
+    assert cut.backfill is not None
+    assert (cut.backfill.done, cut.backfill.closed) == (3, True)
 
 
 def test_a_map_older_than_the_base_closes_nothing() -> None:
@@ -113,6 +115,22 @@ def test_an_open_backfill_outlives_a_restart() -> None:
     after.pass_refetch(Offset(5))
 
     assert after.on(FRESH).base == 0
+
+
+def test_a_closed_backfill_does_not_close_another_after_a_restart() -> None:
+    """What was closed is through: a closing marker of the same run proves nothing again."""
+    before = marks()
+    before.marker(Offset(0), Marker(100, 120, 1))
+    before.pass_changelog(Offset(1))
+    before.backfill(Offset(0), opening())
+    before.backfill(Offset(1), closing(low=99))
+    before.pass_refetch(Offset(2))
+
+    after = marks(before.on(FRESH))
+    after.backfill(Offset(2), closing(low=110))
+    after.pass_refetch(Offset(3))
+
+    assert after.on(FRESH).base == 100
 
 
 def test_a_closed_backfill_outlives_a_restart_and_later_markers() -> None:

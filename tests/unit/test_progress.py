@@ -43,10 +43,16 @@ def test_an_owed_backfill_is_counted() -> None:
     """Until every partition has passed the closing marker there is none, and n/m is told."""
     cuts = [
         cut(90, base=50, backfill=BackfillProgress("r", names=10, done=4)),
-        cut(95, base=50, backfill=BackfillProgress("r", names=20, done=20)),
+        cut(95, base=50, backfill=BackfillProgress("r", names=20, done=20, closed=True)),
         cut(99),
     ]
     assert Watermark(None, 50, 90, 24, 30) == watermark(cuts)
+
+
+def test_a_backfill_that_is_closed_everywhere_is_not_counted() -> None:
+    """Its map was older than the base: nothing is claimed, and nothing is under way."""
+    closed = BackfillProgress("r", names=20, done=20, closed=True)
+    assert Watermark(None, 50, 90) == watermark([cut(90, base=50, backfill=closed)])
 
 
 def test_a_second_backfill_does_not_take_the_watermark_away() -> None:
