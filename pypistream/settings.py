@@ -127,6 +127,12 @@ def _checked(merged: dict[str, object]) -> Settings:
     return settings
 
 
+def _whole(value: object) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError("a whole number is wanted")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
 def _converted(name: str, value: object) -> object:
     default = getattr(Settings, name)
     try:
@@ -135,9 +141,7 @@ def _converted(name: str, value: object) -> object:
         if isinstance(default, tuple):
             return tuple([value] if isinstance(value, str) else (str(item) for item in value))  # type: ignore[attr-defined]
         if isinstance(default, int):
-            if isinstance(value, float) and not value.is_integer():
-                raise ValueError("a whole number is wanted")
-            return int(value)  # type: ignore[call-overload]
+            return _whole(value)
         if isinstance(default, float):
             return float(value)  # type: ignore[arg-type]
         return str(value)
