@@ -1,0 +1,292 @@
+"""The watermark is never ahead of the truth: not at any cut of the log, not in any published file.
+
+A name that the claim covers is reflected, or `state` names it as an exception at that very moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from processors.decide import Patience
+from pypistream.data_dir import DataDir
+from pypistream.holding import SharedHold
+from pypistream.pipeline import Pipeline
+from pypistream.settings import Settings
+from pypistream.wiring import make_upstream, open_log
+from schemas.records import State, Status
+from streams.clock import SystemClock
+from streams.progress import watermark
+from streams.sqlite_log import SqliteLog
+from tests.support.claims import Claim, Past, Shown, broken, claim_of, replay
+from tests.support.process import command, started, status
+from tests.support.published import read_dump
+from tests.support.standin import Running, standin
+
+PROJECTS = 400
+FETCHES_PER_SECOND = 45  # some ten seconds of backfill
+LIVE_SECONDS = 24.0  # markers come every ten: three of them
+CHANGES_PER_SECOND = 6.0
+QUICK = ("--poll", "1", "--settle", "0.3", "--snapshot-every", "1", "--dump-every", "1")
+SAMPLE_SECONDS = 0.4
+SPURIOUS_SHARE = 0.3
+SECONDS_MAX = 60.0
+SECOND_LOOK_SECONDS = 5.0  # instead of sixty
+
+
+@dataclass
+class Sampler:
+    """Looks at the published files again and again, as their readers do."""
+
+    data: Path
+    taken: list[tuple[Claim, Shown]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        ended = threading.Event()
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while not ended.wait(SAMPLE_SECONDS):
+                    self._look()
+            except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
+                errors.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        for error in errors:
+            raise error
+
+    def _look(self) -> None:
+        if self._new("pypi.duckdb"):
+            self._snapshot(self.data / "pypi.duckdb")
+        if self._new("dumps/manifest.json"):
+            self._dump()
+        if (self.data / "log.sqlite").exists():
+            self.reports.append(status(self.data))
+
+    def _new(self, name: str) -> bool:
+        path = self.data / name
+        if not path.exists():
+            return False
+        inode, self._seen[name] = self._seen.get(name), path.stat().st_ino
+        return inode != self._seen[name]
+
+    def _snapshot(self, path: Path) -> None:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            sql = "SELECT watermark, base, reached FROM progress"
+            [(mark, base, reached)] = connection.execute(sql).fetchall()
+            bodies = connection.execute("SELECT name, serial FROM projects").fetchall()
+            states = connection.execute(
+                "SELECT name, status, event_serial, attempts FROM base.state"
+            ).fetchall()
+        assert mark == (reached if base == 0 and reached else None)
+        names = ("status", "event", "attempts")
+        shown = Shown({n: dict(zip(names, rest, strict=True)) for n, *rest in states}, dict(bodies))
+        self.taken.append((Claim("snapshot", base, reached), shown))
+
+    def _dump(self) -> None:
+        for _ in range(3):
+            try:
+                dump = read_dump(self.data)
+                break
+            except (AssertionError, FileNotFoundError):
+                time.sleep(0.05)  # it was replaced while we read
+        else:
+            return
+        told = dump.manifest
+        claim = claim_of("dump", told["vector"])
+        assert (claim.base, claim.reached) == (told["base"], told["reached"])
+        assert told["watermark"] == (claim.reached if claim.base == 0 and claim.reached else None)
+        bodies = {name: line["serial"] for name, line in dump.packages.items()}
+        self.taken.append((claim, Shown(dict(dump.states), bodies)))
+
+
+async def test_never_ahead_of_the_truth(tmp_path: Path, seed: int) -> None:
+    """During a whole backfill with live changes and stale answers: every cut, every publication.
+
+    Two programs side by side, with one partition and with four.
+    """
+    with ExitStack() as stack:
+        living = standin(projects=PROJECTS, seed=seed % 1000, changes_per_second=CHANGES_PER_SECOND)
+        site = stack.enter_context(living)
+        site.fault("stale", share=0.2, lag_seconds=4)
+        site.fault("soft-purge", share=0.2)
+        samplers, programs = [], []
+        for partitions in (1, 4):
+            data = tmp_path / str(partitions)
+            arguments = (
+                *("run", "--data", str(data), "--upstream", site.url, "--backfill"),
+                *("--rate", str(FETCHES_PER_SECOND), "--partitions", str(partitions), *QUICK),
+            )
+            said = f"said-{partitions}"
+            programs.append(stack.enter_context(started(*arguments, cwd=tmp_path, name=said)))
+            samplers.append(Sampler(data))
+        with samplers[0].at_work(), samplers[1].at_work():
+            await asyncio.to_thread(time.sleep, LIVE_SECONDS)
+        for program in programs:
+            assert program.stop() == 0, program.text()
+        past = Past(site)
+        last = site.control("serial")["serial"]
+    for sampler in samplers:
+        await assert_never_ahead(sampler, past, last)
+
+
+async def assert_never_ahead(sampler: Sampler, past: Past, last: int) -> None:
+    """Every claim that was made there was true, and some of each kind were made."""
+    log = await SqliteLog.open(DataDir(sampler.data).log, create=False)
+    try:
+        replayed = await replay(log, past)
+    finally:
+        await log.close()
+    wrong = [*replayed.wrong, *(text for taken in sampler.taken for text in broken(*taken, past))]
+
+    assert not wrong, f"{len(wrong)}: {wrong[:5]}"
+    assert_history_of_claims(replayed.claims, last)
+    assert_reports(sampler.reports)
+    published = [claim for claim, _ in sampler.taken]
+    assert {"snapshot", "dump"} == {claim.where for claim in published if claim.base == 0}
+    assert any(claim.base for claim in published), "nothing was published during the backfill"
+    known = {tuple(claim[1:]) for claim in replayed.claims} | {(0, 0)}
+    assert {tuple(claim[1:]) for claim in published} <= known
+
+
+def assert_history_of_claims(claims: list[Claim], last: int) -> None:
+    """First about changes since the base, then about everything; `reached` only ever rises."""
+    bases = [claim.base for claim in claims]
+    assert bases == sorted(bases, reverse=True)
+    assert bases[-1] == 0 < bases[0]
+    reached = [claim.reached for claim in claims]
+    assert reached == sorted(reached)
+    assert len(set(reached)) > 2, "too few markers to show anything"
+    assert reached[-1] <= last
+
+
+def assert_reports(reports: list[dict[str, Any]]) -> None:
+    """`status`: null with n of m, n rising, then a watermark for good."""
+    marks = [report["watermark"] for report in reports]
+    first = next(place for place, mark in enumerate(marks) if mark is not None)
+    assert first > 3
+    assert all(marks[first:])
+    counted = [each["backfill"] for each in reports[:first] if each["backfill"]]
+    done = [each["done"] for each in counted]
+    assert done == sorted(done)
+    assert len(set(done)) > 2
+    assert all(0 <= each["done"] <= each["names"] <= PROJECTS for each in counted)
+    assert all(each["backfill"] is None for each in reports[first:])
+
+
+@dataclass
+class InProcess:
+    """A pipeline without sinks in the test's own loop, as quick of patience as is wanted."""
+
+    pipeline: Pipeline
+    patience: Patience
+
+    @property
+    def states(self) -> dict[str, State]:
+        return {
+            name: state
+            for worker in self.pipeline.workers
+            if worker.session
+            for name, state in worker.session.agenda.states.items()
+        }
+
+    async def until(self, wanted: Callable[[], object], what: str) -> None:
+        """Wait for something true."""
+        end = time.monotonic() + SECONDS_MAX
+        while not wanted():
+            assert time.monotonic() < end, f"no {what}: {self.pipeline.counts()}"
+            await asyncio.sleep(SAMPLE_SECONDS / 10)
+
+    @property
+    def mark(self) -> int | None:
+        return watermark([worker.cut for worker in self.pipeline.workers]).serial
+
+
+@asynccontextmanager
+async def in_process(site: Running, data: Path, patience: Patience) -> AsyncIterator[InProcess]:
+    """Run one until the block is left."""
+    settings = Settings(data=data, upstream=site.url, rate=0, poll=1, settle=0.2)
+    log, clock = await open_log(DataDir(data), 1), SystemClock()
+    hold = SharedHold(log, clock)
+    upstream = make_upstream(settings, hold.asked)
+    pipeline = Pipeline(log, upstream, hold, clock, settings, backfill=True)
+    await pipeline.begin()
+    for worker in pipeline.workers:
+        worker.settings = replace(worker.settings, patience=patience)
+    running = asyncio.create_task(pipeline.run())
+    try:
+        yield InProcess(pipeline, patience)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await upstream.close()
+        await log.close()
+
+
+async def test_spurious_404s_lose_no_project(tmp_path: Path, seed: int) -> None:
+    """Each is an exception to the watermark until its second look, which finds it again."""
+    patience = Patience(absent_again_seconds=SECOND_LOOK_SECONDS)
+    with standin(projects=PROJECTS, seed=seed % 1000) as site:
+        served = set(site.served_names())
+        listed = {line["name"] for line in _index(site)}
+        site.fault("spurious-404", share=SPURIOUS_SHARE, route="json")
+        async with in_process(site, tmp_path, patience) as run:
+            await run.until(lambda: run.mark is not None, "watermark")
+            site.heal()
+            states = run.states
+            owed = {name for name, state in states.items() if state.exception}
+            there = {name for name, state in states.items() if state.status is Status.OK}
+            assert there | owed == listed
+            assert served - there <= owed, "a 404 was believed at once"
+            assert len(served - there) > 0.1 * len(served)
+            await run.until(lambda: not any(s.exception for s in run.states.values()), "end")
+            found = {name for name, state in run.states.items() if state.published}
+
+    assert served == found
+
+
+def _index(site: Running) -> list[dict[str, Any]]:
+    """Names that the index lists, normalised."""
+    lines = site.ask("/_control/truth?documents=0").body.splitlines()
+    hidden = ("removed", "quarantined")
+    return [line for line in map(json.loads, lines) if line["status"] not in hidden]
+
+
+@pytest.mark.skipif("not os.environ.get('PYPISTREAM_TEST_LONG')", reason="takes over a minute")
+def test_spurious_404s_lose_no_project_of_the_real_program(tmp_path: Path, seed: int) -> None:
+    """With its own patience: the second look is a minute later, and nothing asks for it."""
+    data = tmp_path / "data"
+    with standin(projects=PROJECTS, seed=seed % 1000) as site:
+        served = set(site.served_names())
+        site.fault("spurious-404", share=SPURIOUS_SHARE, route="json")
+        arguments = ("run", "--data", str(data), "--upstream", site.url, "--backfill", "--rate=0")
+        with started(*arguments, *QUICK, cwd=tmp_path) as program:
+            program.until((data / "log.sqlite").exists, 30, "log")
+            program.until(lambda: status(data)["watermark"], 60, "watermark")
+            site.heal()
+            program.until(lambda: status(data)["names"]["ok"] == len(served), 100, "second looks")
+            assert program.stop() == 0
+        ended = command(*arguments, "--once", "--once-wait", "0", cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+
+    assert served == read_dump(data).packages.keys()
