@@ -37,7 +37,9 @@ def decode(raw: bytes, as_type: type[T]) -> T:
         return decoder.decode(raw)  # type: ignore[return-value]  # the cache forgets the type
     except msgspec.MsgspecError as error:
         message = f"a stored {as_type.__name__} cannot be read: {error}"
-        raise LogCorrupt(message, hint="pypistream bootstrap") from error
+        raise LogCorrupt(
+            message, hint="bring back a backup of the log, or begin anew: pypistream run --backfill"
+        ) from error
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from schemas.errors import LogBroken, LogCorrupt, LogFull, PypistreamError, UsageError
 from streams.log import LogUnavailable
 
-MEND = "move the file away, then load the topics again: pypistream bootstrap FILE|URL"
+MEND = "bring back a backup, or move the file away and fetch all anew: pypistream run --backfill"
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY,

@@ -203,7 +203,7 @@ def _checked(connection: sqlite3.Connection, asked: int | None, path: Path) -> i
             f"{path} has version {version}; this program reads version {FILE_VERSION}",
             hint="update pypistream"
             if newer
-            else "start in a new directory, then: pypistream bootstrap FILE|URL",
+            else "start in a new directory with --data: pypistream run --backfill",
         )
     rows = connection.execute(
         "SELECT CAST(value AS INTEGER), (SELECT count(*) FROM partitions)"
@@ -215,6 +215,6 @@ def _checked(connection: sqlite3.Connection, asked: int | None, path: Path) -> i
     if asked is not None and asked != partitions:
         raise LogMismatch(
             f"{path} has {partitions} partitions, not {asked}; their number is never changed",
-            hint="give a new directory with --data, then: pypistream bootstrap FILE|URL",
+            hint="give a new directory with --data: pypistream run --backfill",
         )
     return partitions

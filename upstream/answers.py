@@ -127,7 +127,7 @@ def journal_refusal(reply: Reply) -> str | None:
     if head.status in _GONE:
         raise JournalGone(
             f"XML-RPC is not served any more: upstream answered {head.status}",
-            hint="check --upstream; without XML-RPC the index takes the journal's place",
+            hint="check --upstream; an index without XML-RPC cannot be followed yet",
         )
     if head.status != HTTPStatus.OK:
         raise UpstreamUnavailable(f"the journal's address answers {head.status}")

@@ -33,7 +33,7 @@ from tests.support.logs import CHANGELOG_0, STATE_0, event, read_all, state
 from tests.support.tools import needs
 
 ROOT = Path(__file__).parents[2]
-MEND = "pypistream bootstrap"
+MEND = "pypistream run --backfill"
 
 
 async def a_log(path: Path, count: int = 40) -> None:
