@@ -115,6 +115,7 @@ async def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
     )
     data, undisturbed = tmp_path / "data", tmp_path / "undisturbed"
     with standin(settings) as site:
+        site.fault("serial-back", share=0.1)
         site.fault("stale", share=0.2, lag_seconds=2)
         murders = Murders(site, data, chance, (1, 4)[seed % 2])
         murders.go_on(KILLS)
