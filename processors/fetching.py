@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from processors.agenda import Work
 from processors.decide import Body, Failed, Failure, Missing, Reply, Unchanged
-from processors.publication import EXCERPT_BYTES_MAX
+from processors.publication import EXCERPT_BYTES_MAX, REASON_CHARACTERS_MAX
 from processors.trim import Trimmed, trim
 from schemas.errors import (
     BrokenBody,
@@ -21,7 +21,6 @@ from schemas.errors import (
 from upstream.source import Document, NotFound, NotModified, Upstream
 
 LARGE_BODY_BYTES = 256 * 1024  # above it a parse takes over a millisecond: not on the loop
-REASON_CHARACTERS_MAX = 200
 OUTAGE_FAILURES_MIN = 3  # so many failures in a row are upstream's, not one document's
 
 
@@ -59,8 +58,11 @@ class Weather:
         return over
 
 
-async def fetch(upstream: Upstream, work: Work, *, all_releases: bool) -> Outcome | None:
-    """Ask for one document. None: upstream asked us to wait, and the fetch counts for nothing."""
+async def ask(upstream: Upstream, work: Work) -> Document | Outcome | None:
+    """Ask for one document, which `read` makes an Outcome of; any other answer is one at once.
+
+    None: upstream asked us to wait, and the fetch counts for nothing.
+    """
     try:
         answer = await upstream.project(work.name, work.etag)
     except RateLimited:
@@ -75,10 +77,17 @@ async def fetch(upstream: Upstream, work: Work, *, all_releases: bool) -> Outcom
         return Outcome(work, Missing())
     if isinstance(answer, NotModified):
         return Outcome(work, Unchanged())
-    return await _trimmed(work, answer, all_releases=all_releases)
+    return answer
 
 
-async def _trimmed(work: Work, document: Document, *, all_releases: bool) -> Outcome:
+def is_large(answer: Document | Outcome | None) -> bool:
+    """Whether `read` takes a while: such a body keeps its slot, which bounds memory."""
+    return isinstance(answer, Document) and len(answer.body) > LARGE_BODY_BYTES
+
+
+async def read(work: Work, document: Document, *, all_releases: bool) -> Outcome:
+    """Trim a document, a large one in a thread."""
+
     def parse() -> Trimmed:
         return trim(
             document.body, work.name, header_serial=document.serial, all_releases=all_releases
@@ -86,8 +95,7 @@ async def _trimmed(work: Work, document: Document, *, all_releases: bool) -> Out
 
     evidence = document.body[:EXCERPT_BYTES_MAX]
     try:
-        large = len(document.body) > LARGE_BODY_BYTES
-        trimmed = await asyncio.to_thread(parse) if large else parse()
+        trimmed = await asyncio.to_thread(parse) if is_large(document) else parse()
     except MalformedMetadata as error:
         return Outcome(work, _failed(Failure.UNDECODABLE, error), evidence=evidence)
     except ForeignMetadata as error:

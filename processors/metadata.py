@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from processors.agenda import Agenda, Work
 from processors.decide import DEFAULT_PATIENCE, Failed, Failure, Patience
-from processors.fetching import Outcome, Weather, fetch
+from processors.fetching import Outcome, Weather, ask, is_large, read
 from processors.intake import Intake
 from processors.marks import Marks
-from processors.slots import Slots
+from processors.slots import Slot, Slots
 from processors.transactions import Place, Transactions
 from schemas import codec
 from schemas.records import Config, Cut, Status
@@ -24,7 +24,7 @@ from streams.clock import Clock
 from streams.log import Log, TopicPartition, Writer
 from streams.progress import CUT_KEY
 from streams.states import States
-from upstream.source import Upstream
+from upstream.source import Document, Upstream
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,9 @@ class Session:
             # Only now choose: something more urgent may have come while we waited for the permit.
             work = self.agenda.next_work(clock.now_ms(), slots.lanes())
             if work is not None:
-                slots.take()
-                tasks.create_task(self._fetch(work))
+                slot = slots.take()
+                task = tasks.create_task(self._fetch(work, slot))
+                task.add_done_callback(lambda _, slot=slot: slot.give())  # also if it never began
 
     async def _wait_until(self, due_ms: int | None) -> None:
         self._changed.clear()
@@ -164,18 +165,23 @@ class Session:
         except TimeoutError:
             return  # it is due now
 
-    async def _fetch(self, work: Work) -> None:
-        all_releases = self._worker.settings.config.releases == "all"
-        try:
-            outcome = await fetch(self._worker.upstream, work, all_releases=all_releases)
-        finally:
-            self._worker.slots.give()
+    async def _fetch(self, work: Work, slot: Slot) -> None:
+        answer = await ask(self._worker.upstream, work)
+        if not is_large(answer):
+            slot.give()
+            await asyncio.sleep(0)  # the next request goes out before this answer is read
+        outcome = await self._read(work, answer) if isinstance(answer, Document) else answer
+        slot.give()
         if outcome is None:
             self.agenda.unanswered(work.name, self._worker.clock.now_ms())
             return
         self.fetched += 1
         self._observe(outcome)
         await self.transactions.put(outcome)
+
+    async def _read(self, work: Work, document: Document) -> Outcome:
+        all_releases = self._worker.settings.config.releases == "all"
+        return await read(work, document, all_releases=all_releases)
 
     def _observe(self, outcome: Outcome) -> None:
         reply = outcome.reply

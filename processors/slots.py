@@ -22,12 +22,13 @@ class Slots:
             return ()
         return tuple(Lane) if free > 1 or self.capacity == 1 else URGENT
 
-    def take(self) -> None:
+    def take(self) -> Slot:
         """Use a slot."""
         self.used += 1
+        return Slot(self)
 
-    def give(self) -> None:
-        """Free a slot and tell everyone who waits for one."""
+    def freed(self) -> None:
+        """A slot came back: tell everyone who waits for one."""
         self.used -= 1
         for wake in self._on_free:
             wake()
@@ -39,3 +40,16 @@ class Slots:
     def forget(self, wake: Callable[[], None]) -> None:
         """Do not call `wake` any more."""
         self._on_free.remove(wake)
+
+
+class Slot:
+    """One slot in use; giving it back twice is giving it back once."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots: Slots | None = slots
+
+    def give(self) -> None:
+        """Give it back."""
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.freed()
