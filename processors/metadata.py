@@ -154,7 +154,7 @@ class Session:
             if work is not None:
                 slot = slots.take()
                 task = tasks.create_task(self._fetch(work, slot))
-                task.add_done_callback(lambda _, slot=slot: slot.give())  # also if it never began
+                task.add_done_callback(slot.given_by)  # also if it never began
 
     async def _wait_until(self, due_ms: int | None) -> None:
         self._changed.clear()

@@ -53,3 +53,7 @@ class Slot:
         slots, self._slots = self._slots, None
         if slots is not None:
             slots.freed()
+
+    def given_by(self, _task: object) -> None:
+        """Give it back because the task that had it is done."""
+        self.give()
