@@ -32,7 +32,7 @@ class BodyDecoder:
         self._limits = limits
         self._zlib = zlib.decompressobj(_GZIP_ONLY) if encoding in _GZIP else None
         self._announced = _length(content_length)
-        self._raw = 0
+        self.raw = 0  # bytes taken so far
         self._decoded = 0
         self._parts: list[bytes] = []
         if self._announced is not None and self._announced > limits.raw_bytes_max:
@@ -40,9 +40,9 @@ class BodyDecoder:
 
     def feed(self, chunk: bytes) -> int:
         """Take one chunk; returns how many bytes the body has grown by."""
-        self._raw += len(chunk)
-        if self._raw > self._limits.raw_bytes_max:
-            raise _oversized(self._raw, "received", self._limits.raw_bytes_max)
+        self.raw += len(chunk)
+        if self.raw > self._limits.raw_bytes_max:
+            raise _oversized(self.raw, "received", self._limits.raw_bytes_max)
         before = self._decoded
         if self._zlib is None:
             self._keep(chunk)
@@ -52,10 +52,10 @@ class BodyDecoder:
 
     def finish(self) -> bytes:
         """Give the whole body, or raise BrokenBody: shorter or longer than announced, or cut."""
-        if self._announced is not None and self._raw != self._announced:
-            raise BrokenBody(f"body has {self._raw} bytes, {self._announced} were announced")
+        if self._announced is not None and self.raw != self._announced:
+            raise BrokenBody(f"body has {self.raw} bytes, {self._announced} were announced")
         if self._zlib is not None and not self._zlib.eof:
-            raise BrokenBody(f"gzip stream ends early, after {self._raw} bytes")
+            raise BrokenBody(f"gzip stream ends early, after {self.raw} bytes")
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -78,10 +78,10 @@ class BodyDecoder:
         if self._decoded > limits.decoded_bytes_max:
             raise _oversized(self._decoded, "unpacked", limits.decoded_bytes_max)
         if self._decoded > limits.ratio_after_bytes and (
-            self._decoded > self._raw * limits.ratio_max
+            self._decoded > self.raw * limits.ratio_max
         ):
             raise OversizedBody(
-                f"{self._raw} bytes unpack to more than {limits.ratio_max} times as many",
+                f"{self.raw} bytes unpack to more than {limits.ratio_max} times as many",
                 bytes_seen=self._decoded,
             )
 

@@ -20,6 +20,10 @@ READ_SECONDS_MAX = 10.0  # between two pieces of an answer
 DOCUMENT_SECONDS_MAX = 30.0  # a whole document, redirects not counted: a slow drip ends
 JOURNAL_SECONDS_MAX = 60.0  # 50 000 rows are 9 to 12 MiB, made by one slow query
 INDEX_SECONDS_MAX = 300.0  # 48.6 MB over a poor line
+# Those two are long for the sake of poor lines. A drip is none and must not use them up: from
+# SLOW_AFTER_SECONDS on so many bytes must have come for every second more.
+SLOW_AFTER_SECONDS = 10.0
+SLOW_BYTES_PER_SECOND = 1 * KIB  # a full page, packed, needs twenty times that to come in time
 
 DOCUMENT_BYTES_MAX = 64 * MIB  # nothing up to here is refused; the largest seen is over 50 MiB
 JOURNAL_RAW_BYTES_MAX = 32 * MIB  # three times a full page
@@ -52,6 +56,12 @@ class RouteLimits:
 
     body: BodyLimits
     total_seconds: float
+    slow_after_seconds: float = SLOW_AFTER_SECONDS
+    slow_bytes_per_second: int = 0
+
+    def too_slow(self, raw_bytes: int, seconds: float) -> bool:
+        """Whether an answer of which that much came in that time is not worth waiting for."""
+        return raw_bytes < (seconds - self.slow_after_seconds) * self.slow_bytes_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,14 @@ class ClientSettings:
         default_factory=lambda: RouteLimits(
             BodyLimits(JOURNAL_RAW_BYTES_MAX, JOURNAL_DECODED_BYTES_MAX, JOURNAL_RATIO_MAX),
             JOURNAL_SECONDS_MAX,
+            slow_bytes_per_second=SLOW_BYTES_PER_SECOND,
         )
     )
     index: RouteLimits = field(
         default_factory=lambda: RouteLimits(
-            BodyLimits(INDEX_BYTES_MAX, INDEX_BYTES_MAX), INDEX_SECONDS_MAX
+            BodyLimits(INDEX_BYTES_MAX, INDEX_BYTES_MAX),
+            INDEX_SECONDS_MAX,
+            slow_bytes_per_second=SLOW_BYTES_PER_SECOND,
         )
     )
 

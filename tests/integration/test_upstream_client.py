@@ -297,6 +297,30 @@ async def test_a_slow_drip_ends(start: bytes) -> None:
         assert isinstance(await client.project(DEMO), Document)
 
 
+@pytest.mark.parametrize(("pause", "comes"), [(0.2, False), (0.02, True)])
+async def test_a_journal_that_drips_does_not_use_up_its_long_deadline(
+    pause: float, comes: bool
+) -> None:
+    """Below the least pace it is given up long before; a poor line above it is waited for."""
+    page = xml(42)
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        for place in range(0, len(page), 20):
+            writer.write(page[place : place + 20])
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    limits = RouteLimits(BodyLimits(), 60, slow_after_seconds=0.2, slow_bytes_per_second=200)
+    async with upstream(answer, journal=limits) as (client, _):
+        started = time.monotonic()
+        if comes:
+            assert await client.last_serial() == 42
+        else:
+            with pytest.raises(UpstreamUnavailable, match="too slowly"):
+                await client.last_serial()
+            assert time.monotonic() - started < 5
+
+
 async def test_a_cancelled_call_gives_back_its_slot_and_bytes() -> None:
     """With one slot the next call would otherwise wait for ever."""
 
