@@ -35,7 +35,7 @@ bench: $(READY)  ## the benchmarks, printed beside the last committed ones
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY)  ## do schemas and documents still say what the code does?
-	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py
+	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py
 
 schemas: $(READY)  ## write schemas/*.schema.json anew from the types
 	@$(BIN)/python -m schemas.generate

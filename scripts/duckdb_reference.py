@@ -1,0 +1,91 @@
+"""Writes the tables of docs/duckdb.md from the comments in the file; `--check` says if they agree.
+
+`python scripts/duckdb_reference.py [--check] [SNAPSHOT]`; without a snapshot, an empty one is made.
+What lies outside the two marks on the page is written by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import duckdb
+
+from sinks.duckdb_schema import table_statements
+from sinks.duckdb_status import VIEWS, view_statements
+
+PAGE = Path(__file__).parents[1] / "docs/duckdb.md"
+BEGIN = "<!-- from here on made by scripts/duckdb_reference.py -->\n"
+END = "<!-- up to here -->\n"
+
+
+def empty() -> duckdb.DuckDBPyConnection:
+    """A database as the sink makes it, in memory."""
+    connection = duckdb.connect()
+    for statement in (*table_statements(), *view_statements()):
+        connection.execute(statement)
+    return connection
+
+
+def reference(connection: duckdb.DuckDBPyConnection) -> str:
+    """The public views, each with its comment, its columns, their types and comments."""
+    comments: dict[str, str] = dict(
+        connection.execute(
+            "SELECT view_name, comment FROM duckdb_views()"
+            " WHERE schema_name = 'main' AND NOT internal"
+        ).fetchall()
+    )
+    columns = connection.execute(
+        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
+        " WHERE schema_name = 'main' AND NOT internal ORDER BY table_name, column_index"
+    ).fetchall()
+    order = [view.name for view in VIEWS]
+    parts = []
+    for view in sorted(comments, key=order.index):
+        rows = "".join(
+            f"| `{name}` | {_short(kind)} | {_cell(text)} |\n"
+            for table, name, kind, text in columns
+            if table == view
+        )
+        head = "| column | type | |\n| --- | --- | --- |\n"
+        parts.append(f"\n### {view}\n\n{comments[view]}\n\n{head}{rows}")
+    return "".join(parts) + "\n"
+
+
+def page(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    """`text` with the part between the marks made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{reference(connection)}{END}{after}"
+
+
+def _short(kind: str) -> str:
+    fields = 60  # of a struct: its names are in the comment, its types can be asked for
+    return (
+        kind if len(kind) <= fields else kind.partition("(")[0] + "(…)" + "[]" * kind.endswith("[]")
+    )
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", r"\|")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or check it."""
+    files = [argument for argument in arguments if not argument.startswith("-")]
+    connection = duckdb.connect(files[0], read_only=True) if files else empty()
+    with connection:
+        old = PAGE.read_text(encoding="utf-8")
+        new = page(connection, old)
+    if "--check" in arguments:
+        if old != new:
+            print(f"{PAGE.name} is out of date: python scripts/duckdb_reference.py")
+            return 1
+        return 0
+    PAGE.write_text(new, encoding="utf-8")
+    print(f"wrote {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
