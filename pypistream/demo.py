@@ -96,6 +96,8 @@ async def _standin(given: Mapping[str, object]) -> AsyncIterator[str]:
         str(given["projects"]),
         "--changes-per-second",
         str(given["changes_per_second"]),
+        "--attached",  # to us: a second Ctrl-C or a kill -9 must not leave it behind
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is ours; the stand-in ends after the pipeline
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from upstream.standin.__main__ import settings_of
+from upstream.standin.__main__ import command_line
 from upstream.standin.app import Standin, build_app, parse
 from upstream.standin.faults import BadFault
 from upstream.standin.files import file_name
@@ -258,9 +258,9 @@ def test_the_command_line(tmp_path: Any) -> None:
     """Every setting has an option; what is not understood is exit code 2."""
     path = tmp_path / "faults.json"
     path.write_text('[{"kind": "503"}]')
-    found = settings_of(
+    found = command_line(
         "--port 7 --projects 9 --seed 3 --changes-per-second 2.5 --latency-ms 40 --sizes small "
-        f"--index-lag-seconds 5 --faults {path} --cache {tmp_path}".split()
+        f"--index-lag-seconds 5 --faults {path} --cache {tmp_path} --attached".split()
     )
 
     assert (
@@ -275,7 +275,8 @@ def test_the_command_line(tmp_path: Any) -> None:
             faults=({"kind": "503"},),
             index_lag_seconds=5.0,
         )
-        == found
+        == found.settings
     )
+    assert found.attached
     with pytest.raises(SystemExit, match="2"):
-        settings_of(["--sizes", "huge"])
+        command_line(["--sizes", "huge"])

@@ -8,14 +8,24 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from upstream.standin.faults import BadFault
 from upstream.standin.server import serve
 from upstream.standin.settings import StandinSettings
 
+_STDIN_BYTES = 4096  # of one read; what is said there does not matter
 
-def settings_of(arguments: list[str]) -> StandinSettings:
-    """Settings from the command line. Exits with code 2 for what it does not understand."""
+
+class Given(NamedTuple):
+    """What the command line says. `attached`: end when stdin does."""
+
+    settings: StandinSettings
+    attached: bool
+
+
+def command_line(arguments: list[str]) -> Given:
+    """Read the command line. Exits with code 2 for what it does not understand."""
     default = StandinSettings()
     parser = argparse.ArgumentParser(prog="python -m upstream.standin", description=__doc__)
     parser.add_argument("--host", default=default.host)
@@ -29,19 +39,25 @@ def settings_of(arguments: list[str]) -> StandinSettings:
     parser.add_argument("--map-lag-seconds", type=float, default=default.map_lag_seconds)
     parser.add_argument("--cache", type=Path, help="keep the corpus in this folder")
     parser.add_argument("--faults", type=Path, help="JSON file: a list of fault specifications")
+    parser.add_argument(
+        "--attached", action="store_true", help="end when stdin does: with whoever started it"
+    )
     given = vars(parser.parse_args(arguments))
-    path = given.pop("faults")
+    path, attached = given.pop("faults"), given.pop("attached")
     faults = tuple(json.loads(path.read_text())) if path is not None else ()
-    return StandinSettings(**given, faults=faults)
+    return Given(StandinSettings(**given, faults=faults), attached)
 
 
-async def _run(settings: StandinSettings) -> None:
+async def _run(given: Given) -> None:
     def say(address: str) -> None:
         sys.stdout.write(f"listening on {address}\n")
         sys.stdout.flush()
 
-    task = asyncio.ensure_future(serve(settings, ready=say))
+    task = asyncio.ensure_future(serve(given.settings, ready=say))
     loop = asyncio.get_running_loop()
+    if given.attached:
+        watch = asyncio.ensure_future(_end_of_stdin())
+        watch.add_done_callback(lambda _: task.cancel())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
@@ -50,11 +66,20 @@ async def _run(settings: StandinSettings) -> None:
         return
 
 
+async def _end_of_stdin() -> None:
+    """Return when whoever held the other end is gone, however it ended."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(_STDIN_BYTES):
+        continue
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run until interrupted; the exit code."""
-    settings = settings_of(sys.argv[1:] if arguments is None else arguments)
+    given = command_line(sys.argv[1:] if arguments is None else arguments)
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(given))
     except (OSError, BadFault) as error:
         sys.stderr.write(f"the stand-in cannot start: {error}\n")
         return 1
