@@ -118,7 +118,7 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        return CONTROLS.sub(b"", bytes(self.raw)).replace(b"\r", b"\n").decode()
+        return re.sub(rb"\r*\n|\r", b"\n", CONTROLS.sub(b"", bytes(self.raw))).decode()
 
     def read(self, seconds: float) -> bool:
         """Whatever comes within the time; False once the other side is gone."""
