@@ -1,4 +1,4 @@
-"""A stand-in for the index in a thread of the test, and plain ways to talk to it."""
+"""A stand-in for the index, in a thread of the test or beside it, and plain ways to talk to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import contextlib
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,11 +35,10 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Running:
-    """A stand-in that answers at `url`."""
+class Site:
+    """A stand-in that answers at `url`, wherever it runs."""
 
     url: str
-    app: Standin
 
     @property
     def address(self) -> tuple[str, int]:
@@ -58,10 +59,14 @@ class Running:
 
     def control(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """JSON of a control route; POST if there is a body."""
-        data = None if body is None else json.dumps(body).encode()
-        reply = self.ask(f"/_control/{path}", method or ("GET" if data is None else "POST"), data)
+        reply = self.ask_control(path, body, method)
         assert reply.status == 200, reply.body
         return reply.json()
+
+    def ask_control(self, path: str, body: Any = None, method: str | None = None) -> Reply:
+        """The same, whatever its status: 409 for a change that suits no project."""
+        data = None if body is None else json.dumps(body).encode()
+        return self.ask(f"/_control/{path}", method or ("GET" if data is None else "POST"), data)
 
     def fault(self, kind: str, **parameters: Any) -> int:
         """Switch a fault on; its id."""
@@ -107,6 +112,13 @@ class Running:
                 parts.append(part)
 
 
+@dataclass(frozen=True)
+class Running(Site):
+    """A stand-in in a thread of the test."""
+
+    app: Standin
+
+
 @contextlib.contextmanager
 def standin(settings: StandinSettings | None = None, **changed: Any) -> Iterator[Running]:
     """Run a stand-in of 200 small projects (or of these settings) on a free port."""
@@ -139,3 +151,18 @@ def standin(settings: StandinSettings | None = None, **changed: Any) -> Iterator
         loop.close()
         listener.close()
         app.close()
+
+
+@contextlib.contextmanager
+def standin_process(projects: int, seed: int) -> Iterator[Site]:
+    """Run a stand-in with small documents in a process of its own: it keeps time by itself."""
+    options = (f"--projects={projects}", f"--seed={seed}", "--sizes=small", "--port=0")
+    with subprocess.Popen(
+        [sys.executable, "-m", "upstream.standin", *options], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = process.stdout.readline() if process.stdout is not None else ""
+            assert line.startswith("listening on "), "the stand-in did not start"
+            yield Site(line.split()[-1])
+        finally:
+            process.kill()  # hanging answers are its work: nobody waits for them
