@@ -43,7 +43,7 @@ def pasted(text: str) -> list[str]:
         if line.strip().startswith("paste into another terminal"):
             break
     found = []
-    for line in lines:
+    for line in filter(str.strip, lines):  # a terminal's carriage returns leave empty ones
         if not line.startswith("  "):
             break
         found.append(line.strip())
