@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from processors.decide import OUTAGE, owe, owe_ask, settle_by_map
+from processors.decide import OUTAGE, owe, owe_ask, owe_ask_beside, settle_by_map
 from schemas.names import NormalizedName
 from schemas.records import Ask, ChangelogEntry, State, Status
 from schemas.topics import Offset, Topic
@@ -37,7 +35,8 @@ class Lane(IntEnum):
     SECOND_LOOK = 3
 
 
-URGENT = (Lane.LIVE, Lane.PARKED)
+URGENT = (Lane.LIVE,)
+"""What the last slot in flight is kept for: parked work may be all those names that hang."""
 
 
 class Work(NamedTuple):
@@ -87,7 +86,13 @@ class Agenda:
     """One partition's work. `states` is shared with the worker and changes as entries are taken."""
 
     def __init__(
-        self, states: States, positions: dict[Topic, Offset], *, settle_ms: int, slots: int
+        self,
+        states: States,
+        positions: dict[Topic, Offset],
+        *,
+        now: int,
+        settle_ms: int,
+        slots: int,
     ) -> None:
         self.states = states
         self.positions = {topic: Position(offset) for topic, offset in positions.items()}
@@ -97,9 +102,12 @@ class Agenda:
         self._waiting: dict[NormalizedName, int] = {}  # taken from the changelog, state not written
         self._heaps: dict[Lane, list[tuple[int, int, NormalizedName]]] = {lane: [] for lane in Lane}
         self._tickets = 0
-        self._parked_by_outage: set[NormalizedName] = set()
+        self._outage: dict[NormalizedName, None] = {}  # parked or dead because upstream was away
+        self._settled: dict[NormalizedName, list[tuple[Topic, Offset]]] = {}  # by an ask alone
         for name, state in states.owed():
-            self._park(name, state)
+            self._park(name, state, now)
+        for name, state in states.dead():
+            self._note_outage(name, state)
 
     # --- taking ---------------------------------------------------------------------------------
 
@@ -117,30 +125,47 @@ class Agenda:
         self.states.put(name, state)
         settled_ms = min(entry.time * 1000, now) + self._settle_ms
         owed = self._owed.get(name)
-        since_ms = owed.since_ms if owed and owed.lane is Lane.LIVE else now
+        # A burst goes on as long as no fetch went out for it.
+        same_burst = owed is not None and owed.lane is Lane.LIVE and not owed.in_flight
+        since_ms = owed.since_ms if owed is not None and same_burst else now
         due_ms = min(settled_ms, since_ms + SETTLE_ROUNDS_MAX * self._settle_ms)
         self._schedule(name, Lane.LIVE, due_ms, since_ms)
         self._attach(name, Topic.CHANGELOG, offset)
         self._waiting.setdefault(name, now)
 
-    def take_ask(self, offset: Offset, name: NormalizedName, ask: Ask, now: int) -> State | None:
-        """An ask. Returns a state to write if the ask itself settles the name, without a fetch."""
+    def take_ask(self, offset: Offset, name: NormalizedName, ask: Ask, now: int) -> None:
+        """An ask. One that settles the name without a fetch is among `settled` then."""
         known = self.states.get(name)
         if settled := settle_by_map(known, ask):
-            self.forget(name)
-            return settled
-        state = owe_ask(known, ask)
-        if state is None:
-            return None
+            self.states.put(name, settled)
+            self._forget(name)
+            self.positions[Topic.REFETCH].open(offset)
+            self._settled[name].append((Topic.REFETCH, offset))
+            return
         owed = self._owed.get(name)
-        if owed is not None and owed.lane is Lane.LIVE:
-            state = replace(state, ask=None, event_kind=known.event_kind if known else None)
-            self.states.put(name, state)
+        if known is not None and owed is not None and owed.lane is Lane.LIVE:
+            self.states.put(name, owe_ask_beside(known, ask))
         else:
+            state = owe_ask(known, ask)
+            if state is None:
+                return
             self.states.put(name, state)
             self._schedule(name, Lane.REFETCH, now, now)
         self._attach(name, Topic.REFETCH, offset)
-        return None
+
+    @property
+    def settled(self) -> int:
+        """How many names were settled by an ask alone and are not written yet."""
+        return len(self._settled)
+
+    def settled_written(self) -> list[NormalizedName]:
+        """Those names: their states are written in the transaction that is built now."""
+        for offsets in self._settled.values():
+            for topic, offset in offsets:
+                self.positions[topic].close(offset)
+        names = list(self._settled)
+        self._settled.clear()
+        return names
 
     def _attach(self, name: NormalizedName, topic: Topic, offset: Offset) -> None:
         self._owed[name].offsets.append((topic, offset))
@@ -148,6 +173,7 @@ class Agenda:
 
     def _schedule(self, name: NormalizedName, lane: Lane, due_ms: int, since_ms: int) -> None:
         self._tickets += 1
+        self._outage.pop(name, None)
         owed = self._owed.get(name)
         if owed is None:
             owed = self._owed[name] = _Owed(lane, due_ms, since_ms)
@@ -155,15 +181,18 @@ class Agenda:
         if not owed.in_flight:
             heapq.heappush(self._heaps[lane], (due_ms, self._tickets, name))
 
-    def _park(self, name: NormalizedName, state: State) -> None:
+    def _park(self, name: NormalizedName, state: State, now: int) -> None:
         if state.status is Status.PENDING:
-            settled_ms = state.event_time * 1000 + self._settle_ms
+            settled_ms = min(state.event_time * 1000, now) + self._settle_ms
             self._schedule(name, Lane.LIVE, settled_ms, settled_ms)
             return
         lane = Lane.SECOND_LOOK if state.status is Status.ABSENT else Lane.PARKED
         self._schedule(name, lane, state.next_ms, state.next_ms)
-        if state.reason.startswith(OUTAGE):
-            self._parked_by_outage.add(name)
+        self._note_outage(name, state)
+
+    def _note_outage(self, name: NormalizedName, state: State) -> None:
+        if state.status in (Status.PARKED, Status.DEAD) and state.reason.startswith(OUTAGE):
+            self._outage[name] = None
 
     # --- serving --------------------------------------------------------------------------------
 
@@ -213,23 +242,22 @@ class Agenda:
         """The fetch was not made (a hold): due again at once, not an attempt."""
         owed = self._owed[name]
         owed.in_flight = False
-        self._schedule(name, owed.lane, now, owed.since_ms)
+        self._schedule(name, owed.lane, max(now, owed.due_ms), owed.since_ms)
 
-    def answered(self, name: NormalizedName, state: State) -> None:
+    def answered(self, name: NormalizedName, state: State, now: int) -> None:
         """The fetch led to `state`, which the worker writes in the transaction it builds now."""
-        self._owed[name].in_flight = False
-        self._parked_by_outage.discard(name)
-        self.states.put(name, state)
         owed = self._owed[name]
+        owed.in_flight = False
+        self._outage.pop(name, None)
+        self.states.put(name, state)
+        self.written(name)
         if state.status is Status.PENDING:  # a newer event came while the fetch was out
             self._schedule(name, owed.lane, owed.due_ms, owed.since_ms)
         elif state.next_ms:
-            self._park(name, state)
+            self._park(name, state, now)
         else:
-            owed.ticket = 0
-        self.written(name)
-        if state.status is not Status.PENDING and not state.next_ms:
             del self._owed[name]
+            self._note_outage(name, state)
 
     def written(self, name: NormalizedName) -> None:
         """The name's state is being written: its entries are decided."""
@@ -241,11 +269,16 @@ class Agenda:
             self.positions[topic].close(offset)
         owed.offsets.clear()
 
-    def forget(self, name: NormalizedName) -> None:
-        """Nothing is owed for this name any more."""
-        self.written(name)
+    def _forget(self, name: NormalizedName) -> None:
+        """Nothing is owed for this name any more; a fetch that is out may still be answered."""
+        self._outage.pop(name, None)
+        settled = self._settled.setdefault(name, [])
         owed = self._owed.get(name)
-        if owed is not None and not owed.in_flight:
+        if owed is None:
+            return
+        settled += owed.offsets
+        owed.offsets.clear()
+        if not owed.in_flight:
             del self._owed[name]
 
     def overdue(self, now: int) -> list[NormalizedName]:
@@ -260,10 +293,18 @@ class Agenda:
         first = next(iter(self._waiting.values()), None)
         return None if first is None else first + WAITING_MS_MAX
 
+    @property
+    def outage_names(self) -> int:
+        """How many names are parked, or were given up, because upstream was away."""
+        return len(self._outage)
+
     def outage_over(self, now: int) -> int:
-        """Upstream answers again: everything parked for that is due at once. How many names."""
-        names = [n for n in self._parked_by_outage if not self._owed[n].in_flight]
+        """Upstream answers again: everything parked for that is due at once. How many names.
+
+        What was given up meanwhile is looked at once more, too: the fault was not the document's.
+        """
+        names = list(self._outage)
         for name in names:
             self._schedule(name, Lane.PARKED, now, now)
-        self._parked_by_outage.clear()
+        self._outage.clear()
         return len(names)

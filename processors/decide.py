@@ -1,7 +1,8 @@
 """What an answer means for a name: pure, without I/O and without a clock.
 
 The rules come in sections: stale, failed, never back, 404. `State` in, `Verdict` out; the worker
-turns a Verdict into records. Times are Unix milliseconds unless a name says seconds.
+turns a Verdict into records. Times are Unix milliseconds unless a name says seconds. No tie is
+broken by a look at a version's own route: a serial map or the sweep settles what stays stale.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ REMOVALS = (Kind.REMOVE_PROJECT, Kind.QUARANTINE)
 ARRIVALS = (Kind.CREATE, Kind.NEW_RELEASE)
 DELIBERATE = (Reason.SWEEP, Reason.OPERATOR, Reason.REPAIR)
 """Asks that fetch though the serial is known: they look for what no serial tells."""
+UNDER_WAY = (Status.PENDING, Status.PARKED)
+USED_UP = (Status.STALE, Status.DEAD)
 
 STALE = "stale"
 UNCONFIRMED = "unconfirmed"
@@ -46,6 +49,11 @@ class Patience:
         if attempts > len(self.schedule_seconds):
             return None
         return first_ms + int(self.schedule_seconds[attempts - 1] * 1000)
+
+    def gap_ms(self, attempts: int) -> int:
+        """How long after attempt number `attempts` the next one is due if that one came late."""
+        before = self.schedule_seconds[attempts - 2] if attempts > 1 else 0
+        return int((self.schedule_seconds[attempts - 1] - before) * 1000)
 
 
 DEFAULT_PATIENCE = Patience()
@@ -120,24 +128,30 @@ class Attempt(NamedTuple):
 def owe(state: State | None, entry: ChangelogEntry) -> State | None:
     """State that owes `entry` its effect; None if what is known already reflects it.
 
-    A newer event replaces an older one that is still owed and starts its attempts anew.
+    A newer event replaces an older one that is still owed and starts its attempts anew. A serial
+    that only an ask named is no event yet: an ask may be wrong, and knows neither kind nor time.
     """
     known = state or State(Status.PENDING, 0)
-    if entry.serial <= known.event:
+    from_row = known.event_kind is not None or known.status is Status.OK
+    if entry.serial <= known.event and from_row:
+        return None
+    if entry.serial <= known.gone:
         return None
     if known.published and entry.serial <= known.body:
         return None  # the published body was made after this row was written
     return replace(
         known,
         status=Status.PENDING,
-        event=entry.serial,
-        event_kind=entry.kind,
+        event=max(known.event, entry.serial),
+        # below an ask's serial there is a newer row to come: this one may not speak for the name
+        event_kind=entry.kind if entry.serial >= known.event else None,
         event_time=entry.time,
         event_name=entry.name,
         event_version=entry.version,
         attempts=0,
         first_ms=0,
         next_ms=0,
+        missing_ms=0,
         reason="",
         ask=None,
     )
@@ -147,35 +161,56 @@ def owe_ask(state: State | None, ask: Ask) -> State | None:
     """State while an ask is served; None if it is decided without a fetch."""
     if state is None:
         return State(Status.PENDING, ask.serial, event_name=ask.name, ask=ask.reason)
+    newer = ask.serial > state.event
+    if ask.reason is Reason.SWEEP and not newer and state.status in UNDER_WAY:
+        return None  # it is being asked for already; a sweep must not start its schedule anew
     deliberate = ask.reason in DELIBERATE
     if not deliberate and not ask.gone and ask.serial <= max(state.body, state.gone, state.event):
         return None
-    newer = ask.serial > state.event
-    return replace(
+    served = replace(
         state,
+        event_name=ask.name or state.event_name,
+        next_ms=0,
+        reason=BY_MAP if ask.gone and ask.map_serial >= state.event else state.reason,
+        ask=ask.reason,
+    )
+    if not newer and ask.reason is Reason.SWEEP and state.status in USED_UP:
+        return served  # one look: its attempts stay used up
+    return replace(
+        served,
         status=state.status if state.published and not newer else Status.PENDING,
         event=max(state.event, ask.serial),
         event_kind=None if newer else state.event_kind,
         event_time=0 if newer else state.event_time,
-        event_name=ask.name or state.event_name,
         attempts=0,
         first_ms=0,
-        next_ms=0,
-        reason=BY_MAP if ask.gone and ask.map_serial >= state.event else "",
-        ask=ask.reason,
+        missing_ms=0,
+        reason=served.reason if served.reason == BY_MAP or state.gone else "",
+    )
+
+
+def owe_ask_beside(state: State, ask: Ask) -> State:
+    """State of a name whose live event is owed: its fetch serves the ask too.
+
+    A serial above the event's says that there is a newer row: what is known of the older one,
+    a removal perhaps, speaks for the name no more.
+    """
+    if ask.gone and ask.map_serial >= max(state.event, ask.serial):
+        state = replace(state, reason=BY_MAP)
+    if ask.serial <= state.event:
+        return state
+    return replace(
+        state,
+        event=ask.serial,
+        event_kind=None,
+        event_name=ask.name or state.event_name,
+        event_version=None,
     )
 
 
 def settle_by_map(state: State | None, ask: Ask) -> State | None:
     """A serial map as new as the event that gives the name the body's own serial settles it."""
-    if (
-        state is None
-        or not state.published
-        or not state.exception
-        or state.status is Status.PENDING
-        or ask.map_serial < state.event
-        or ask.serial != state.body
-    ):
+    if state is None or not state.settled_by_map(ask.serial, ask.map_serial):
         return None
     return _settled(state)
 
@@ -195,6 +230,7 @@ def decide(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> 
 
 
 def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> Verdict:
+    state = replace(state, missing_ms=0)
     if state.published and body.serial == state.body and body.display_name == state.name:
         if body.hash == state.hash:
             return _on_unchanged(replace(state, etag=body.etag, seen=""), attempt, patience)
@@ -212,7 +248,7 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
         hash=body.hash,
         seen="",
     )
-    if body.serial >= state.event:
+    if _reflects(state, body.serial):
         return Verdict(Effect.PUBLISH, _settled(published))
     verdict = _again(published, STALE, attempt, patience)
     return Verdict(Effect.PUBLISH, verdict.state, stale=True)
@@ -221,7 +257,12 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
 def _may_replace(state: State, body: Body) -> bool:
     """Never back: whether `body` may stand where something else, or a tombstone, stands now."""
     if state.gone:
-        return state.event_kind not in REMOVALS and body.serial > state.gone
+        if state.event_kind in REMOVALS:
+            return False
+        # No row removed it, a 404 that stayed did: a body as new as the row it was asked for is
+        # newer than that.
+        spurious = state.event_kind is not None and body.serial == state.event == state.gone
+        return body.serial > state.gone or spurious
     if not state.published or body.serial >= state.body:
         return True
     return body.display_name not in (state.name, "") and body.display_name == state.event_name
@@ -230,10 +271,18 @@ def _may_replace(state: State, body: Body) -> bool:
 def _on_unchanged(state: State, attempt: Attempt, patience: Patience) -> Verdict:
     if not state.published:
         # A 304 without anything published: the ETag was another document's. Ask without it.
-        return _again(replace(state, etag=""), STALE, attempt, patience)
-    if state.body >= state.event:
+        return _again(replace(state, etag="", missing_ms=0), STALE, attempt, patience)
+    if _reflects(state, state.body):
         return Verdict(Effect.NONE, _settled(state))
-    return _again(state, STALE, attempt, patience)
+    return _again(replace(state, missing_ms=0), STALE, attempt, patience)
+
+
+def _reflects(state: State, serial: int) -> bool:
+    """Whether a body of this serial is all that is owed.
+
+    A name that is OK owes no event: a map has said that its event's serial is none of the body's.
+    """
+    return serial >= state.event or state.status is Status.OK
 
 
 def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
@@ -241,6 +290,7 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
         return Verdict(Effect.NONE, state)  # the newer event asks for itself
     if state.ask is not None and not state.published and not state.event_time:
         return Verdict(Effect.NONE, _absent(state, attempt, patience))
+    state = replace(state, missing_ms=state.missing_ms or attempt.now_ms)
     if reason := _proof(state, attempt, patience):
         gone = replace(
             _settled(state), status=Status.ABSENT, attempts=ABSENT_LOOKS, gone=state.event,
@@ -253,14 +303,15 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
 def _absent(state: State, attempt: Attempt, patience: Patience) -> State:
     """A name of which we hold nothing: absent at once, final at the second look."""
     looks = 1 + (state.attempts if state.status is Status.ABSENT else 0)
-    final = looks >= ABSENT_LOOKS or state.gone > 0
+    final = looks >= ABSENT_LOOKS or (state.gone > 0 and state.gone >= state.event)
     return replace(
         _settled(state),
         status=Status.ABSENT,
         attempts=ABSENT_LOOKS if final else looks,
         next_ms=0 if final else attempt.now_ms + int(patience.absent_again_seconds * 1000),
         ask=None if final else state.ask,
-        reason=state.reason if final and state.reason else "no-document",
+        event_kind=state.event_kind if state.gone else None,
+        reason=state.reason if final and state.gone and state.reason else "no-document",
     )
 
 
@@ -276,8 +327,7 @@ def _proof(state: State, attempt: Attempt, patience: Patience) -> str:
         return ""
     if state.reason == BY_MAP:
         return "removed"
-    waited_ms = attempt.now_ms - state.first_ms if state.first_ms else 0
-    if state.attempts and waited_ms >= patience.missing_proof_seconds * 1000:
+    if attempt.now_ms - state.missing_ms >= patience.missing_proof_seconds * 1000:
         return "no-releases"
     return ""
 
@@ -290,8 +340,14 @@ def _on_failed(state: State, failed: Failed, attempt: Attempt, patience: Patienc
     verdict = _again(state, failed.reason, attempt, patience)
     if verdict.state.status is Status.STALE:
         dead = replace(verdict.state, status=Status.DEAD, reason=failed.reason)
-        return Verdict(Effect.DEAD_LETTER, dead)
+        # Looked at again and no better: its letter is written already.
+        same = state.status is Status.DEAD and _slug(state.reason) == _slug(failed.reason)
+        return Verdict(Effect.NONE if same else Effect.DEAD_LETTER, dead)
     return verdict
+
+
+def _slug(reason: str) -> str:
+    return reason.partition(":")[0]
 
 
 # --- the schedule -------------------------------------------------------------------------------
@@ -309,7 +365,9 @@ def _settled(state: State) -> State:
         attempts=0,
         first_ms=0,
         next_ms=0,
+        missing_ms=0,
         reason="",
+        seen="",
         ask=None,
     )
 
@@ -322,17 +380,19 @@ def _again(state: State, reason: str, attempt: Attempt, patience: Patience) -> V
     if attempt.event != state.event:
         return Verdict(Effect.NONE, state)
     if state.status is Status.PARKED and attempt.now_ms < state.next_ms:
-        return Verdict(
-            Effect.NONE, state
-        )  # asked before its time (an outage seemed over): no attempt
+        # Asked before its time, because an outage seemed over: no attempt.
+        return Verdict(Effect.NONE, state)
     attempts = state.attempts + 1
     first_ms = state.first_ms or attempt.now_ms
     due_ms = patience.next_ms(first_ms, attempts)
     if due_ms is None:
         late = replace(state, status=Status.STALE, attempts=attempts, next_ms=0, reason=reason)
         return Verdict(Effect.NONE, late)
+    if due_ms <= attempt.now_ms:
+        # After a hold, a restart or a sleeping machine the attempts missed are not made in a rush.
+        due_ms = attempt.now_ms + max(1, patience.gap_ms(attempts))
     parked = replace(
-        state, status=Status.PARKED, attempts=attempts, first_ms=first_ms,
-        next_ms=max(due_ms, attempt.now_ms + 1), reason=reason,
+        state, status=Status.PARKED, attempts=attempts, first_ms=first_ms, next_ms=due_ms,
+        reason=reason,
     )  # fmt: skip
     return Verdict(Effect.NONE, parked)

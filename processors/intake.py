@@ -10,14 +10,15 @@ from collections.abc import Callable
 
 from processors.agenda import Agenda
 from processors.marks import Marks
+from processors.publication import refused_ask
 from schemas import codec
-from schemas.errors import InvalidName, LogTruncated
+from schemas.errors import InvalidName, LogCorrupt, LogTruncated
 from schemas.filters import kept
 from schemas.names import NormalizedName, normalize
-from schemas.records import Ask, BackfillMarker, ChangelogEntry, Filter, Marker, State
-from schemas.topics import Topic
+from schemas.records import SERIAL_MAX, Ask, BackfillMarker, ChangelogEntry, Filter, Marker
+from schemas.topics import Offset, Topic, partition_of
 from streams.clock import Clock
-from streams.log import Log, Reader, Record, TopicPartition
+from streams.log import Log, Outgoing, Reader, Record, TopicPartition
 
 READ_RECORDS_MAX = 500  # of one read; the window is the real bound
 READ_WAIT_SECONDS = 1.0  # how long one read waits for records
@@ -36,12 +37,25 @@ class Intake:
         self._readers: list[Reader] = []
         self._room = asyncio.Event()
         self.entries = 0
-        self.settled: dict[NormalizedName, State] = {}
-        """States that an ask settled without a fetch, for the next transaction."""
+        self._refused: list[tuple[Offset, Outgoing]] = []
 
     def room_again(self) -> None:
         """Entries were decided: there may be room in the window."""
         self._room.set()
+
+    @property
+    def refused(self) -> int:
+        """How many records were no asks and wait to be written down as such."""
+        return len(self._refused)
+
+    def refused_written(self) -> list[Outgoing]:
+        """Their dead letters, for the transaction that is built now."""
+        position = self._agenda.positions[Topic.REFETCH]
+        for offset, _ in self._refused:
+            position.close(offset)
+        letters = [letter for _, letter in self._refused]
+        self._refused.clear()
+        return letters
 
     async def read(self, at: TopicPartition) -> None:
         """Take records of one topic until cancelled. Raises LogTruncated for lost events."""
@@ -89,26 +103,37 @@ class Intake:
             return
         entry = codec.decode(record.value, ChangelogEntry)
         self.entries += 1
-        if name := self._ours(record.key):
+        name = normalize(record.key)
+        if kept(name, self._rule):
             self._agenda.take_entry(record.offset, name, entry, self._clock.now_ms())
 
     def _take_refetch(self, record: Record) -> None:
+        # Any process may write here: what is no ask is evidence, never the end of the worker.
+        try:
+            self._ask_or_mark(record)
+        except (InvalidName, LogCorrupt) as error:
+            self._agenda.positions[Topic.REFETCH].open(record.offset)
+            letter = refused_ask(record, str(error), self._clock.now_ms())
+            self._refused.append((record.offset, letter))
+
+    def _ask_or_mark(self, record: Record) -> None:
         if record.value is None:
             return
         if record.key is None:
             if record.header("ce_type") == codec.BACKFILL_TYPE:
                 self._marks.backfill(record.offset, codec.decode(record.value, BackfillMarker))
             return
-        ask = codec.decode(record.value, Ask)
-        if name := self._ours(record.key):
-            settled = self._agenda.take_ask(record.offset, name, ask, self._clock.now_ms())
-            if settled is not None:
-                self.settled[name] = settled
+        name, ask = self._checked(record, codec.decode(record.value, Ask))
+        if kept(name, self._rule):
+            self._agenda.take_ask(record.offset, name, ask, self._clock.now_ms())
 
-    def _ours(self, key: str) -> NormalizedName | None:
-        """The key as a name, if it is one and the filter lets it through."""
-        try:
-            name = normalize(key)
-        except InvalidName:
-            return None  # several writers are allowed on `refetch`: what is no name owes nothing
-        return name if kept(name, self._rule) else None
+    def _checked(self, record: Record, ask: Ask) -> tuple[NormalizedName, Ask]:
+        """The ask's name and the ask; raises InvalidName for what no reconcile would write."""
+        name = normalize(record.key or "")
+        if partition_of(name, self._log.partitions) != record.partition:
+            raise InvalidName(f"{name} belongs to another partition")  # and to its worker alone
+        if ask.name and normalize(ask.name) != name:
+            raise InvalidName(f"an ask under {name} names another project")
+        if not (0 <= ask.serial <= SERIAL_MAX and 0 <= ask.map_serial <= SERIAL_MAX):
+            raise InvalidName(f"the ask for {name} names serials that are none")
+        return name, ask

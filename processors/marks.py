@@ -68,7 +68,9 @@ class Marks:
         if proven:
             self._low = max(self._low, marker.low)
         self._opened.discard(marker.run)
-        if self._backfill is not None and self._backfill.run == marker.run:
+        # The first that counts ends the matter: another one that is open may never close.
+        ended = proven and self._marker is not None and self._low >= self._marker.base
+        if self._backfill is not None and (ended or self._backfill.run == marker.run):
             names = self._backfill.names
             done = replace(self._backfill, done=names, closed=True)
             self._backfill = done if proven else None

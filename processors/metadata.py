@@ -84,7 +84,8 @@ class Session:
         self.fetched = 0
         self.failed = 0
         self._worker = worker
-        self._weather = Weather()
+        # What an outage left behind before a restart is due as soon as upstream answers.
+        self._weather = Weather(outage=agenda.outage_names > 0)
         self._changed = asyncio.Event()
 
     @classmethod
@@ -102,7 +103,9 @@ class Session:
         }
         settle_ms = int(settings.settle_seconds * 1000)
         slots = worker.slots.capacity
-        agenda = Agenda(States(table.rows), positions, settle_ms=settle_ms, slots=slots)
+        now = worker.clock.now_ms()
+        states = States(table.rows)
+        agenda = Agenda(states, positions, now=now, settle_ms=settle_ms, slots=slots)
         marks = Marks(cut, settings.config.filter)
         intake = Intake(log, worker.clock, agenda, marks, settings.config.filter)
         place = Place(partition, with_releases=settings.config.releases == "all")
@@ -148,6 +151,7 @@ class Session:
             if due_ms is None or due_ms > clock.now_ms():
                 await self._wait_until(due_ms)
                 continue
+            await self.transactions.room()
             await self._worker.upstream.permit()
             # Only now choose: something more urgent may have come while we waited for the permit.
             work = self.agenda.next_work(clock.now_ms(), slots.lanes())
@@ -177,7 +181,7 @@ class Session:
             return
         self.fetched += 1
         self._observe(outcome)
-        await self.transactions.put(outcome)
+        self.transactions.put(outcome)
 
     async def _read(self, work: Work, document: Document) -> Outcome:
         all_releases = self._worker.settings.config.releases == "all"

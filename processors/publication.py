@@ -12,8 +12,9 @@ from schemas.codec import Envelope, dataschema
 from schemas.names import NormalizedName
 from schemas.records import Cut, DeadLetter, State
 from schemas.topics import Topic
-from streams.log import Headers, Outgoing
+from streams.log import Headers, Outgoing, Record
 
+REASON_CHARACTERS_MAX = 200
 EXCERPT_BYTES_MAX = 4096  # of a body that could not be used: enough to see what it was
 
 
@@ -59,6 +60,33 @@ def state_record(name: NormalizedName, raw: bytes, now_ms: int) -> Outgoing:
         dataschema=dataschema(Topic.STATE),
     )
     return Outgoing(Topic.STATE, name, raw, codec.headers(envelope))
+
+
+def refused_ask(record: Record, reason: str, now_ms: int) -> Outgoing:
+    """Evidence of a record in `refetch` that is no ask; under no key, for it may be any text."""
+    value = record.value or b""
+    letter = DeadLetter(
+        name="",
+        reason=f"bad-ask: {reason}"[:REASON_CHARACTERS_MAX],
+        serial=0,
+        attempts=1,
+        time_ms=now_ms,
+        hash=hashlib.sha256(value).hexdigest(),
+        excerpt=f"{record.key!r}: {value[:EXCERPT_BYTES_MAX].decode('utf-8', 'replace')}"[
+            :EXCERPT_BYTES_MAX
+        ],
+    )
+    envelope = Envelope(
+        id=f"ask:{record.partition}:{record.offset}",
+        type="pypistream.dead-letter",
+        subject="",
+        time=now_ms / 1000,
+        dataschema=dataschema(Topic.DEAD_LETTER),
+        reason="bad-ask",
+    )
+    headers = codec.headers(envelope)
+    value = codec.encode(letter)
+    return Outgoing(Topic.DEAD_LETTER, None, value, headers, partition=record.partition)
 
 
 def cut_record(key: str, partition: int, cut: Cut, now_ms: int) -> Outgoing:

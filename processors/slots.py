@@ -8,7 +8,7 @@ from processors.agenda import URGENT, Lane
 
 
 class Slots:
-    """`capacity` slots, one of which is kept for live events and parked work."""
+    """`capacity` slots, one of which is kept for live events."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -32,6 +32,8 @@ class Slots:
         self.used -= 1
         for wake in self._on_free:
             wake()
+        if self._on_free:  # who is woken first gets it: each worker in turn
+            self._on_free.append(self._on_free.pop(0))
 
     def on_free(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever a slot becomes free."""

@@ -78,17 +78,21 @@ class Transactions:
 
     def at_rest(self) -> bool:
         """True if nothing waits for a transaction."""
-        return not (self._outcomes or self._intake.settled or self._committing)
+        decided = self._outcomes or self._agenda.settled or self._intake.refused
+        return not (decided or self._committing)
 
     def wake(self) -> None:
         """There may be something to write."""
         self._news.set()
 
-    async def put(self, outcome: Outcome) -> None:
-        """Hand in an answer; waits while more than BYTES_MAX wait for a transaction."""
+    async def room(self) -> None:
+        """Wait while more than BYTES_MAX wait for a transaction: no fetch is begun then."""
         while self._waiting_bytes > BYTES_MAX:
             self._room.clear()
             await self._room.wait()
+
+    def put(self, outcome: Outcome) -> None:
+        """Hand in an answer."""
         self._outcomes.append(outcome)
         self._waiting_bytes += outcome.size
         self._news.set()
@@ -106,13 +110,13 @@ class Transactions:
                 self._committing = True
                 await self._commit(records, cut)
                 self._committing = False
-                self._room.set()
-                self._intake.room_again()
+            self._room.set()
+            self._intake.room_again()
 
     async def _something_decided(self) -> None:
         self._news.clear()
         now_ms = self._clock.now_ms()
-        if self._outcomes or self._intake.settled or self._agenda.overdue(now_ms):
+        if not self.at_rest() or self._agenda.overdue(now_ms):
             return
         wait = PROGRESS_SECONDS
         overdue_ms = self._agenda.next_overdue_ms()
@@ -136,18 +140,17 @@ class Transactions:
             records += self._decide(outcome, now_ms)
             touched[outcome.work.name] = None
         self._waiting_bytes -= size
-        for name, state in self._intake.settled.items():
-            self._agenda.states.put(name, state)
+        for name in self._agenda.settled_written():
             touched[name] = None
-        self._intake.settled.clear()
+        records += self._intake.refused_written()
         for name in self._agenda.overdue(now_ms):
             self._agenda.written(name)
             touched[name] = None
         return records + self._states(touched, now_ms)
 
     def _states(self, names: Iterable[NormalizedName], now_ms: int) -> list[Outgoing]:
-        states = self._agenda.states
-        return [publication.state_record(name, states.raw(name), now_ms) for name in names]
+        rows = ((name, self._agenda.states.unwritten(name)) for name in names)
+        return [publication.state_record(name, raw, now_ms) for name, raw in rows if raw]
 
     def _decide(self, outcome: Outcome, now_ms: int) -> list[Outgoing]:
         name = outcome.work.name
@@ -156,7 +159,7 @@ class Transactions:
             raise AssertionError(name)  # a name in flight has a state
         attempt = Attempt(outcome.work.event, now_ms)
         verdict = decide(before, outcome.reply, attempt, self._patience)
-        self._agenda.answered(name, verdict.state)
+        self._agenda.answered(name, verdict.state, now_ms)
         self.published += verdict.effect is Effect.PUBLISH
         answered = Answered(
             name, before, verdict, now_ms, outcome.trimmed, evidence=outcome.evidence

@@ -62,17 +62,20 @@ def plan(
 ) -> Plan:
     """An ask for each name that is unknown or whose map serial is above what is known.
 
-    And a check for each that is published here and not in a map as new as its event. Newest serial
-    first.
+    And a check for each that is published here and not in a map as new as its event, and the map's
+    word for each that it settles. Newest serial first.
     """
     asks: list[tuple[NormalizedName, Ask]] = []
     known = 0
     for name, project in index.items():
         state = states.get(name)
-        if state is not None and project.serial <= max(state.event, state.body):
-            known += 1
+        ask = Ask(project.name, reason, project.serial, map_serial)
+        if state is None or project.serial > max(state.event, state.body):
+            asks.append((name, ask))
             continue
-        asks.append((name, Ask(project.name, reason, project.serial, map_serial)))
+        known += 1
+        if state.settled_by_map(project.serial, map_serial):
+            asks.append((name, ask))
     for name, state in states.items():
         if name not in index and state.published and map_serial >= state.event:
             gone = Ask(state.name, reason, state.event, map_serial, gone=True)

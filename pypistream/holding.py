@@ -6,6 +6,7 @@ import asyncio
 
 from schemas import codec
 from schemas.codec import Envelope, dataschema
+from schemas.errors import LogCorrupt
 from schemas.records import Hold
 from schemas.topics import Topic
 from streams.clock import Clock
@@ -37,7 +38,10 @@ class SharedHold:
         row = table.rows.get(HOLD_KEY)
         if row is None or row.value is None:
             return
-        hold = codec.decode(row.value, Hold)
+        try:
+            hold = codec.decode(row.value, Hold)
+        except LogCorrupt:
+            return  # any process may write here: what is no hold holds nobody
         if self.present is None or hold.until_ms > self.present.until_ms:
             self.present = hold
             if hold.until_ms > self._clock.now_ms():
@@ -49,10 +53,10 @@ class SharedHold:
             self._news.clear()
             if self._asked:
                 latest = max(self._asked, key=lambda hold: hold.until_ms)
-                self._asked.clear()
                 if self.present is None or latest.until_ms > self.present.until_ms:
-                    self.present = latest
                     await self._log.append([self._record(latest)])
+                    self.present = latest
+                self._asked = [hold for hold in self._asked if hold.until_ms > latest.until_ms]
             await self.load(upstream)
             try:
                 async with asyncio.timeout(LOOK_SECONDS):

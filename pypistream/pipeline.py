@@ -89,7 +89,7 @@ class Pipeline:
     async def run(self) -> None:
         """Run the roles until cancelled, or until one ends with an error that does not pass."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.hold.run(self.upstream))
+            tasks.create_task(restarting(lambda: self.hold.run(self.upstream)))
             tasks.create_task(restarting(self._produce))
             for worker in self.workers:
                 tasks.create_task(restarting(worker.run))

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+SERIAL_MAX = 2**63 - 1
+
 
 class Kind(StrEnum):
     """What a journal row's free text means to us. An unknown action is CHANGE."""
@@ -126,6 +128,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     event_*     the newest event's kind, journal time, display name and version, while they matter
     attempts    answers so far that did not settle `event`; for ABSENT: 404s seen (2 = final)
     first_ms, next_ms   first attempt, next attempt due
+    missing_ms  when the 404s began that no other answer has interrupted, 0 = the last was none
     ask         the reason of the ask being served, if it is one
     """
 
@@ -144,6 +147,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     first_ms: int = 0
     next_ms: int = 0
+    missing_ms: int = 0
     reason: str = ""
     ask: Reason | None = None
 
@@ -158,6 +162,17 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.status is Status.ABSENT:
             return self.attempts < ABSENT_LOOKS
         return self.status is not Status.OK
+
+    def settled_by_map(self, serial: int, map_serial: int) -> bool:
+        """Whether a map that gives the name `serial` says that what is published is the latest.
+
+        That is said where the event's serial is above the body's and the map, as new as the event,
+        gives the body's own. A name that is pending has not been asked for yet, and content that
+        changed without a serial waits for its confirmation: no map speaks of those.
+        """
+        waits = self.status in (Status.PARKED, Status.STALE, Status.DEAD) and not self.seen
+        behind = self.published and self.body < self.event
+        return waits and behind and map_serial >= self.event and serial == self.body
 
 
 ABSENT_LOOKS = 2  # a first 404 may be spurious; the second, a minute later, is believed

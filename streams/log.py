@@ -63,7 +63,7 @@ class Record(NamedTuple):
         """Value of the first header of that name, as text."""
         for key, value in self.headers:
             if key == name:
-                return value.decode()
+                return value.decode("utf-8", "replace")  # any process may write to some topics
         return None
 
 

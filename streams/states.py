@@ -17,6 +17,7 @@ class States:
     def __init__(self, rows: Mapping[str, Record]) -> None:
         self._rows: dict[str, bytes] = {}
         self._status: dict[Status, int] = Counter()
+        self._written: dict[NormalizedName, bytes | None] = {}  # of those changed since, as it was
         for name, record in rows.items():
             if record.value is not None:
                 self._rows[name] = record.value
@@ -36,12 +37,15 @@ class States:
         if old is not None:
             self._status[old.status] -= 1
         self._status[state.status] += 1
+        self._written.setdefault(name, self._rows.get(name))
         raw = self._rows[name] = codec.encode(state)
         return raw
 
-    def raw(self, name: NormalizedName) -> bytes:
-        """The encoded form of a name that is known."""
-        return self._rows[name]
+    def unwritten(self, name: NormalizedName) -> bytes | None:
+        """The row to write now; None if it is what was written last. Counts as written."""
+        raw = self._rows[name]
+        written = self._written.pop(name, raw)
+        return None if raw == written else raw
 
     def items(self) -> Iterator[tuple[NormalizedName, State]]:
         """Every name with its state."""
@@ -55,6 +59,14 @@ class States:
             if b'"next_ms"' in raw or b'"pending"' in raw:
                 state = codec.decode(raw, State)
                 if state.next_ms or state.status is Status.PENDING:
+                    yield NormalizedName(name), state
+
+    def dead(self) -> Iterator[tuple[NormalizedName, State]]:
+        """Names that were given up."""
+        for name, raw in self._rows.items():
+            if b'"dead"' in raw:
+                state = codec.decode(raw, State)
+                if state.status is Status.DEAD:
                     yield NormalizedName(name), state
 
     def counts(self) -> dict[Status, int]:

@@ -20,7 +20,7 @@ def agenda(*known: tuple[NormalizedName, State], slots: int = 8) -> Agenda:
     for name, state in known:
         states.put(name, state)
     positions = {Topic.CHANGELOG: Offset(0), Topic.REFETCH: Offset(0)}
-    return Agenda(states, positions, settle_ms=SETTLE_MS, slots=slots)
+    return Agenda(states, positions, now=NOW, settle_ms=SETTLE_MS, slots=slots)
 
 
 def entry(serial: int, at_ms: int = NOW) -> ChangelogEntry:
@@ -40,7 +40,7 @@ def ask(found: Agenda, offset: int, name: NormalizedName, serial: int = 5) -> No
 def settle(found: Agenda, name: NormalizedName) -> None:
     state = found.states.get(name)
     assert state is not None
-    found.answered(name, replace(state, status=Status.OK, body=state.event, ask=None))
+    found.answered(name, replace(state, status=Status.OK, body=state.event, ask=None), NOW)
 
 
 def test_a_burst_is_waited_out_and_costs_one_fetch() -> None:
@@ -96,7 +96,7 @@ def test_one_fetch_per_name_is_in_flight_and_a_newer_event_follows_it() -> None:
 
     state = found.states.get(FOO)
     assert state is not None
-    found.answered(FOO, state)
+    found.answered(FOO, state, NOW)
 
     again = found.next_work(NOW + 60_000)
     assert again is not None
@@ -172,6 +172,84 @@ def test_what_an_outage_parked_is_due_when_it_is_over() -> None:
     assert work is not None
     assert work.name == FOO
     assert found.next_work(NOW) is None
+
+
+def test_what_was_given_up_in_an_outage_is_looked_at_once_more_when_it_is_over() -> None:
+    dead = State(Status.DEAD, 3, attempts=11, reason="transport: reset")
+    found = agenda((FOO, dead), (BAR, replace(dead, reason="undecodable: x")))
+
+    assert found.outage_over(NOW) == 1
+    work = found.next_work(NOW)
+    assert work is not None
+    assert work.name == FOO
+    found.answered(FOO, replace(dead, attempts=12), NOW)
+    assert found.next_work(NOW) is None
+    assert found.outage_names == 1
+
+
+def test_a_map_settles_a_name_that_an_outage_parked() -> None:
+    """Nothing of it is left: neither for the end of the outage nor for a later fetch."""
+    parked = State(
+        Status.PARKED, 8, body=5, attempts=3, first_ms=1, next_ms=NOW, reason="transport: reset"
+    )
+    found = agenda((FOO, parked))
+
+    found.take_ask(Offset(0), FOO, Ask("foo", Reason.RECONCILE, 5, 9), NOW)
+
+    assert found.outage_over(NOW) == 0
+    assert found.next_work(NOW) is None
+    assert found.positions[Topic.REFETCH].decided == 0
+    assert found.settled_written() == [FOO]
+    found.positions[Topic.REFETCH].read_to = Offset(1)
+    assert found.positions[Topic.REFETCH].decided == 1
+
+
+def test_an_entry_after_a_map_has_settled_its_name_is_owed() -> None:
+    parked = State(Status.PARKED, 8, body=5, attempts=3, first_ms=1, next_ms=NOW + 900_000)
+    found = agenda((FOO, parked))
+
+    found.take_ask(Offset(0), FOO, Ask("foo", Reason.RECONCILE, 5, 9), NOW)
+    take(found, 0, FOO, 10)
+    found.settled_written()
+
+    state = found.states.get(FOO)
+    assert state is not None
+    assert (state.status, state.event) == (Status.PENDING, 10)
+    assert found.positions[Topic.CHANGELOG].decided == 0
+
+
+def test_a_row_whose_time_lies_far_ahead_is_due_after_a_restart_too() -> None:
+    pending = State(Status.PENDING, 9, event_time=2**62, event_kind=Kind.CREATE)
+
+    assert agenda((FOO, pending)).next_work(NOW + SETTLE_MS) is not None
+
+
+def test_a_burst_after_a_fetch_is_waited_out_again() -> None:
+    found = agenda()
+    take(found, 0, FOO, 10, NOW)
+    later = NOW + 2 * SETTLE_ROUNDS_MAX * SETTLE_MS
+    assert found.next_work(later) is not None
+
+    take(found, 1, FOO, 11, later)
+    state = found.states.get(FOO)
+    assert state is not None
+    found.answered(FOO, state, later)
+
+    assert found.next_work(later) is None
+    assert found.next_work(later + SETTLE_MS) is not None
+
+
+def test_an_equal_row_of_state_is_not_written_again() -> None:
+    known = State(Status.OK, 5, body=5)
+    found = agenda((FOO, known))
+    found.states.unwritten(FOO)
+    found.take_ask(Offset(0), FOO, Ask("foo", Reason.SWEEP, 5, 9), NOW)
+    found.next_work(NOW)
+    found.answered(FOO, known, NOW)
+
+    assert found.states.unwritten(FOO) is None
+    found.states.put(FOO, replace(known, etag="x"))
+    assert found.states.unwritten(FOO) is not None
 
 
 def test_what_is_owed_outlives_a_restart() -> None:

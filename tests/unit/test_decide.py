@@ -17,9 +17,11 @@ from processors.decide import (
     Missing,
     Patience,
     Unchanged,
+    Verdict,
     decide,
     owe,
     owe_ask,
+    owe_ask_beside,
     settle_by_map,
 )
 from schemas.records import Ask, ChangelogEntry, Kind, Reason, State, Status
@@ -46,7 +48,7 @@ def owed(state: State | None, serial: int, kind: Kind = Kind.NEW_RELEASE) -> Sta
     return found
 
 
-def answer(state: State, reply: object, after_seconds: float = 0):  # noqa: ANN201
+def answer(state: State, reply: object, after_seconds: float = 0) -> Verdict:
     return decide(state, reply, Attempt(state.event, NOW + int(after_seconds * 1000)), PATIENCE)  # type: ignore[arg-type]
 
 
@@ -70,8 +72,94 @@ class TestOwe:
 
         assert owed(gone, 11).event == 11
 
+    def test_an_ask_s_serial_hides_no_row(self) -> None:
+        """An ask may name any serial; a row below it is owed all the same, and only once."""
+        asked = owe_ask(published(10), Ask("Foo", Reason.RECONCILE, 2**60, 2**60))
+        assert asked is not None
+
+        found = owed(asked, 20)
+
+        assert (found.event, found.status, found.attempts) == (2**60, Status.PENDING, 0)
+        verdict = answer(found, body(20, "b"))
+        assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, True)
+
+    def test_the_row_that_an_ask_was_drawn_from_gives_its_kind(self) -> None:
+        absent = answer(owe_ask(None, Ask("Foo", Reason.BACKFILL, 7, 9)), Missing()).state  # type: ignore[arg-type]
+
+        found = owed(absent, 7, Kind.CREATE)
+
+        assert (found.event_kind, found.status) == (Kind.CREATE, Status.PENDING)
+        assert owe(found, entry(7)) is None
+
+    def test_a_removal_below_an_ask_s_serial_does_not_speak_for_the_name(self) -> None:
+        """Removed and created again: the map was quicker than the journal."""
+        asked = owe_ask(published(10), Ask("foo", Reason.RECONCILE, 30, 30))
+        assert asked is not None
+
+        removal = owed(asked, 20, Kind.REMOVE_PROJECT)
+        missing = answer(removal, Missing())
+        created = owed(missing.state, 30, Kind.CREATE)
+
+        assert missing.effect is Effect.NONE
+        assert answer(created, body(30, "b"), 2).state.status is Status.OK
+
 
 class TestAsk:
+    def test_beside_a_live_event_a_newer_serial_takes_the_word_from_a_removal(self) -> None:
+        live = owed(published(10), 20, Kind.REMOVE_PROJECT)
+
+        found = owe_ask_beside(live, Ask("foo", Reason.RECONCILE, 30, 30))
+
+        assert (found.event, found.event_kind, found.status) == (30, None, Status.PENDING)
+        assert answer(found, Missing()).effect is Effect.NONE
+        assert owed(found, 30, Kind.CREATE).event_kind is Kind.CREATE
+
+    def test_beside_a_live_event_an_ask_changes_nothing_else(self) -> None:
+        live = owed(published(10), 20, Kind.CREATE)
+
+        assert owe_ask_beside(live, Ask("foo", Reason.SWEEP, 20)) == live
+
+    def test_a_sweep_leaves_what_is_under_way_alone(self) -> None:
+        parked = answer(owed(published(10), 20), Unchanged()).state
+
+        assert owe_ask(parked, Ask("Foo", Reason.SWEEP, 20)) is None
+        assert owe_ask(parked, Ask("Foo", Reason.OPERATOR, 20)) is not None
+
+    @pytest.mark.parametrize("reply", [Unchanged(), Failed("undecodable: x")])
+    def test_a_sweep_that_helps_nothing_is_one_look(self, reply: object) -> None:
+        """No new schedule, no second dead letter."""
+        state = owed(published(10), 20)
+        for seconds in (0, *PATIENCE.schedule_seconds):
+            state = answer(state, reply, seconds).state
+        used_up = state.status
+        assert used_up in (Status.STALE, Status.DEAD)
+        swept = owe_ask(state, Ask("Foo", Reason.SWEEP, 20))
+        assert swept is not None
+
+        verdict = answer(swept, reply, 5_000)
+
+        assert (verdict.effect, verdict.state.status) == (Effect.NONE, used_up)
+        assert verdict.state.next_ms == 0
+
+    def test_what_a_map_settled_a_sweep_does_not_unsettle(self) -> None:
+        stale = replace(published(10), status=Status.STALE, event=20, attempts=11)
+        settled = settle_by_map(stale, Ask("Foo", Reason.RECONCILE, 10, 20))
+        assert settled is not None
+        swept = owe_ask(settled, Ask("Foo", Reason.SWEEP, 10))
+        assert swept is not None
+
+        for reply in (Unchanged(), body(10, "a"), body(15, "b")):
+            verdict = answer(swept, reply)
+            assert (verdict.state.status, verdict.stale) == (Status.OK, False)
+
+    def test_a_map_settles_neither_what_is_unconfirmed_nor_what_was_never_behind(self) -> None:
+        ask = Ask("Foo", Reason.RECONCILE, 10, 30)
+        unconfirmed = replace(published(10), status=Status.PARKED, event=20, seen="b")
+        swept = replace(published(10), status=Status.DEAD)
+
+        assert settle_by_map(unconfirmed, ask) is None
+        assert settle_by_map(swept, ask) is None
+
     def test_an_ask_for_an_unknown_name_is_served(self) -> None:
         state = owe_ask(None, Ask("Foo", Reason.BACKFILL, 7, 9))
 
@@ -198,6 +286,39 @@ class TestMissing:
 
         assert answer(state, Missing(), 300).effect is Effect.TOMBSTONE
 
+    def test_one_404_after_five_minutes_of_other_answers_proves_nothing(self) -> None:
+        state = owed(published(10), 20)
+        for seconds in (0, 1, 2, 4, 8, 16, 32, 60):
+            state = answer(state, Unchanged(), seconds).state
+
+        first = answer(state, Missing(), 300)
+        assert first.effect is Effect.NONE
+        assert answer(first.state, Missing(), 600).effect is Effect.TOMBSTONE
+        late = answer(first.state, Unchanged(), 600).state
+        assert answer(late, Missing(), 900).effect is Effect.NONE
+
+    def test_what_a_404_alone_removed_comes_back_with_the_row_s_own_serial(self) -> None:
+        """No row said so: a document as new as the row that was asked for is newer than that."""
+        state = owed(published(10), 20)
+        first = answer(state, Missing()).state
+        removed = answer(first, Missing(), 300)
+        assert removed.effect is Effect.TOMBSTONE
+        swept = owe_ask(removed.state, Ask("Foo", Reason.SWEEP, 20))
+        assert swept is not None
+
+        assert answer(swept, body(19, "b")).effect is Effect.NONE
+        assert answer(swept, body(20, "b")).effect is Effect.PUBLISH
+
+    def test_a_removed_name_that_the_map_has_again_gets_two_looks(self) -> None:
+        removed = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Missing()).state
+        again = owe_ask(removed, Ask("foo", Reason.RECONCILE, 30, 30))
+        assert again is not None
+
+        first = answer(again, Missing()).state
+
+        assert (first.status, first.exception) == (Status.ABSENT, True)
+        assert answer(first, body(30, "b"), 60).effect is Effect.PUBLISH
+
     def test_any_200_ends_the_matter(self) -> None:
         state = answer(owed(published(10), 20), Missing()).state
 
@@ -272,6 +393,15 @@ class TestSchedule:
         assert last.effect is Effect.DEAD_LETTER
         assert (last.state.status, last.state.reason) == (Status.DEAD, "undecodable: no JSON")
         assert last.state.published
+
+    def test_attempts_that_were_missed_are_not_made_in_a_rush(self) -> None:
+        """A program that was off for an hour goes on with the schedule, it does not use it up."""
+        state = answer(owed(published(10), 20), Failed("transport: reset")).state
+        state = answer(state, Failed("transport: reset"), 3_600).state
+        assert state.next_ms == NOW + 3_600_000 + 1_000
+
+        state = answer(state, Failed("transport: reset"), 3_601).state
+        assert state.next_ms == NOW + 3_601_000 + 2_000
 
     def test_an_attempt_before_its_time_that_fails_costs_nothing(self) -> None:
         state = replace(

@@ -139,3 +139,18 @@ def test_a_closed_backfill_outlives_a_restart_and_later_markers() -> None:
     found.pass_changelog(Offset(21))
 
     assert (found.on(FRESH).base, found.on(FRESH).serial) == (0, 130)
+
+
+def test_the_first_backfill_that_counts_ends_the_matter() -> None:
+    """Another one that is open may have died: nobody waits for its closing marker."""
+    found = marks()
+    found.marker(Offset(0), Marker(100, 120, 1))
+    found.pass_changelog(Offset(1))
+    found.backfill(Offset(0), opening("a"))
+    found.backfill(Offset(1), opening("b"))
+    found.backfill(Offset(2), closing("a"))
+    found.pass_refetch(Offset(3))
+
+    cut = found.on(FRESH)
+    assert cut.base == 0
+    assert cut.backfill is None or cut.backfill.closed
