@@ -18,7 +18,7 @@ from schemas.names import normalize
 from schemas.records import ChangelogEntry, Config, DeadLetter, Filter, Head, Marker
 from schemas.topics import Topic
 from streams.clock import Clock
-from streams.log import Log, NextOffsets, Outgoing, TopicPartition, Writer
+from streams.log import Log, LogUnavailable, NextOffsets, Outgoing, TopicPartition, Writer
 from streams.progress import HEAD_KEY, read_progress
 from upstream.source import BadRow, JournalPage, JournalRow, Upstream
 
@@ -81,13 +81,15 @@ class ChangelogProducer:
         return config
 
     async def run(self) -> None:
-        """Poll for ever. Waits out what is Retriable; SerialJumped and WriterFenced end it."""
+        """Poll for ever. Waits out upstream's errors; those of the log and SerialJumped end it."""
         failures = 0
         while True:
             wait = self._settings.poll_seconds
             try:
                 await self.poll()
                 failures, self.trouble = 0, ""
+            except LogUnavailable:
+                raise  # the writer is spent: whoever runs us takes the id anew
             except (Retriable, UpstreamRefused, JournalGone) as error:
                 failures += 1
                 self.trouble = str(error)
@@ -117,9 +119,11 @@ class ChangelogProducer:
         return self.head
 
     def _check_jump(self, page: JournalPage, head: Head) -> None:
-        if page.rows and page.rows[-1].serial - head.serial > SERIAL_JUMP_MAX:
+        serials = [row.serial for row in page.rows[-1:]] + [row.serial for row in page.bad]
+        newest = max(serials, default=0)
+        if newest - head.serial > SERIAL_JUMP_MAX:
             raise SerialJumped(
-                f"upstream's next serial is {page.rows[-1].serial}, ours is {head.serial}: "
+                f"upstream's next serial is {newest}, ours is {head.serial}: "
                 f"a jump of more than {SERIAL_JUMP_MAX}",
                 hint="check --upstream; for another upstream use a new --data directory",
             )
@@ -139,7 +143,6 @@ class ChangelogProducer:
     async def _publish(self, page: JournalPage, *, reached: bool) -> None:
         chunks = list(_chunks(page.rows)) or [()]
         bad = [self._bad_row(row) for row in page.bad if row not in self._bad_before]
-        self._bad_before = frozenset(page.bad)  # one without a serial comes again with every poll
         for number, rows in enumerate(chunks):
             last = number == len(chunks) - 1
             serial = rows[-1].serial if rows else self._head().serial
@@ -153,6 +156,7 @@ class ChangelogProducer:
                 await self._commit(records, serial)
             if marker:
                 self._marker_serial, self._marker_ms = serial, self._clock.now_ms()
+        self._bad_before = frozenset(page.bad)  # one without a serial comes again with every poll
 
     def _marker_due(self, serial: int) -> bool:
         if self._marker_serial is None:

@@ -71,9 +71,12 @@ def dataschema(topic: Topic) -> str:
     return f"{topic.value}.v1.schema.json"
 
 
+YEAR_9999 = 253_402_300_799  # its last second: what RFC 3339 can say at most, in Unix seconds
+
+
 def rfc3339(unix_seconds: float) -> str:
-    """UTC, with milliseconds only where there are any."""
-    moment = datetime.fromtimestamp(unix_seconds, UTC)
+    """UTC, with milliseconds only where there are any; the nearest moment RFC 3339 can say."""
+    moment = datetime.fromtimestamp(min(max(unix_seconds, 0), YEAR_9999), UTC)
     spec = "milliseconds" if moment.microsecond else "seconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 

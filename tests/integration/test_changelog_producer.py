@@ -1,6 +1,8 @@
-"""The producer on the in-memory log: every row once, in order, with markers; restarts and bad rows."""
+"""The producer on the in-memory log: every row once, in order; markers, restarts, bad rows."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 
@@ -9,12 +11,12 @@ from schemas import codec
 from schemas.errors import LogMismatch, SerialJumped, UpstreamUnavailable, WriterFenced
 from schemas.records import ChangelogEntry, DeadLetter, Filter, Marker
 from schemas.topics import Topic, partition_of
-from streams.log import Record
+from streams.log import LogUnavailable, Record
 from streams.memory_log import MemoryLog
 from streams.progress import read_progress
 from tests.support.schema_check import ValidatingLog
 from tests.support.scripted_upstream import ScriptedUpstream
-from upstream.source import JournalRow
+from upstream.source import BadRow, JournalPage, JournalRow
 
 
 class FakeClock:
@@ -187,3 +189,40 @@ async def test_another_filter_is_refused_with_what_mends_it(world: World) -> Non
         await world.producer(base=0, wanted=Filter(("b*",)))
     assert "--data" in caught.value.hint
     await world.producer(base=0)
+
+
+async def test_a_row_whose_time_no_calendar_has_stops_nothing(world: World) -> None:
+    """Its header says the nearest moment that RFC 3339 can say; the value is as upstream wrote."""
+    producer = await world.producer(base=0)
+    world.upstream.journal.append(JournalRow("foo", None, 2**62, "create", 1))
+    await producer.poll()
+
+    assert [entry.time for entry in await world.entries()] == [2**62]
+    headers = [r.header("ce_time") for r in await world.records(Topic.CHANGELOG) if r.key]
+    assert headers == ["9999-12-31T23:59:59Z"]
+
+
+async def test_a_bad_row_s_serial_does_not_poison_the_head(world: World) -> None:
+    producer = await world.producer(base=0)
+    page = JournalPage((), (BadRow("the name is no text", 2**62, "x"),), full=False)
+    world.upstream.journal_since = lambda _serial: _now(page)  # type: ignore[assignment, method-assign]
+
+    with pytest.raises(SerialJumped):
+        await producer.poll()
+    assert producer.head is not None
+    assert producer.head.serial == 0
+
+
+async def _now(page: JournalPage) -> JournalPage:
+    return page
+
+
+async def test_a_log_that_fails_ends_the_run_so_that_the_id_is_taken_anew(world: World) -> None:
+    """The writer is spent after an error; upstream's own errors are waited out instead."""
+    world.upstream.row(1, "foo", "create")
+    producer = await world.producer(base=0, poll_seconds=0.01)
+    await world.log.close()
+
+    with pytest.raises(LogUnavailable):
+        async with asyncio.timeout(5):
+            await producer.run()
