@@ -82,7 +82,9 @@ class Body(NamedTuple):
 
 
 class Unchanged(NamedTuple):
-    """304: what is published is what upstream has."""
+    """304: what is published is what upstream has; `serial` is the header's, if it has one."""
+
+    serial: int | None = None
 
 
 class Missing(NamedTuple):
@@ -223,6 +225,10 @@ def decide(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> 
     if isinstance(reply, Body):
         return _on_body(state, reply, attempt, patience)
     if isinstance(reply, Unchanged):
+        if reply.serial is not None and reply.serial > state.body:
+            # A document without a serial of its own may be the same at a newer one. Only a whole
+            # answer tells that from a header that is ahead: the next one is asked for without ETag.
+            state = replace(state, etag="")
         return _on_unchanged(state, attempt, patience)
     if isinstance(reply, Missing):
         return _on_missing(state, attempt, patience)

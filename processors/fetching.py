@@ -76,7 +76,7 @@ async def ask(upstream: Upstream, work: Work) -> Document | Outcome | None:
     if isinstance(answer, NotFound):
         return Outcome(work, Missing())
     if isinstance(answer, NotModified):
-        return Outcome(work, Unchanged())
+        return Outcome(work, Unchanged(answer.serial))
     return answer
 
 

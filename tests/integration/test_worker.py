@@ -23,7 +23,7 @@ from streams.memory_log import MemoryLog
 from streams.progress import Progress, read_progress
 from tests.support.schema_check import ValidatingLog
 from tests.support.scripted_upstream import ScriptedUpstream, document
-from upstream.source import NotFound, SerialMap
+from upstream.source import Document, NotFound, SerialMap
 
 QUICK = Patience(
     schedule_seconds=(0.02, 0.04, 0.08, 0.15),
@@ -146,6 +146,22 @@ async def test_a_stale_body_is_published_as_stale_then_replaced(world: World) ->
 
     found = [(r.header("serial"), r.header("stale")) for r in await world.records(Topic.METADATA)]
     assert found == [("6", "true"), ("8", None)]
+
+
+async def test_a_document_without_a_serial_that_an_event_does_not_change(world: World) -> None:
+    """A role is given: the bytes stay, only the header's serial rises. The name is settled."""
+    raw = b'{"info": {"name": "Foo", "version": "1.0"}, "releases": {}}'
+    world.upstream.script("foo", Document(raw, 5, '"same"'), Document(raw, 8, '"same"'))
+    world.upstream.row(5, "Foo", "new release", "1.0")
+    config = await world.produce()
+    async with world.working(config):
+        await world.until(settled(1))
+        world.upstream.row(8, "Foo", "add Owner somebody")
+        await world.produce()
+        await world.until(lambda _, states: states["foo"].body == 8 and settled(1)(_, states))
+
+    found = [(r.header("serial"), r.header("stale")) for r in await world.records(Topic.METADATA)]
+    assert found == [("5", None), ("8", None)]
 
 
 async def test_a_removal_becomes_a_tombstone_and_the_name_may_come_back(world: World) -> None:

@@ -255,6 +255,16 @@ class TestBody:
         assert answer(swept, Unchanged()).state.status is Status.OK
         assert answer(owed(published(10), 20), Unchanged()).state.reason == STALE
 
+    def test_unchanged_under_a_newer_header_is_asked_for_without_the_etag(self) -> None:
+        """A document that names no serial has the header's, and only a whole answer brings it."""
+        parked = answer(owed(published(10), 20), Unchanged(20)).state
+        verdict = answer(parked, body(20), 1)
+
+        assert (parked.status, parked.etag) == (Status.PARKED, "")
+        assert (verdict.effect, verdict.state.status) == (Effect.PUBLISH, Status.OK)
+        assert (verdict.state.body, verdict.stale) == (20, False)
+        assert answer(owed(published(10), 20), Unchanged(10)).state.etag == published(10).etag
+
     def test_an_answer_to_an_older_question_counts_as_no_attempt(self) -> None:
         state = owed(owed(published(10), 20), 21)
 
