@@ -170,6 +170,7 @@ def waits(seen: Sequence[Seen], published: Sequence[tuple[float, list[int]]]) ->
 @contextmanager
 def standin(projects: int) -> Iterator[str]:
     """URL of a stand-in with small documents that lives as long as the block."""
+    CACHE.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "upstream.standin", "--port", "0", "--cache", str(CACHE)]
     command += ["--sizes", "small", "--projects", str(projects)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -211,12 +212,14 @@ def status(data: Path) -> dict[str, Any]:
     return told
 
 
-def measure(url: str, setting: Setting, data: Path, changes: int) -> Measured:
-    """Run one setting on a new directory."""
+def measure(
+    url: str, setting: Setting, data: Path, changes: int, publish: float = PUBLISH_SECONDS
+) -> Measured:
+    """Run one setting on a new directory; `publish` = period of snapshot and dump in seconds."""
     arguments = [
         "run", "--data", str(data), "--upstream", url, "--rate", str(setting.rate),
         "--poll", str(setting.poll), "--settle", str(setting.settle),
-        "--snapshot-every", str(PUBLISH_SECONDS), "--dump-every", str(PUBLISH_SECONDS),
+        "--snapshot-every", str(publish), "--dump-every", str(publish),
     ]  # fmt: skip
     if setting.backfill:
         arguments.append("--backfill")
@@ -339,7 +342,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--changes", type=int, default=CHANGES)
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     given = parser.parse_args(arguments)
-    CACHE.mkdir(exist_ok=True)
     results: dict[str, Measured] = {}
     with standin(given.projects) as url, tempfile.TemporaryDirectory() as folder:
         for number, setting in enumerate(SETTINGS):

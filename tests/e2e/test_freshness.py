@@ -1,0 +1,53 @@
+"""A change is in `follow` within seconds, amid a backfill, and published with the next period.
+
+The figures are the benchmark's (`python -m benchmarks.freshness`); here, with fewer projects and on
+a machine that has other things to do, only their order of magnitude is held.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from benchmarks import freshness
+
+PROJECTS = 4_000  # at 50 a second over a minute of backfill: longer than all this takes
+CHANGES = 15
+PUBLISH_SECONDS = 4.0
+SLOW_MACHINE = 2.0  # times what the benchmark holds
+PERIODS_MAX = 3.0  # one to wait, and what the machine takes to publish, twice
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, freshness.Measured]:
+    """Default delays and the shortest ones, side by side on one stand-in, amid a backfill."""
+    root = tmp_path_factory.mktemp("freshness")
+    wanted = [each for each in freshness.SETTINGS if each.backfill and each.rate]
+    settings = [each for each in wanted if each.poll in (1, 10)]
+
+    def measured(setting: freshness.Setting) -> freshness.Measured:
+        return freshness.measure(url, setting, root / str(setting.poll), CHANGES, PUBLISH_SECONDS)
+
+    with freshness.standin(PROJECTS) as url, ThreadPoolExecutor(len(settings)) as side_by_side:
+        found = side_by_side.map(measured, settings)
+        return {setting.name: each for setting, each in zip(settings, found, strict=True)}
+
+
+def test_changes_overtake_the_backfill(results: dict[str, freshness.Measured]) -> None:
+    """All of them are seen, in seconds, while thousands of documents are still to come."""
+    limits = {setting.name: setting.limit for setting in freshness.SETTINGS}
+    for name, found in results.items():
+        assert found.seen == found.changes > CHANGES / 2, name
+        assert found.median < SLOW_MACHINE * limits[name], (name, found)
+        assert found.backfill_done is not None, "the backfill was over: this shows nothing"
+        assert found.backfill_done < PROJECTS, name
+
+
+def test_changes_are_published_with_the_next_period(
+    results: dict[str, freshness.Measured],
+) -> None:
+    for name, found in results.items():
+        for kind, worst in (("snapshot", found.snapshot_worst), ("dump", found.dump_worst)):
+            assert worst is not None, f"{name}: a change is in no {kind}"
+            assert worst < PERIODS_MAX * PUBLISH_SECONDS, (name, kind, worst)
