@@ -66,14 +66,15 @@ class ChangelogProducer:
     async def begin(self) -> Config:
         """Take the id, read or found the log. Raises Retriable, UpstreamRefused, LogMismatch."""
         self._writer = await self._log.writer(PRODUCE_ID)
+        self.head = (await read_progress(self._log)).head
+        base = self._settings.base
+        if self.head is None and base is None:
+            # First of all: a mistyped upstream founds no log, with a filter that binds for ever.
+            base = await self._upstream.last_serial()
         now_ms = self._clock.now_ms()
         wanted, releases = self._settings.wanted, self._settings.releases
         config = await found(self._log, self._writer, now_ms, wanted, releases)
-        self.head = (await read_progress(self._log)).head
-        if self.head is None:
-            base = self._settings.base
-            if base is None:
-                base = await self._upstream.last_serial()
+        if self.head is None and base is not None:
             ends = await self._log.ends(Topic.CHANGELOG)
             offsets = tuple(ends[at] for at in sorted(ends))
             self.head = Head(base, base, now_ms // 1000, offsets)

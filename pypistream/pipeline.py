@@ -19,6 +19,7 @@ from pypistream.holding import SharedHold
 from pypistream.settings import Settings
 from schemas.errors import LogFull, Retriable, UpstreamUnavailable
 from schemas.records import Config, Reason, Status
+from schemas.topics import Topic
 from streams.clock import Clock
 from streams.log import Log
 from streams.progress import read_progress
@@ -157,6 +158,15 @@ class Pipeline:
         if cut.backfill is not None and not cut.backfill.closed:
             return False
         return session.at_rest() and session.agenda.idle(horizon_ms)
+
+    @property
+    def restored(self) -> bool:
+        """Whether every worker has read the log: before that nothing is known of it."""
+        return all(worker.session is not None for worker in self.workers)
+
+    async def empty(self) -> bool:
+        """Whether no name was ever heard of."""
+        return not any((await self.log.ends(Topic.STATE)).values())
 
     def counts(self) -> dict[Status, int]:
         """Names by status over all partitions."""

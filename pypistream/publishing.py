@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from pypistream.data_dir import DataDir
+from pypistream.logs import log_to_stderr
 from pypistream.requests import request
 from pypistream.running import settings_for
 from pypistream.wiring import make_sink, open_log_for_reading
@@ -25,6 +26,7 @@ LOOK_SECONDS = 0.1
 
 def publish_now(given: Mapping[str, object], sink: str) -> int:
     """Publish one sink, here or by the process that runs it; the exit code."""
+    log_to_stderr()
     data = DataDir(settings_for(given).data.absolute())
     data.require_log()
     try:
@@ -37,6 +39,7 @@ def publish_now(given: Mapping[str, object], sink: str) -> int:
 
 def rebuild(given: Mapping[str, object], sink: str) -> int:
     """Empty sinks and fill them from the log; the exit code."""
+    log_to_stderr()
     data = DataDir(settings_for(given).data.absolute())
     data.require_log()
     for name in ("duckdb", "dump") if sink == "all" else (sink,):

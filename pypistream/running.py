@@ -7,16 +7,18 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.data_dir import DataDir
 from pypistream.display import Display, line_of, make_display
 from pypistream.facts import Observer
 from pypistream.holding import SharedHold
+from pypistream.logs import log_to_stderr
 from pypistream.pipeline import Pipeline, first_of
 from pypistream.settings import Settings, resolve
 from pypistream.sinks_child import SinksChild
-from pypistream.wiring import make_upstream, open_log, upstream_url
+from pypistream.wiring import check_upstream, make_upstream, open_log, upstream_url
 from schemas.errors import Fatal, Retriable, UpstreamRefused
 from schemas.records import Status
 from streams.clock import SystemClock
@@ -45,12 +47,13 @@ def settings_for(given: Mapping[str, object]) -> Settings:
 def run(given: Mapping[str, object], *, backfill: bool, once: bool) -> int:
     """Run until Ctrl-C, or once; the exit code."""
     settings = settings_for(given)
-    upstream_url(settings)  # before anything is made: PyPI without a contact is a usage error
+    check_upstream(settings)  # before anything is made: these are usage errors
     return asyncio.run(run_plan(Plan(settings, backfill, once)))
 
 
 async def run_plan(plan: Plan) -> int:
     """The same, inside an event loop."""
+    log_to_stderr()
     data = DataDir(plan.settings.data.absolute())
     data.create()
     locks = [data.hold("produce"), data.hold("process")]
@@ -99,8 +102,10 @@ class _Run:
         pipeline = Pipeline(log, upstream, hold, clock, settings, self._plan.backfill)
         sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
         try:
-            await self._begin(pipeline, display)
-            await self._work(pipeline, sinks, display)
+            if await self._begin(pipeline, display):
+                await self._work(pipeline, sinks, display)
+            else:
+                display.say("stopped before upstream had answered; nothing was written")
         finally:
             display.close()
             await sinks.stop()
@@ -108,9 +113,15 @@ class _Run:
             await log.close()
         return 0
 
-    async def _begin(self, pipeline: Pipeline, display: Display) -> None:
+    async def _begin(self, pipeline: Pipeline, display: Display) -> bool:
+        """Found or read the log; False if told to stop before that was done."""
+        beginning = asyncio.create_task(pipeline.begin())
+        await self._until_stopped(beginning)
+        if not beginning.done():
+            await _cancel(beginning)
+            return False
         try:
-            config = await pipeline.begin()
+            config = beginning.result()
         except (Retriable, UpstreamRefused) as error:
             raise Fatal(
                 f"the log cannot be started: {error}",
@@ -118,8 +129,9 @@ class _Run:
             ) from error
         head = pipeline.producer.head
         display.say(f"log {config.log_id}: following from serial {head.serial if head else 0:,}")
-        if self._plan.once and not self._plan.backfill and head and head.serial == head.base:
+        if self._plan.once and not self._plan.backfill and await pipeline.empty():
             display.say("this log holds nothing yet: --backfill fetches every project")
+        return True
 
     async def _work(self, pipeline: Pipeline, sinks: SinksChild, display: Display) -> None:
         observer = Observer(pipeline, sinks)
@@ -131,6 +143,8 @@ class _Run:
             if self._plan.once and not self._stop.is_set():
                 sinks.finish()
                 await self._until_stopped(sinking)
+                if sinking.done():
+                    sinking.result()
                 display.say(line_of(observer.look()))
                 _name_exceptions(pipeline, display)
             else:
@@ -156,22 +170,22 @@ class _Run:
                     task.result()
             if self._plan.once and pipeline.caught_up():
                 return
-            display.show(observer.look())
+            if pipeline.restored:
+                display.show(observer.look())
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._stop.wait()
             except TimeoutError:
                 continue
 
-    async def _until_stopped(self, sinking: asyncio.Task[None]) -> None:
+    async def _until_stopped(self, task: asyncio.Task[Any]) -> None:
+        """Until the task is done or we are told to stop, whichever comes first."""
         stopped = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({sinking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if sinking.done():
-            sinking.result()
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[Any]) -> None:
     """End a task and wait for it; an error it had is raised by whoever looked before."""
     if task.done():
         return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import sys
 import time
@@ -46,14 +45,16 @@ class SinksChild:
 
     async def run(self) -> None:
         """Keep the child alive until cancelled, or until it has finished."""
-        for failures in itertools.count(1):
+        failures = 0
+        while True:
             published = dict(self._published)
             self._process = await self._start()
             await self._listen(self._process)
             code = await self._process.wait()
             if self._finishing and code == 0:
                 return
-            if failures >= FAILURES_MAX and published == self._published:
+            failures = failures + 1 if published == self._published else 1
+            if failures >= FAILURES_MAX:
                 raise Fatal(
                     f"the sinks ended {failures} times with exit code {code}",
                     hint="the lines above say why; `pypistream doctor` looks further",
@@ -108,7 +109,11 @@ class SinksChild:
         if process.stdout is None:
             return
         async for line in process.stdout:
-            event = orjson.loads(line)
+            try:
+                event = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                sys.stderr.write(line.decode(errors="replace"))  # a library's own words
+                continue
             if event.get("event") == "published":
                 self._published[event["sink"]] = time.time()
             self._on_event(event)

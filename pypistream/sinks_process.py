@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 
 from pypistream.data_dir import DataDir
+from pypistream.logs import log_to_stderr
 from pypistream.requests import latest_request
 from pypistream.wiring import make_sink, open_log_for_reading
 from sinks.feed import Feed
@@ -31,6 +32,7 @@ NICE = 5  # fetching and committing come first where there are not enough cores
 
 def run_child(data: Path, periods: Mapping[str, float]) -> int:
     """Run the sinks named in `periods` (seconds between publications); the exit code."""
+    log_to_stderr()
     os.nice(NICE)
     return asyncio.run(_run(DataDir(data), periods))
 

@@ -48,17 +48,19 @@ def upstream_url(settings: Settings) -> str:
     return default_upstream()
 
 
+def check_upstream(settings: Settings) -> ClientSettings:
+    """What the client will be told. Raises UsageError for what cannot work."""
+    return ClientSettings(
+        base_url=upstream_url(settings),
+        contact=settings.contact,
+        rate=settings.rate,
+        in_flight=settings.in_flight,
+    )
+
+
 def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> Upstream:
     """The HTTP client for these settings."""
-    return HttpUpstream(
-        ClientSettings(
-            base_url=upstream_url(settings),
-            contact=settings.contact,
-            rate=settings.rate,
-            in_flight=settings.in_flight,
-        ),
-        on_hold=on_hold,
-    )
+    return HttpUpstream(check_upstream(settings), on_hold=on_hold)
 
 
 def log_library() -> str:
