@@ -8,6 +8,7 @@ five minutes only (DESIGN: "404"), which no test of a minute can wait for.
 from __future__ import annotations
 
 import random
+import time
 
 from tests.support.published import Truth, truths
 from tests.support.standin import Reply, Site
@@ -57,6 +58,15 @@ def _with_releases(site: Site, generator: random.Random) -> str | None:
 
 def _releases(true: Truth) -> int:
     return len((true.document or {}).get("releases", {}))
+
+
+def last_serial(site: Site) -> int:
+    """The newest serial, once the rows of the last upload are written."""
+    before, serial = -1, int(site.control("serial")["serial"])
+    while before != serial:
+        time.sleep(SPREAD_SECONDS_MAX / 2)
+        before, serial = serial, int(site.control("serial")["serial"])
+    return serial
 
 
 def all_truth(site: Site) -> dict[str, Truth]:

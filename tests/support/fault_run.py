@@ -20,6 +20,7 @@ from tests.support.fault_events import (
     SPREAD_SECONDS_MAX,
     all_truth,
     event_kinds,
+    last_serial,
     make_event,
     touch_all,
 )
@@ -148,20 +149,22 @@ class _Run:
 
     def _comes_right(self, program: Program) -> None:
         """Within a minute of healing, without one more change."""
+        begun = time.monotonic()
         if self._scene.lie is not None:
             self._shows_lie(program, self._scene.lie)
-        begun = time.monotonic()
-        serial = self._site.control("serial")
+            begun = time.monotonic()
+        serial = last_serial(self._site)
         judge = Judge(all_truth(self._site))
         wrong = _until_right(self._data, judge, CONVERGE_SECONDS_MAX, program)
         if wrong:
             self._problem(f"{len(wrong)} wrong or missing a minute after:{_shown(wrong)}")
         else:
             self.ended.seconds = time.monotonic() - begun
-        assert serial == self._site.control("serial"), "a change came after healing"
+        assert serial == last_serial(self._site), "a change came after healing"
 
     def _shows_lie(self, program: Program, lie: Lie) -> None:
         """Only the lie itself is left of the fault; then every project changes once more."""
+        last_serial(self._site)
         judge = Judge(all_truth(self._site))
         end = time.monotonic() + CONVERGE_SECONDS_MAX
         wrong = _until_right(self._data, judge, LOOK_SECONDS, program)
