@@ -9,9 +9,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,10 @@ import pytest
 
 from processors.decide import Patience
 from pypistream.data_dir import DataDir
-from pypistream.holding import SharedHold
-from pypistream.pipeline import Pipeline
-from pypistream.settings import Settings
-from pypistream.wiring import make_upstream, open_log
-from schemas.records import State, Status
-from streams.clock import SystemClock
-from streams.progress import watermark
+from schemas.records import Status
 from streams.sqlite_log import SqliteLog
 from tests.support.claims import Claim, Past, Shown, broken, claim_of, replay
+from tests.support.in_process import in_process
 from tests.support.process import command, started, status
 from tests.support.published import read_dump
 from tests.support.standin import Running, standin
@@ -40,7 +35,6 @@ CHANGES_PER_SECOND = 6.0
 QUICK = ("--poll", "1", "--settle", "0.3", "--snapshot-every", "1", "--dump-every", "1")
 SAMPLE_SECONDS = 0.4
 SPURIOUS_SHARE = 0.3
-SECONDS_MAX = 60.0
 SECOND_LOOK_SECONDS = 5.0  # instead of sixty
 
 
@@ -192,55 +186,6 @@ def assert_reports(reports: list[dict[str, Any]]) -> None:
     assert len(set(done)) > 2
     assert all(0 <= each["done"] <= each["names"] <= PROJECTS for each in counted)
     assert all(each["backfill"] is None for each in reports[first:])
-
-
-@dataclass
-class InProcess:
-    """A pipeline without sinks in the test's own loop, as quick of patience as is wanted."""
-
-    pipeline: Pipeline
-    patience: Patience
-
-    @property
-    def states(self) -> dict[str, State]:
-        return {
-            name: state
-            for worker in self.pipeline.workers
-            if worker.session
-            for name, state in worker.session.agenda.states.items()
-        }
-
-    async def until(self, wanted: Callable[[], object], what: str) -> None:
-        """Wait for something true."""
-        end = time.monotonic() + SECONDS_MAX
-        while not wanted():
-            assert time.monotonic() < end, f"no {what}: {self.pipeline.counts()}"
-            await asyncio.sleep(SAMPLE_SECONDS / 10)
-
-    @property
-    def mark(self) -> int | None:
-        return watermark([worker.cut for worker in self.pipeline.workers]).serial
-
-
-@asynccontextmanager
-async def in_process(site: Running, data: Path, patience: Patience) -> AsyncIterator[InProcess]:
-    """Run one until the block is left."""
-    settings = Settings(data=data, upstream=site.url, rate=0, poll=1, settle=0.2)
-    log, clock = await open_log(DataDir(data), 1), SystemClock()
-    hold = SharedHold(log, clock)
-    upstream = make_upstream(settings, hold.asked)
-    pipeline = Pipeline(log, upstream, hold, clock, settings, backfill=True)
-    await pipeline.begin()
-    for worker in pipeline.workers:
-        worker.settings = replace(worker.settings, patience=patience)
-    running = asyncio.create_task(pipeline.run())
-    try:
-        yield InProcess(pipeline, patience)
-    finally:
-        running.cancel()
-        await asyncio.wait({running})
-        await upstream.close()
-        await log.close()
 
 
 async def test_spurious_404s_lose_no_project(tmp_path: Path, seed: int) -> None:
