@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from processors.decide import OUTAGE, owe, owe_ask, owe_ask_beside, settle_by_map
+from processors.decide import OUTAGE
+from processors.owing import owe, owe_ask, owe_ask_beside, settle_by_map
 from schemas.names import NormalizedName
 from schemas.records import Ask, ChangelogEntry, State, Status
 from schemas.topics import Offset, Topic

@@ -13,23 +13,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from schemas.records import (
-    ABSENT_LOOKS,
-    Ask,
-    ChangelogEntry,
-    Kind,
-    Reason,
-    State,
-    Status,
-)
+from processors.owing import BY_MAP, settled
+from schemas.records import ABSENT_LOOKS, Kind, State, Status
 
 REMOVALS = (Kind.REMOVE_PROJECT, Kind.QUARANTINE)
 ARRIVALS = (Kind.CREATE, Kind.NEW_RELEASE)
-DELIBERATE = (Reason.SWEEP, Reason.OPERATOR, Reason.REPAIR)
-"""Asks that fetch though the serial is known: they look for what no serial tells."""
-UNDER_WAY = (Status.PENDING, Status.PARKED)
-USED_UP = (Status.STALE, Status.DEAD)
-
 STALE = "stale"
 UNCONFIRMED = "unconfirmed"
 MISSING = "missing"
@@ -124,99 +112,6 @@ class Attempt(NamedTuple):
     now_ms: int
 
 
-# --- what is owed -------------------------------------------------------------------------------
-
-
-def owe(state: State | None, entry: ChangelogEntry) -> State | None:
-    """State that owes `entry` its effect; None if what is known already reflects it.
-
-    A newer event replaces an older one that is still owed and starts its attempts anew. A serial
-    that only an ask named is no event yet: an ask may be wrong, and knows neither kind nor time.
-    """
-    known = state or State(Status.PENDING, 0)
-    from_row = known.event_kind is not None or known.status is Status.OK
-    if entry.serial <= known.event and from_row:
-        return None
-    if entry.serial <= known.gone:
-        return None
-    if known.published and entry.serial <= known.body:
-        return None  # the published body was made after this row was written
-    return replace(
-        known,
-        status=Status.PENDING,
-        event=max(known.event, entry.serial),
-        # below an ask's serial there is a newer row to come: this one may not speak for the name
-        event_kind=entry.kind if entry.serial >= known.event else None,
-        event_time=entry.time,
-        event_name=entry.name,
-        event_version=entry.version,
-        attempts=0,
-        first_ms=0,
-        next_ms=0,
-        missing_ms=0,
-        reason="",
-        ask=None,
-    )
-
-
-def owe_ask(state: State | None, ask: Ask) -> State | None:
-    """State while an ask is served; None if it is decided without a fetch."""
-    if state is None:
-        return State(Status.PENDING, ask.serial, event_name=ask.name, ask=ask.reason)
-    newer = ask.serial > state.event
-    if ask.reason is Reason.SWEEP and not newer and state.status in UNDER_WAY:
-        return None  # it is being asked for already; a sweep must not start its schedule anew
-    deliberate = ask.reason in DELIBERATE
-    if not deliberate and not ask.gone and ask.serial <= max(state.body, state.gone, state.event):
-        return None
-    served = replace(
-        state,
-        event_name=ask.name or state.event_name,
-        next_ms=0,
-        reason=BY_MAP if ask.gone and ask.map_serial >= state.event else state.reason,
-        ask=ask.reason,
-    )
-    if not newer and ask.reason is Reason.SWEEP and state.status in USED_UP:
-        return served  # one look: its attempts stay used up
-    return replace(
-        served,
-        status=state.status if state.published and not newer else Status.PENDING,
-        event=max(state.event, ask.serial),
-        event_kind=None if newer else state.event_kind,
-        event_time=0 if newer else state.event_time,
-        attempts=0,
-        first_ms=0,
-        missing_ms=0,
-        reason=served.reason if served.reason == BY_MAP or state.gone else "",
-    )
-
-
-def owe_ask_beside(state: State, ask: Ask) -> State:
-    """State of a name whose live event is owed: its fetch serves the ask too.
-
-    A serial above the event's says that there is a newer row: what is known of the older one,
-    a removal perhaps, speaks for the name no more.
-    """
-    if ask.gone and ask.map_serial >= max(state.event, ask.serial):
-        state = replace(state, reason=BY_MAP)
-    if ask.serial <= state.event:
-        return state
-    return replace(
-        state,
-        event=ask.serial,
-        event_kind=None,
-        event_name=ask.name or state.event_name,
-        event_version=None,
-    )
-
-
-def settle_by_map(state: State | None, ask: Ask) -> State | None:
-    """A serial map as new as the event that gives the name the body's own serial settles it."""
-    if state is None or not state.settled_by_map(ask.serial, ask.map_serial):
-        return None
-    return _settled(state)
-
-
 # --- what an answer means -----------------------------------------------------------------------
 
 
@@ -242,7 +137,7 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
             return _on_unchanged(replace(state, etag=body.etag, seen=""), attempt, patience)
         if body.hash != state.seen:
             # Not yet believed: an older rendering may be served at the same serial.
-            return _again(replace(state, seen=body.hash), UNCONFIRMED, attempt, patience)
+            return _unconfirmed(state, body, attempt, patience)
     elif not _may_replace(state, body):
         return _again(state, STALE, attempt, patience)
     published = replace(
@@ -255,9 +150,27 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
         seen="",
     )
     if _reflects(state, body.serial):
-        return Verdict(Effect.PUBLISH, _settled(published))
+        return Verdict(Effect.PUBLISH, settled(published))
     verdict = _again(published, STALE, attempt, patience)
     return Verdict(Effect.PUBLISH, verdict.state, stale=True)
+
+
+def _unconfirmed(state: State, body: Body, attempt: Attempt, patience: Patience) -> Verdict:
+    verdict = _again(replace(state, seen=body.hash), UNCONFIRMED, attempt, patience)
+    if state.seen:
+        return verdict
+    return _once_more(verdict, attempt.now_ms + max(1, patience.gap_ms(1)))
+
+
+def _once_more(verdict: Verdict, due_ms: int) -> Verdict:
+    """One more look if the schedule is used up: what was first seen now needs a second one.
+
+    Without it the sweep, which looks once a round, could prove neither of those.
+    """
+    if verdict.state.status is not Status.STALE:
+        return verdict
+    parked = replace(verdict.state, status=Status.PARKED, next_ms=due_ms)
+    return Verdict(Effect.NONE, parked)
 
 
 def _may_replace(state: State, body: Body) -> bool:
@@ -279,7 +192,7 @@ def _on_unchanged(state: State, attempt: Attempt, patience: Patience) -> Verdict
         # A 304 without anything published: the ETag was another document's. Ask without it.
         return _again(replace(state, etag="", missing_ms=0), STALE, attempt, patience)
     if _reflects(state, state.body):
-        return Verdict(Effect.NONE, _settled(state))
+        return Verdict(Effect.NONE, settled(state))
     return _again(replace(state, missing_ms=0), STALE, attempt, patience)
 
 
@@ -296,22 +209,28 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
         return Verdict(Effect.NONE, state)  # the newer event asks for itself
     if state.ask is not None and not state.published and not state.event_time:
         return Verdict(Effect.NONE, _absent(state, attempt, patience))
+    first = state.missing_ms == 0
     state = replace(state, missing_ms=state.missing_ms or attempt.now_ms)
     if reason := _proof(state, attempt, patience):
+        # Without a row the event is what some ask named: the tombstone rests on what was published.
+        serial = state.event if state.event_kind is not None else max(state.body, state.gone)
         gone = replace(
-            _settled(state), status=Status.ABSENT, attempts=ABSENT_LOOKS, gone=state.event,
+            settled(state), status=Status.ABSENT, attempts=ABSENT_LOOKS, gone=serial,
             etag="", hash="", seen="", reason=reason, event_kind=state.event_kind,
         )  # fmt: skip
         return Verdict(Effect.TOMBSTONE if state.body and not state.gone else Effect.NONE, gone)
-    return _again(state, MISSING, attempt, patience)
+    verdict = _again(state, MISSING, attempt, patience)
+    if not first:
+        return verdict
+    return _once_more(verdict, attempt.now_ms + int(patience.missing_proof_seconds * 1000))
 
 
 def _absent(state: State, attempt: Attempt, patience: Patience) -> State:
     """A name of which we hold nothing: absent at once, final at the second look."""
     looks = 1 + (state.attempts if state.status is Status.ABSENT else 0)
-    final = looks >= ABSENT_LOOKS or (state.gone > 0 and state.gone >= state.event)
+    final = looks >= ABSENT_LOOKS
     return replace(
-        _settled(state),
+        settled(state),
         status=Status.ABSENT,
         attempts=ABSENT_LOOKS if final else looks,
         next_ms=0 if final else attempt.now_ms + int(patience.absent_again_seconds * 1000),
@@ -338,10 +257,6 @@ def _proof(state: State, attempt: Attempt, patience: Patience) -> str:
     return ""
 
 
-BY_MAP = "not-in-index"
-"""State's reason while a name is checked because a serial map as new as its event lacks it."""
-
-
 def _on_failed(state: State, failed: Failed, attempt: Attempt, patience: Patience) -> Verdict:
     verdict = _again(state, failed.reason, attempt, patience)
     if verdict.state.status is Status.STALE:
@@ -357,25 +272,6 @@ def _slug(reason: str) -> str:
 
 
 # --- the schedule -------------------------------------------------------------------------------
-
-
-def _settled(state: State) -> State:
-    return replace(
-        state,
-        status=Status.OK,
-        event=max(state.event, state.body),
-        event_kind=None,
-        event_time=0,
-        event_name="",
-        event_version=None,
-        attempts=0,
-        first_ms=0,
-        next_ms=0,
-        missing_ms=0,
-        reason="",
-        seen="",
-        ask=None,
-    )
 
 
 def _again(state: State, reason: str, attempt: Attempt, patience: Patience) -> Verdict:

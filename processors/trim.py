@@ -32,7 +32,7 @@ from processors.shapes import Document, File, Published
 from processors.versions import ascending, is_version, not_below
 from schemas.errors import ForeignMetadata, InvalidName, OversizedBody
 from schemas.names import NormalizedName, normalize
-from schemas.topics import RECORD_BYTES_MAX
+from schemas.topics import VALUE_BYTES_MAX
 
 HASH_CHARACTERS = 32  # 128 bits of SHA-256: two bodies of one project never meet by accident
 RELEASES_MAX = 50_000  # these four are flags, not limits: upstream's largest is 1 649
@@ -53,7 +53,7 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 class Trimmed(NamedTuple):
     """What one body becomes.
 
-    `metadata`, `releases`  compact JSON, each at most RECORD_BYTES_MAX; `releases` is empty if it
+    `metadata`, `releases`  compact JSON, each at most VALUE_BYTES_MAX; `releases` is empty if it
         was not asked for
     `releases_omitted`      how many of the lowest releases did not fit `releases`
     `hash`                  of the canonical form of both, hex; neither key order, white space, the
@@ -102,9 +102,9 @@ def trim(
         parts = _known(body, asked)
         if parts is None:
             parts = _general(body, asked)
-        if len(parts.metadata) > RECORD_BYTES_MAX:
+        if len(parts.metadata) > VALUE_BYTES_MAX:
             raise OversizedBody(
-                f"{asked}: trimmed {len(parts.metadata)} bytes; at most {RECORD_BYTES_MAX} fit",
+                f"{asked}: trimmed {len(parts.metadata)} bytes; at most {VALUE_BYTES_MAX} fit",
                 bytes_seen=len(body),
             )
         return _finish(parts, asked, header_serial, all_releases=all_releases)
@@ -124,7 +124,7 @@ def _finish(
         if sum(map(len, releases.values())) > FILES_MAX:
             anomalies.add("files-over-limit")
         head = slim.Head(asked, parts.display_name, serial, parts.version)
-        value, omitted = slim.encode(releases, head, RECORD_BYTES_MAX)
+        value, omitted = slim.encode(releases, head, VALUE_BYTES_MAX)
         digest.update(b"\n")
         digest.update(slim.releases_of(value))
         anomalies |= hostile.control_anomalies(value)

@@ -18,6 +18,7 @@ Serial = NewType("Serial", int)
 
 PREFIX = "pypi."
 RECORD_BYTES_MAX = 16 * 1024 * 1024  # topic, producer and consumer settings; checked uncompressed
+VALUE_BYTES_MAX = RECORD_BYTES_MAX - 16 * 1024  # a document's: key and headers need room, too
 
 _DAY_MS = 24 * 60 * 60 * 1000
 

@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from processors.decide import (
-    BY_MAP,
     MISSING,
     STALE,
     UNCONFIRMED,
@@ -19,11 +18,8 @@ from processors.decide import (
     Unchanged,
     Verdict,
     decide,
-    owe,
-    owe_ask,
-    owe_ask_beside,
-    settle_by_map,
 )
+from processors.owing import BY_MAP, owe, owe_ask, owe_ask_beside, settle_by_map
 from schemas.records import Ask, ChangelogEntry, Kind, Reason, State, Status
 
 NOW = 1_700_000_000_000
@@ -140,6 +136,21 @@ class TestAsk:
 
         assert (verdict.effect, verdict.state.status) == (Effect.NONE, used_up)
         assert verdict.state.next_ms == 0
+
+    def test_a_sweep_of_what_is_used_up_looks_twice_where_one_look_proves_nothing(self) -> None:
+        stale = replace(published(10), status=Status.STALE, event=20, attempts=11, first_ms=NOW)
+        swept = owe_ask(stale, Ask("Foo", Reason.SWEEP))
+        assert swept is not None
+
+        changed = answer(swept, body(10, "b"), 5_000).state
+        assert changed.next_ms == NOW + 5_001_000
+        assert answer(changed, body(10, "b"), 5_001).effect is Effect.PUBLISH
+        assert answer(changed, body(10, "c"), 5_001).state.status is Status.STALE
+
+        missing = answer(swept, Missing(), 5_000).state
+        assert missing.next_ms == NOW + 5_300_000
+        assert answer(missing, Missing(), 5_300).effect is Effect.TOMBSTONE
+        assert answer(missing, Unchanged(), 5_300).state.status is Status.STALE
 
     def test_what_a_map_settled_a_sweep_does_not_unsettle(self) -> None:
         stale = replace(published(10), status=Status.STALE, event=20, attempts=11)
@@ -328,6 +339,25 @@ class TestMissing:
 
         assert (first.status, first.exception) == (Status.ABSENT, True)
         assert answer(first, body(30, "b"), 60).effect is Effect.PUBLISH
+
+    def test_an_ask_s_serial_is_no_removal_s(self) -> None:
+        """A 404 after an ask with a made-up serial must not keep true documents out for years."""
+        asked = owe_ask(published(10), Ask("Foo", Reason.OPERATOR, 2**60))
+        assert asked is not None
+        removed = answer(answer(asked, Missing()).state, Missing(), 300)
+        assert removed.effect is Effect.TOMBSTONE
+        assert removed.state.gone == 10
+
+        assert answer(owed(removed.state, 20), body(20, "b")).state.published
+
+    def test_a_sweep_of_an_absent_name_is_one_look(self) -> None:
+        asked = owe_ask(None, Ask("Foo", Reason.BACKFILL, 7, 9))
+        assert asked is not None
+        absent = answer(answer(asked, Missing()).state, Missing(), 60).state
+        swept = owe_ask(absent, Ask("Foo", Reason.SWEEP))
+        assert swept is not None
+
+        assert not answer(swept, Missing()).state.exception
 
     def test_any_200_ends_the_matter(self) -> None:
         state = answer(owed(published(10), 20), Missing()).state

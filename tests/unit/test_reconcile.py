@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processors.decide import settle_by_map
+from processors.owing import settle_by_map
 from producers.reconcile import Plan, index_of, plan
 from schemas.names import NormalizedName
 from schemas.records import Filter, Reason, State, Status

@@ -147,7 +147,7 @@ def test_name_and_version_are_told_as_upstream_spells_them() -> None:
 
 def test_too_large_a_document_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = body(document("1.0"))
-    monkeypatch.setattr(trim_module, "RECORD_BYTES_MAX", 100)
+    monkeypatch.setattr(trim_module, "VALUE_BYTES_MAX", 100)
     with pytest.raises(OversizedBody) as caught:
         trim(raw, NAME)
     assert caught.value.bytes_seen == len(raw)

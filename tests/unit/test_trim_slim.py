@@ -154,7 +154,7 @@ def test_what_does_not_fit_loses_its_lowest_releases(monkeypatch: pytest.MonkeyP
         sizes.append(len(trim(body(value), NAME).releases))
     value = document(*FITTING)
     for omitted, limit in ((0, sizes[0]), (1, sizes[0] - 1), (1, sizes[1]), (2, sizes[1] - 1)):
-        monkeypatch.setattr(trim_module, "RECORD_BYTES_MAX", limit)
+        monkeypatch.setattr(trim_module, "VALUE_BYTES_MAX", limit)
         result = trim(body(value), NAME)
         assert result.releases_omitted == omitted
         assert len(result.releases) <= limit
