@@ -31,6 +31,9 @@ faults: $(READY)  ## every fault of upstream alone, the real program against it 
 kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
 
+simulate: $(READY)  ## 10 000 seeded schedules of faults in virtual time; PYPISTREAM_SEED=n replays (20 minutes)
+	@PYPISTREAM_TEST_SCHEDULES=10000 $(BIN)/python -m pytest -q -n 2 tests/property/test_simulation.py $(ARGS)
+
 bench: $(READY)  ## the benchmarks, printed beside the last committed ones
 	@$(BIN)/python -m benchmarks $(ARGS)
 
