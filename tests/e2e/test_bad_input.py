@@ -108,6 +108,7 @@ def test_a_network_that_goes_away_and_comes_back(site: Running, data: Path, tmp_
     with started(*run(data, CLOSED_PORT), cwd=tmp_path) as program:
         program.until(lambda: "could not be read" in program.text(), 20, "warning")
         assert status(data)["watermark"]
+        assert "watermark null" not in program.text(), "said before the log was read"
         assert program.stop() == 0, program.text()
     site.change("release", "loopback-hello")
     ended = command(*run(data, site), "--once", "--once-wait", "3", cwd=tmp_path)

@@ -27,7 +27,7 @@ from tests.support.standin import Running, standin
 from tests.support.world_changes import rest
 from upstream.standin.settings import StandinSettings
 
-PROJECTS = {1: 600, 4: 600, 12: 250}  # by partitions; a quarter has an oddity: 250 have each once
+PROJECTS = {1: 600, 4: 250, 12: 250}  # by partitions; a quarter has an oddity: 250 have each once
 CHANGES_PER_SECOND = 20.0
 LIVE_ROWS_MIN = 100
 QUICK = ("--rate", "0", "--poll", "1", "--settle", "0.3", "--snapshot-every", "1")
@@ -73,7 +73,7 @@ def ended(
         with started(*arguments, *QUICK, "--backfill", cwd=root) as program:
             _live_backfill(site, program, data)
             assert program.stop() == 0, program.text()
-        last = command(*arguments, *QUICK, "--once", "--once-wait", "3", cwd=root)
+        last = command(*arguments, *QUICK, "--once", "--once-wait", "1", cwd=root)
         assert last.returncode == 0, last.stderr
         return Ended(
             data,
