@@ -26,7 +26,7 @@ types: $(READY)  ## mypy, strict
 	@$(BIN)/mypy
 
 faults: $(READY)  ## every fault of upstream alone, the real program against it (15 minutes)
-	@PYPISTREAM_FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
+	@PYPISTREAM_FAULTS=all PYPISTREAM_FAULTS_REPORT=docs/faults.md $(BIN)/python -m pytest tests/faults $(ARGS)
 
 kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
