@@ -83,7 +83,7 @@ class World:
     async def until(self, found: Callable[[Progress, dict[str, State]], bool]) -> None:
         """Wait until the log says so; the time-out is only for a test that fails."""
         async with asyncio.timeout(WAIT_SECONDS):
-            while not found(await read_progress(self.log), await self.states()):
+            while not found(await read_progress(self.log), await self.states()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def states(self) -> dict[str, State]:

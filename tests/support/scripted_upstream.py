@@ -31,7 +31,7 @@ def document(name: str, serial: int, *, version: str = "1.0", summary: str = "")
 
 
 class ScriptedUpstream:
-    """Per name a list of steps, the last of which repeats; a journal; an index. Counts what it is asked."""
+    """Per name a list of steps, the last of which repeats; a journal; an index."""
 
     def __init__(self) -> None:
         self.steps: dict[str, deque[Step]] = defaultdict(deque)
