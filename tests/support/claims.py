@@ -70,7 +70,8 @@ def broken(claim: Claim, shown: Shown, past: Past) -> Iterator[str]:
             continue
         body = shown.bodies.get(name, 0)
         event = max(int(state["event"]), body) if state is not None else 0
-        if due.served and body < due.serial and event <= claim.reached:
+        removed_since = body == 0 and event > claim.reached
+        if due.served and body < due.serial and not removed_since:
             yield f"{claim}: {name} has body {body}, due {due}, state {state}"
         if not due.served and 0 < body <= due.serial:
             yield f"{claim}: {name} has body {body}, gone at {due}, state {state}"
