@@ -193,7 +193,7 @@ def _on_unchanged(state: State, attempt: Attempt, patience: Patience) -> Verdict
         return _again(replace(state, etag="", missing_ms=0), STALE, attempt, patience)
     if _reflects(state, state.body):
         return Verdict(Effect.NONE, settled(state))
-    return _again(replace(state, missing_ms=0), STALE, attempt, patience)
+    return _again(replace(state, missing_ms=0, seen=""), STALE, attempt, patience)
 
 
 def _reflects(state: State, serial: int) -> bool:

@@ -128,6 +128,8 @@ class History:
             assert body.serial >= state.gone
         if before is not None and body.serial == before.serial:
             assert (body.hash, body.display_name) != (before.hash, before.display_name)
+            # an older rendering may be served at the same serial: it takes two to be believed
+            assert body.hash == state.seen or body.display_name != before.display_name
         self.document = body
 
     def removed(self, state: State) -> None:

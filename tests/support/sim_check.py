@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from schemas import codec
 from schemas.records import ChangelogEntry, Cut, State, Status
-from schemas.topics import Topic
+from schemas.topics import COMPACTED, Topic, partition_of
 from streams.log import Log, Record, TopicPartition
 from streams.progress import CUT_KEY, read_progress
 from tests.support.sim_upstream import Project, Truth
@@ -136,6 +136,7 @@ def history(found: Sequence[Record], truth: Truth, base: int) -> list[str]:
         *_positions(found),
         *_letters(found),
         *_tables_agree(found),
+        *_placed(found),
     ]
 
 
@@ -229,6 +230,16 @@ def _letters(found: Sequence[Record]) -> list[str]:
         f"I12 {key}: given up {dead[key]} times, {letters[key]} letters"
         for key in {*dead, *letters}
         if dead[key] != letters[key]
+    ]
+
+
+def _placed(found: Sequence[Record]) -> list[str]:
+    """Each name is written by one worker only: that of the partition its key belongs to."""
+    count = 1 + max((r.partition for r in found if r.topic is Topic.CHANGELOG), default=0)
+    return [
+        f"I4 {record.key} lies in partition {record.partition} of {record.topic}"
+        for record in found
+        if record.topic in COMPACTED and record.partition != partition_of(record.key or "", count)
     ]
 
 

@@ -238,6 +238,14 @@ class TestBody:
         assert second.effect is Effect.PUBLISH
         assert second.state.hash == "c"
 
+    def test_unchanged_withdraws_what_waits_for_its_confirmation(self) -> None:
+        """So that a map may settle the name again."""
+        stale = answer(owed(published(10), 20), body(10, "b")).state
+        assert stale.seen == "b"
+
+        same = answer(stale, Unchanged(), 1).state
+        assert settle_by_map(same, Ask("Foo", Reason.RECONCILE, 10, 20)) is not None
+
     def test_an_old_body_after_a_removal_does_not_bring_a_project_back(self) -> None:
         removed = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Missing()).state
         swept = owe_ask(removed, Ask("Foo", Reason.SWEEP, 20))
