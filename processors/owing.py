@@ -105,7 +105,7 @@ def owe_ask_beside(state: State, ask: Ask) -> State:
 
 def settle_by_map(state: State | None, ask: Ask) -> State | None:
     """A serial map as new as the event that gives the name the body's own serial settles it."""
-    if state is None or not state.settled_by_map(ask.serial, ask.map_serial):
+    if state is None or ask.gone or not state.settled_by_map(ask.serial, ask.map_serial):
         return None
     return settled(state)
 

@@ -82,6 +82,7 @@ class History:
             assert self.state is not None
             assert ask.serial == self.state.body
             assert ask.map_serial >= self.state.event
+            assert not ask.gone
             self.moved(settled)
             return
         live = self.state is not None and self.state.status is Status.PENDING

@@ -238,6 +238,12 @@ class TestBody:
         assert second.effect is Effect.PUBLISH
         assert second.state.hash == "c"
 
+    def test_a_map_that_lacks_a_name_does_not_settle_it(self) -> None:
+        """Its ask bears the serial that was known, not one that the map gave."""
+        parked = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Failed("foreign: x")).state
+
+        assert settle_by_map(parked, Ask("Foo", Reason.RECONCILE, 10, 30, gone=True)) is None
+
     def test_unchanged_withdraws_what_waits_for_its_confirmation(self) -> None:
         """So that a map may settle the name again."""
         stale = answer(owed(published(10), 20), body(10, "b")).state
