@@ -67,12 +67,13 @@ def ended(kind: str, scenes: dict[str, Future[Ended]], pytestconfig: pytest.Conf
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the table; keep it where every fault was played and the caller wants it kept."""
+    """Print the table; keep it if it is wanted, whole, and all is well."""
     found = config.stash.get(ended_key, [])
     if not found:
         return
     terminalreporter.section(f"{len(found)} of {len(all_kinds())} faults")
     for line in fault_report.table(found):
         terminalreporter.write_line(line)
-    if os.environ.get(REPORT) and len(found) == len(all_kinds()):
+    whole = len(found) == len(all_kinds()) and not any(ended.problems for ended in found)
+    if whole and os.environ.get(REPORT):
         Path(os.environ[REPORT]).write_text(fault_report.page(found, EXCLUDED))
