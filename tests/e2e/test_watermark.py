@@ -20,7 +20,10 @@ import pytest
 
 from processors.decide import Patience
 from pypistream.data_dir import DataDir
-from schemas.records import Status
+from schemas import codec
+from schemas.records import Cut, Status
+from schemas.topics import Topic
+from streams.progress import CUT_KEY
 from streams.sqlite_log import SqliteLog
 from tests.support.claims import Claim, Past, Shown, broken, claim_of, replay
 from tests.support.in_process import in_process
@@ -35,6 +38,7 @@ LIVE_SECONDS_MAX = 120.0  # of a busy machine; a quiet one takes 22
 CHANGES_PER_SECOND = 6.0
 QUICK = ("--poll", "1", "--settle", "0.3", "--snapshot-every", "1", "--dump-every", "1")
 SAMPLE_SECONDS = 0.4
+READ_RECORDS_MAX = 1_000
 SPURIOUS_SHARE = 0.3
 SECOND_LOOK_SECONDS = 5.0  # instead of sixty
 
@@ -164,6 +168,7 @@ async def assert_never_ahead(sampler: Sampler, past: Past, last: int) -> None:
     log = await SqliteLog.open(DataDir(sampler.data).log, create=False)
     try:
         replayed = await replay(log, past)
+        await assert_counted(log)
     finally:
         await log.close()
     wrong = [*replayed.wrong, *(text for taken in sampler.taken for text in broken(*taken, past))]
@@ -176,6 +181,22 @@ async def assert_never_ahead(sampler: Sampler, past: Past, last: int) -> None:
     assert any(claim.base for claim in published), "nothing was published during the backfill"
     known = {tuple(claim[1:]) for claim in replayed.claims} | {(0, 0)}
     assert {tuple(claim[1:]) for claim in published} <= known
+
+
+async def assert_counted(log: SqliteLog) -> None:
+    """Every cut of an open backfill says how many names are decided; the number only rises."""
+    reader = await log.reader(await log.starts(Topic.PROGRESS))
+    done: dict[int, list[int]] = {}
+    while records := await reader.read(READ_RECORDS_MAX, 0):
+        for record in records:
+            cut = codec.decode(record.value or b"", Cut) if record.key == CUT_KEY else None
+            if cut is not None and cut.backfill is not None:
+                done.setdefault(record.partition, []).append(cut.backfill.done)
+    await reader.close()
+    assert len(done) == log.partitions
+    for counted in done.values():
+        assert counted == sorted(counted)
+        assert len(set(counted)) > 1
 
 
 def assert_history_of_claims(claims: list[Claim], last: int) -> None:
@@ -193,12 +214,10 @@ def assert_reports(reports: list[dict[str, Any]]) -> None:
     """`status`: null with n of m, n rising, then a watermark for good."""
     marks = [report["watermark"] for report in reports]
     first = next(place for place, mark in enumerate(marks) if mark is not None)
-    assert first > 1
     assert all(marks[first:])
     counted = [each["backfill"] for each in reports[:first] if each["backfill"]]
     done = [each["done"] for each in counted]
-    assert done == sorted(done)
-    assert len(set(done)) > 1
+    assert done == sorted(done)  # how many there are depends on how busy the machine is
     assert all(0 <= each["done"] <= each["names"] <= PROJECTS for each in counted)
     assert all(each["backfill"] is None for each in reports[first:])
 
