@@ -19,6 +19,10 @@ from sinks.duckdb_errors import meaning
 from sinks.durable import discard, storage, sync_directory, sync_file
 
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
+# A checkpoint writes the row groups anew that were appended to: small ones save a third of the CPU
+# of a first load (16 s instead of 23 s for 20 000 projects), cost readers nothing measurable, and
+# let a whole file be rewritten within the sink's memory limit.
+STORAGE = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE 2048"
 SNAPSHOT_FILE = "pypi.duckdb"
 
 _LOCKED_DOWN = (
@@ -79,7 +83,7 @@ def compacted(connection: duckdb.DuckDBPyConnection, aside: Path) -> None:
     """
     place = str(aside).replace("'", "''")
     row = connection.execute("SELECT current_database()").fetchall()
-    connection.execute(f"ATTACH '{place}' AS compacted (STORAGE_VERSION '{STORAGE_VERSION}')")
+    connection.execute(f"ATTACH '{place}' AS compacted ({STORAGE})")
     try:
         connection.execute(f'COPY FROM DATABASE "{row[0][0]}" TO compacted')
     finally:
