@@ -19,8 +19,8 @@ from schemas.topics import PREFIX, Topic
 CLIENT_ID = "pypistream"  # stands in the broker's request log and quotas; no right hangs on it
 
 REQUEST_TIMEOUT_MS = 15_000
-"""One answer of one broker, and one connection. Long enough for a fetch with a record of 16 MiB over
-10 Mbit/s, and for a group that waits for a silent member's session to end (keep that shorter);
+"""One answer of one broker, and one connection. Long enough for a fetch with a record of 16 MiB
+over 10 Mbit/s, and for a group that waits for a silent member's session to end (keep that shorter);
 short enough that a broker which is gone without a word is noticed four times within the minute in
 which work has to resume."""
 
@@ -146,7 +146,7 @@ class KafkaSettings:
 
     bootstrap: str
     prefix: str = PREFIX
-    security: SecuritySettings = SecuritySettings()
+    security: SecuritySettings = field(default_factory=SecuritySettings)
 
     def __post_init__(self) -> None:
         if len(self.prefix) > _PREFIX_MAX or not _PREFIX.fullmatch(self.prefix):
