@@ -64,8 +64,35 @@ EXPLAINED = (
     Explained("exclude", "Not these projects, even if included.", ("*-nightly",)),
     Explained(
         "partitions",
-        "Partitions of a new embedded log, each with a worker of its own. One is enough for PyPI.",
+        "Partitions of a new log, each with a worker of its own: 12 on Kafka, else 1, which is\n"
+        "enough for PyPI. A log that exists keeps what it has.",
+        4,
     ),
+    Explained(
+        "kafka",
+        'The log on Apache Kafka: HOST:PORT of one broker or of several, with commas. "" is the\n'
+        "embedded log in the data directory.",
+        "127.0.0.1:9092",
+    ),
+    Explained("kafka_prefix", "What names of topics and of transactions begin with."),
+    Explained("kafka_security", "PLAINTEXT, SSL (TLS), SASL_PLAINTEXT or SASL_SSL.", "SASL_SSL"),
+    Explained("kafka_mechanism", "With SASL: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN."),
+    Explained("kafka_username", "With SASL: who we are.", "pypistream"),
+    Explained(
+        "kafka_password_file",
+        "With SASL: a file with the password. Or put the password into PYPISTREAM_KAFKA_PASSWORD;\n"
+        "it is in no settings file and on no command line.",
+        "/run/secrets/kafka-password",
+    ),
+    Explained(
+        "kafka_cafile",
+        "With SSL: the authorities that may vouch for brokers, PEM; else those of the system.",
+        "/etc/pypistream/ca.pem",
+    ),
+    Explained(
+        "kafka_certfile", "With SSL: our certificate, PEM (mTLS).", "/etc/pypistream/own.pem"
+    ),
+    Explained("kafka_keyfile", "With SSL: its key, PEM.", "/etc/pypistream/own.key"),
 )
 
 HEADER = """\
@@ -96,6 +123,9 @@ def _check(path: Path) -> int:
     stdout = Stdout()
     for field in fields(Settings):
         value = getattr(settings, field.name)
+        if value is None:
+            stdout.write(f"# {field.name} is not set\n".encode())
+            continue
         mark = "" if value == field.default else "   # changed"
         stdout.write(f"{field.name} = {toml_value(value)}{mark}\n".encode())
     sys.stderr.write(f"{path} is valid\n")
@@ -120,7 +150,8 @@ def _setting(explained: Explained, chosen: Mapping[str, object]) -> Iterator[str
     default = getattr(Settings, explained.name)
     if explained.example is not None:
         yield f"# for example: {explained.name} = {toml_value(explained.example)}"
-    yield f"# {explained.name} = {toml_value(default)}"
+    if default is not None:
+        yield f"# {explained.name} = {toml_value(default)}"
 
 
 def toml_value(value: object) -> str:

@@ -65,10 +65,10 @@ def dead_letters(given: Mapping[str, object]) -> int:
 
 
 async def _dead_letters(given: Mapping[str, object]) -> int:
-    _, data = located({name: given[name] for name in ("data", "config")})
+    settings, data = located(given)
     as_json = bool(given["json"])
     names = given["replay"]
-    log = await open_log_for_reading(data)
+    log = await open_log_for_reading(settings, data)
     try:
         if isinstance(names, tuple) and names:
             asked = await replay(log, data, [str(name) for name in names])

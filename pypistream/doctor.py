@@ -32,8 +32,7 @@ async def examine(given: Mapping[str, object]) -> AsyncIterator[Finding]:
     """Every check, the quick ones first."""
     deep = bool(given["deep"])
     try:
-        wanted = ("data", "config", "upstream", "contact")
-        settings, data = located({name: given[name] for name in wanted})
+        settings, data = located(given)
         data.check()
     except PypistreamError as error:
         yield checks.failed("settings", error)
@@ -41,9 +40,9 @@ async def examine(given: Mapping[str, object]) -> AsyncIterator[Finding]:
     yield checks.ok("settings", f"data directory {data.root.absolute()}")
     for finding in checks.machine(data):
         yield finding
-    if data.log.exists():
+    if settings.kafka or data.log.exists():
         yield checks.roles(data)
-        async for finding in checks.stored(data, deep=deep):
+        async for finding in checks.stored(settings, data, deep=deep):
             yield finding
         for finding in checks.published(data, deep=deep):
             yield finding

@@ -183,15 +183,20 @@ def _wrong_size(directory: Path, manifest: Manifest) -> str | None:
     return None
 
 
-async def stored(data: DataDir, *, deep: bool) -> AsyncIterator[Finding]:
-    """The log: its file, its checksums, its times."""
+async def stored(settings: Settings, data: DataDir, *, deep: bool) -> AsyncIterator[Finding]:
+    """The log: its file or its cluster, its checksums, its times."""
     try:
-        whole = check_log_structure(data, None if deep else STRUCTURE_SECONDS)
-        log = await open_log_for_reading(data)
+        if settings.kafka:
+            log = await open_log_for_reading(settings, data)
+            text = f"{settings.kafka} answers, its topics are as they have to be"
+        else:
+            whole = check_log_structure(data, None if deep else STRUCTURE_SECONDS)
+            log = await open_log_for_reading(settings, data)
+            far = "as far as looked (--deep looks at all)"
+            text = "structure is sound" if whole else f"structure: {far}"
     except PypistreamError as error:
         yield failed("log", error)
         return
-    text = "structure is sound" if whole else "structure: as far as looked (--deep looks at all)"
     yield ok("log", text)
     try:
         count, newest_ms = await _checksums(log, deep=deep)
@@ -239,7 +244,7 @@ async def upstream(settings: Settings, data: DataDir) -> Finding:
         return Finding(
             Verdict.NOTE, "upstream", "not asked: PyPI wants a contact", "add --contact MAIL"
         )
-    held = await _held(data)
+    held = await _held(settings, data)
     if held is not None:
         return Finding(Verdict.NOTE, "upstream", f"not asked: on hold, {held}", "wait")
     try:
@@ -255,12 +260,12 @@ async def upstream(settings: Settings, data: DataDir) -> Finding:
     return ok("upstream", f"answers, its last serial is {serial:,}")
 
 
-async def _held(data: DataDir) -> str | None:
+async def _held(settings: Settings, data: DataDir) -> str | None:
     """Upstream asked every process of this directory to wait: why and how long."""
-    if not data.log.exists():
+    if not settings.kafka and not data.log.exists():
         return None
     try:
-        log = await open_log_for_reading(data)
+        log = await open_log_for_reading(settings, data)
     except PypistreamError:
         return None  # another check says what is wrong with the log
     try:

@@ -17,6 +17,7 @@ from pypistream.record_lines import (
     readable_line,
     serial_of,
 )
+from pypistream.settings import Settings
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import Stdout, complain
 from pypistream.wiring import open_log_for_reading
@@ -45,8 +46,8 @@ class Request:
 
 def follow(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    _, data = located({name: given[name] for name in ("data", "config")})
-    return run_until_stopped(_follow(data, _request(given), Stdout()))
+    settings, data = located(given)
+    return run_until_stopped(_follow(settings, data, _request(given)))
 
 
 def _request(given: Mapping[str, object]) -> Request:
@@ -69,8 +70,9 @@ def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, tuple) else []
 
 
-async def _follow(data: DataDir, request: Request, stdout: Stdout) -> int:
-    log = await open_log_for_reading(data)
+async def _follow(settings: Settings, data: DataDir, request: Request) -> int:
+    stdout = Stdout()
+    log = await open_log_for_reading(settings, data)
     try:
         await _explain(log, request, terminal=stdout.terminal)
         line = readable_line if stdout.terminal else json_line

@@ -57,13 +57,54 @@ _PIPELINE = (
         type=int,
         metavar="N",
         hidden=True,
-        help="Partitions of a new embedded log.  [1]",
+        help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
     ),
 )
+
+# A password is in no option: PYPISTREAM_KAFKA_PASSWORD or the file named here, see `kafka_access`.
+_KAFKA = (
+    option("--kafka", metavar="HOST:PORT", help="The log on Apache Kafka.  [the embedded log]"),
+    option("--kafka-prefix", metavar="TEXT", help="Before names of topics and ids.  [pypi.]"),
+    option(
+        "--kafka-security",
+        type=click.Choice(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
+        metavar="PROTOCOL",
+        help="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.  [PLAINTEXT]",
+    ),
+    option(
+        "--kafka-mechanism",
+        type=click.Choice(["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]),
+        metavar="NAME",
+        help="With SASL: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.  [SCRAM-SHA-512]",
+    ),
+    option("--kafka-username", metavar="NAME", help="With SASL: who we are."),
+    option(
+        "--kafka-password-file",
+        metavar="FILE",
+        help="With SASL: holds the password.  [PYPISTREAM_KAFKA_PASSWORD in the environment]",
+    ),
+    option("--kafka-cafile", metavar="FILE", help="With SSL: authorities in PEM.  [the system's]"),
+    option("--kafka-certfile", metavar="FILE", help="With SSL: our certificate in PEM."),
+    option("--kafka-keyfile", metavar="FILE", help="With SSL: its key in PEM."),
+)
+
+
+def kafka(function: F) -> F:
+    """Which log, if it is not the embedded one of the data directory, and how to get in."""
+    for decorate in reversed(_KAFKA):
+        function = decorate(function)
+    return function
+
+
+def place(function: F) -> F:
+    """Where a command works: data directory, settings file, log."""
+    for decorate in reversed((data, config, kafka)):
+        function = decorate(function)
+    return function
 
 
 def pipeline(function: F) -> F:
     """Everything a `run` can be told."""
-    for decorate in reversed((data, config, *_PIPELINE)):
+    for decorate in reversed((data, config, *_PIPELINE, kafka)):
         function = decorate(function)
     return function

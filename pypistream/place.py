@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from pypistream.data_dir import DataDir
 from pypistream.settings import Settings, resolve
+
+NAMES = ("config", *(field.name for field in fields(Settings)))
 
 
 def located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
     """Settings in force for `given` flags, and the directory they name. Raises UsageError.
 
-    The directory's own stored settings count only once it is known which directory it is.
+    Of a command's options those that are no settings are left out. The directory's own stored
+    settings count only once it is known which directory it is.
     """
-    data = DataDir(resolve(given).data)
-    return resolve(given, data.stored()), data
+    wanted = {name: given[name] for name in NAMES if name in given}
+    data = DataDir(resolve(wanted).data)
+    return resolve(wanted, data.stored()), data

@@ -12,9 +12,10 @@ import click
 
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr
+from pypistream.place import located
 from pypistream.requests import request
-from pypistream.running import settings_for
-from pypistream.wiring import make_sink, open_log_for_reading
+from pypistream.settings import Settings
+from pypistream.wiring import make_sink, open_log_for_reading, require_log
 from schemas.errors import DataDirectoryInUse, Fatal, NotPublished
 from schemas.manifest import MANIFEST_FILE
 from sinks.feed import Feed
@@ -27,12 +28,11 @@ LOOK_SECONDS = 0.1
 def publish_now(given: Mapping[str, object], sink: str) -> int:
     """Publish one sink, here or by the process that runs it; the exit code."""
     log_to_stderr()
-    data = DataDir(settings_for(given).data.absolute())
-    data.require_log()
+    settings, data = _located(given)
     try:
-        asyncio.run(_publish_here(data, sink, reset=False))
+        asyncio.run(_publish_here(settings, data, sink, reset=False))
     except DataDirectoryInUse:
-        asyncio.run(_ask(data, sink))
+        asyncio.run(_ask(settings, data, sink))
     click.echo(_place(data, sink))
     return 0
 
@@ -40,17 +40,25 @@ def publish_now(given: Mapping[str, object], sink: str) -> int:
 def rebuild(given: Mapping[str, object], sink: str) -> int:
     """Empty sinks and fill them from the log; the exit code."""
     log_to_stderr()
-    data = DataDir(settings_for(given).data.absolute())
-    data.require_log()
+    settings, data = _located(given)
     for name in ("duckdb", "dump") if sink == "all" else (sink,):
-        asyncio.run(_publish_here(data, name, reset=True))
+        asyncio.run(_publish_here(settings, data, name, reset=True))
         click.echo(_place(data, name))
     return 0
 
 
-async def _publish_here(data: DataDir, name: str, *, reset: bool) -> None:
+def _located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
+    """Where the sinks' files lie. Raises UsageError if there is no log to make them from."""
+    settings, data = located(given)
+    data = DataDir(data.root.absolute())
+    require_log(settings, data)
+    data.create()  # there may be no directory yet where the log is on Kafka
+    return settings, data
+
+
+async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: bool) -> None:
     lock = data.hold(f"sink-{name}")
-    log = await open_log_for_reading(data)
+    log = await open_log_for_reading(settings, data)
     try:
         sink = make_sink(name, data)
         if reset:
@@ -58,18 +66,19 @@ async def _publish_here(data: DataDir, name: str, *, reset: bool) -> None:
         async with Feed(log, sink, SystemClock(), publish_every_seconds=0) as feed:
             if await feed.finish() is None:
                 raise NotPublished(
-                    f"the log in {data.root} holds nothing yet", hint="`pypistream run --backfill`"
+                    f"the log in {settings.kafka or data.root} holds nothing yet",
+                    hint="`pypistream run --backfill`",
                 )
     finally:
         await log.close()
         lock.release()
 
 
-async def _ask(data: DataDir, sink: str) -> None:
+async def _ask(settings: Settings, data: DataDir, sink: str) -> None:
     """Ask the running process, and wait until what it publishes is newer."""
     place = _place(data, sink)
     before = _changed(place)
-    log = await open_log_for_reading(data)
+    log = await open_log_for_reading(settings, data)
     try:
         await request(log, sink, time.time_ns() // 1_000_000)
     finally:

@@ -25,7 +25,7 @@ SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more is no query but a mistake
 
 def query(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    _, data = located({name: given[name] for name in ("data", "config")})
+    _, data = located(given)
     require_snapshot(data)
     stdout = Stdout()
     format_name = str(given["format"] or ("table" if stdout.terminal else "jsonl"))

@@ -95,7 +95,7 @@ class _Run:
         settings = self._plan.settings
         display = make_display(self._plan.notes)
         display.say(f"upstream {upstream_url(settings)}  data {self._data.root}")
-        log = await open_log(self._data, settings.partitions)
+        log = await open_log(settings, self._data)
         clock = SystemClock()
         hold = SharedHold(log, clock)
         upstream = make_upstream(settings, hold.asked)

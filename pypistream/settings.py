@@ -8,9 +8,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.errors import UsageError
 from schemas.records import Filter
+
+if TYPE_CHECKING:
+    from streams.kafka_settings import KafkaSettings
 
 CONFIG_NAME = "pypistream.toml"
 DEFAULT_DATA = Path("pypistream-data")
@@ -21,6 +25,8 @@ class Settings:
     """What a `run` can be told. Periods in seconds, `rate` in fetches per second (0 = unlimited).
 
     `upstream` "" is PyPI itself, which wants a `contact` (mail address or URL) in the User-Agent.
+    `kafka` "" is the embedded log. `partitions` None = as many as the log has; a new one gets 1,
+    on Kafka 12. No secret is among them: `kafka_settings` reads the password where it is needed.
     """
 
     data: Path = DEFAULT_DATA
@@ -36,7 +42,16 @@ class Settings:
     releases: str = "all"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    partitions: int = 1
+    partitions: int | None = None
+    kafka: str = ""
+    kafka_prefix: str = "pypi."
+    kafka_security: str = "PLAINTEXT"
+    kafka_mechanism: str = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password_file: str = ""
+    kafka_cafile: str = ""
+    kafka_certfile: str = ""
+    kafka_keyfile: str = ""
 
     @property
     def filter(self) -> Filter:
@@ -47,7 +62,33 @@ class Settings:
         """What the data directory remembers: all but its own place."""
         values = asdict(self)
         del values["data"]
+        for name in KAFKA_FILES:
+            if values[name]:
+                values[name] = str(Path(values[name]).absolute())  # whoever reads it is elsewhere
         return values
+
+    def kafka_settings(self) -> KafkaSettings | None:
+        """How to reach Kafka, the password included; None = the log is embedded.
+
+        Raises UsageError for a password that is missing or cannot be read.
+        """
+        if not self.kafka:
+            return None
+        from pypistream.kafka_access import Identity, access  # loads a Kafka client: 0.1 s
+
+        identity = Identity(
+            self.kafka_security,
+            self.kafka_mechanism,
+            self.kafka_username,
+            self.kafka_cafile,
+            self.kafka_certfile,
+            self.kafka_keyfile,
+        )
+        return access(self.kafka, self.kafka_prefix, identity, self.kafka_password_file)
+
+
+KAFKA_FILES = ("kafka_password_file", "kafka_cafile", "kafka_certfile", "kafka_keyfile")
+KAFKA_NAMES = tuple(field.name for field in fields(Settings) if field.name.startswith("kafka"))
 
 
 _LIMITS: dict[str, tuple[float, float, str]] = {
@@ -62,16 +103,30 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
 }
 
 
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "releases": ("all", "latest"),
+    "kafka_security": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "kafka_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"),
+}
+
+# Brokers as HOST:PORT, or [IPv6]:PORT; names of topics and transactions are made of the prefix.
+_BROKER = r"(?:[^\s,:/@\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_SHAPES: dict[str, tuple[re.Pattern[str], str]] = {
+    "kafka": (re.compile(rf"(?:{_BROKER}(?:,{_BROKER})*)?"), "HOST:PORT, or several with commas"),
+    "kafka_prefix": (re.compile(r"[A-Za-z0-9._-]{1,100}"), "letters, digits, '.', '_' and '-'"),
+}
+
 # Somebody must be reachable under it: an address with a domain, or a web page.
 _CONTACT = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|https?://[^\s/]+\.\S+")
 
 
 def resolve(given: Mapping[str, object], stored: Mapping[str, object] | None = None) -> Settings:
     """`given` are flags and environment, None = not given. Raises UsageError for a bad one."""
-    layers = (stored or {}, _file(given.get("config")), _present(given))
-    merged: dict[str, object] = {}
-    for layer in layers:
-        merged.update(layer)
+    merged = {**_file(given.get("config")), **_present(given)}
+    below = {name: value for name, value in (stored or {}).items() if value is not None}
+    if merged.get("kafka", below.get("kafka", "")) != below.get("kafka", ""):
+        below.pop("partitions", None)  # those of another log
+    merged = {**below, **merged}
     merged.pop("config", None)
     merged.pop("format", None)
     known = {field.name for field in fields(Settings)}
@@ -115,16 +170,27 @@ def _checked(merged: dict[str, object]) -> Settings:
     settings = Settings(**values)  # type: ignore[arg-type]  # each was converted by its field's name
     for name, (low, high, unit) in _LIMITS.items():
         value = getattr(settings, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise UsageError(f"{name} = {value} is out of range", hint=f"{low} to {high} {unit}")
     if settings.contact and not _CONTACT.fullmatch(settings.contact):
         raise UsageError(
             f"contact = {settings.contact!r} is neither a mail address nor a URL",
             hint="PyPI's operators use it to reach you: --contact you@your-domain",
         )
-    if settings.releases not in ("all", "latest"):
-        raise UsageError(f"releases = {settings.releases!r}", hint="`all` or `latest`")
+    _check_texts(settings)
     return settings
+
+
+def _check_texts(settings: Settings) -> None:
+    for name, choices in _CHOICES.items():
+        value = getattr(settings, name)
+        if value not in choices:
+            hint = " or ".join(f"`{choice}`" for choice in choices)
+            raise UsageError(f"{name} = {value!r}", hint=hint)
+    for name, (shape, meant) in _SHAPES.items():
+        value = getattr(settings, name)
+        if not shape.fullmatch(value):
+            raise UsageError(f"{name} = {value!r} is not what it should be", hint=meant)
 
 
 def _whole(value: object) -> int:
@@ -140,7 +206,7 @@ def _converted(name: str, value: object) -> object:
             return Path(str(value))
         if isinstance(default, tuple):
             return tuple([value] if isinstance(value, str) else (str(item) for item in value))  # type: ignore[attr-defined]
-        if isinstance(default, int):
+        if isinstance(default, int) or name == "partitions":
             return _whole(value)
         if isinstance(default, float):
             return float(value)  # type: ignore[arg-type]

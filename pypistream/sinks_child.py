@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 import orjson
 import structlog
 
-from pypistream.settings import Settings
+from pypistream.settings import KAFKA_NAMES, Settings
 from schemas.errors import Fatal
 
 RESTART_SECONDS = 5.0
@@ -27,6 +27,17 @@ WELL_SECONDS = 600.0  # a life as long as that is no failure to start; the dump'
 FAILURES_MAX = 3  # lives in a row that were not well: what fails so often does not pass
 
 log_ = structlog.get_logger("sinks")
+
+
+def kafka_flags(settings: Settings) -> list[str]:
+    """Flags that name the same log to a child, whatever file or variable it may find.
+
+    The password is not among them: the child has our environment, and the name of the file.
+    """
+    values = {name: str(getattr(settings, name)) for name in KAFKA_NAMES}
+    return [
+        part for name, value in values.items() for part in ("--" + name.replace("_", "-"), value)
+    ]
 
 
 def was_well(before: Mapping[str, float], after: Mapping[str, float], lived_seconds: float) -> bool:
@@ -109,6 +120,7 @@ class SinksChild:
             str(settings.snapshot_every),
             "--dump-every",
             str(settings.dump_every),
+            *kafka_flags(settings),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,

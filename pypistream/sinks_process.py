@@ -12,13 +12,14 @@ import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 import orjson
 
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr
+from pypistream.place import located
 from pypistream.requests import latest_request
+from pypistream.settings import Settings
 from pypistream.wiring import make_sink, open_log_for_reading
 from sinks.feed import Feed
 from sinks.sink import Published
@@ -30,16 +31,18 @@ FINISH = b"finish"
 NICE = 5  # fetching and committing come first where there are not enough cores
 
 
-def run_child(data: Path, periods: Mapping[str, float]) -> int:
-    """Run the sinks named in `periods` (seconds between publications); the exit code."""
+def run_child(given: Mapping[str, object]) -> int:
+    """Run both sinks; the exit code."""
     log_to_stderr()
     os.nice(NICE)
-    return asyncio.run(_run(DataDir(data), periods))
+    settings, data = located(given)
+    periods = {"duckdb": settings.snapshot_every, "dump": settings.dump_every}
+    return asyncio.run(_run(settings, data, periods))
 
 
-async def _run(data: DataDir, periods: Mapping[str, float]) -> int:
+async def _run(settings: Settings, data: DataDir, periods: Mapping[str, float]) -> int:
     locks = [data.hold(f"sink-{name}") for name in periods]
-    log = await open_log_for_reading(data)
+    log = await open_log_for_reading(settings, data)
     try:
         async with AsyncExitStack() as stack:
             feeds = {

@@ -28,9 +28,9 @@ def status(given: Mapping[str, object]) -> int:
 
 
 async def _status(given: Mapping[str, object]) -> int:
-    _, data = located({name: given[name] for name in ("data", "config")})
+    settings, data = located(given)
     as_json, watch = bool(given["json"]), bool(given["watch"])
-    log = await open_log_for_reading(data)
+    log = await open_log_for_reading(settings, data)
     try:
         reader = StatusReader(data, log, brief=bool(given["brief"]))
         if watch:

@@ -19,16 +19,40 @@ from upstream.source import Upstream
 _EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobody is there
 
 
-async def open_log(data: DataDir, partitions: int | None = None) -> Log:
-    """The log of a data directory, made if it is not there."""
+async def open_log(settings: Settings, data: DataDir) -> Log:
+    """The log these settings name, made if it is not there.
+
+    The embedded one lies in `data`; on Kafka `data` is made all the same, for what roles keep.
+    """
     data.create()
-    return await SqliteLog.open(data.log, partitions)
+    kafka = settings.kafka_settings()
+    if kafka is None:
+        return await SqliteLog.open(data.log, settings.partitions)
+    from streams.kafka_log import KafkaLog  # 0.1 s: an embedded run never loads a Kafka client
+
+    return await KafkaLog.open(kafka, settings.partitions)
 
 
-async def open_log_for_reading(data: DataDir) -> Log:
-    """The log of a data directory, for reading. Raises UsageError if there is none."""
-    data.require_log()
-    return await SqliteLog.open(data.log, create=False)
+async def open_log_for_reading(settings: Settings, data: DataDir) -> Log:
+    """The log these settings name, as it is: nothing is made. Raises UsageError if there is none.
+
+    `append` works on it, too: asks and requests are plain writes of any process.
+    """
+    require_log(settings, data)
+    kafka = settings.kafka_settings()
+    if kafka is None:
+        return await SqliteLog.open(data.log, create=False)
+    from streams.kafka_log import KafkaLog
+
+    return await KafkaLog.open(kafka, create=False)
+
+
+def require_log(settings: Settings, data: DataDir) -> None:
+    """Raises UsageError if no log can be here; whether Kafka has one shows when it is opened."""
+    if settings.kafka:
+        data.check()
+    else:
+        data.require_log()
 
 
 def upstream_url(settings: Settings) -> str:

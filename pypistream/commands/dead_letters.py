@@ -8,8 +8,7 @@ from pypistream import options
 
 
 @click.command("dead-letters", short_help="What could not be processed, and why; ask again.")
-@options.data
-@options.config
+@options.place
 @click.option("--all", is_flag=True, help="Every letter kept (90 days), also what is settled now.")
 @click.option("--replay", multiple=True, metavar="NAME",
               help="Ask upstream for this project once more (repeatable).")  # fmt: skip

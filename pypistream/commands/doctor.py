@@ -8,8 +8,7 @@ from pypistream import options
 
 
 @click.command("doctor", short_help="Check this machine, the data directory and upstream.")
-@options.data
-@options.config
+@options.place
 @options.option("--upstream", metavar="URL", help="Ask this upstream for its last serial, once.")
 @options.option("--contact", metavar="MAIL", help="Without --upstream: ask PyPI, as this contact.")
 @click.option(

@@ -8,8 +8,7 @@ from pypistream import options
 
 
 @click.command("dump", short_help="Publish a dump now.")
-@options.data
-@options.config
+@options.place
 def command(**given: object) -> int:
     """Bring the dump up to the log's last cut and publish it.
 

@@ -15,8 +15,7 @@ KINDS = (
 
 
 @click.command("follow", short_help="Records as they come: JSON lines.")
-@options.data
-@options.config
+@options.place
 @click.option("--since", type=click.IntRange(min=0), metavar="SERIAL",
               help="First what came after this serial.  [only what comes]")  # fmt: skip
 @click.option("--topic", multiple=True, type=click.Choice(TOPICS),

@@ -10,8 +10,7 @@ FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
 
 @click.command("query", short_help="SQL on the published DuckDB file.")
-@options.data
-@options.config
+@options.place
 @click.option("--format", type=click.Choice(FORMATS),
               help="[table on a terminal, jsonl into a pipe]")  # fmt: skip
 @click.argument("sql")

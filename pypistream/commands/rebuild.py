@@ -8,8 +8,7 @@ from pypistream import options
 
 
 @click.command("rebuild", short_help="Make the DuckDB file or the dump anew from the log.")
-@options.data
-@options.config
+@options.place
 @click.argument("sink", type=click.Choice(["duckdb", "dump", "all"]), default="all")
 def command(sink: str, **given: object) -> int:
     """Empty a sink and fill it from the log's first record; what is published stays until then."""

@@ -8,8 +8,7 @@ from pypistream import options
 
 
 @click.command("status", short_help="How things stand: watermark, lag, names, who runs.")
-@options.data
-@options.config
+@options.place
 @click.option("--json", is_flag=True, help="One JSON object.")
 @click.option("--max-lag", type=click.FloatRange(min=0), metavar="S",
               help="Exit 3 if the watermark is null or older than S seconds.")  # fmt: skip

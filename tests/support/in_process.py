@@ -56,7 +56,7 @@ class InProcess:
 async def in_process(site: Running, data: Path, patience: Patience) -> AsyncIterator[InProcess]:
     """Run one until the block is left."""
     settings = Settings(data=data, upstream=site.url, rate=0, poll=1, settle=0.2)
-    log, clock = await open_log(DataDir(data), 1), SystemClock()
+    log, clock = await open_log(settings, DataDir(data)), SystemClock()
     hold = SharedHold(log, clock)
     upstream = make_upstream(settings, hold.asked)
     pipeline = Pipeline(log, upstream, hold, clock, settings, backfill=True)

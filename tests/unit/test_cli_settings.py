@@ -74,11 +74,19 @@ def test_every_setting_has_a_flag_a_variable_and_a_key(
 def _other(name: str) -> str | int | float:
     """A value that is not the default."""
     default = getattr(Settings, name)
-    if name == "releases":
-        return "latest"
     if isinstance(default, int | float):
         return default + 1
-    return "other@my-host.net" if name == "contact" else "other"
+    return _OTHERS.get(name, "other")
+
+
+_OTHERS: dict[str, str | int] = {
+    "contact": "other@my-host.net",
+    "kafka": "kafka.example.org:9092,[::1]:9093",
+    "kafka_mechanism": "PLAIN",
+    "kafka_security": "SASL_SSL",
+    "partitions": 5,
+    "releases": "latest",
+}
 
 
 def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +116,13 @@ def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
         ("dump-every = 604801", "dump_every = 604801.0 is out of range"),
         ("once-wait = 90000", "once_wait = 90000.0 is out of range"),
         ("partitions = 0", "partitions = 0 is out of range"),
+        ('partitions = "few"', "partitions = 'few' is not what it should be"),
+        ('kafka = "broker"', "kafka = 'broker' is not what it should be"),
+        ('kafka = "a:1,b"', "kafka = 'a:1,b' is not what it should be"),
+        ('kafka_prefix = "pypi "', "kafka_prefix = 'pypi ' is not what it should be"),
+        ('kafka_security = "TLS"', "kafka_security = 'TLS'"),
+        ('kafka_mechanism = "GSSAPI"', "kafka_mechanism = 'GSSAPI'"),
+        ('kafka_password = "secret"', "unknown setting 'kafka_password'"),
         ('releases = "some"', "releases = 'some'"),
         ('rate = "fast"', "rate = 'fast' is not what it should be"),
         ("include = 4", "include = 4 is not what it should be"),
