@@ -22,6 +22,8 @@ PypistreamError
     ├── LogFull                   no space left for the log
     ├── LogBroken                 the disk under the log failed: open it anew, in a new process
     ├── LogMismatch               made with another partition count, filter or schema version
+    ├── LogRefused                the log's server says no: wrong password, unknown authority, right
+    ├── TopicsMissing             the log's server is there, its topics are not
     ├── DataDirectoryInUse        a live process holds this role
     ├── DataDirectoryVersion      made by a version this one cannot read
     ├── StorageFailed             the disk under a sink's files refused something else than space
@@ -148,6 +150,14 @@ class LogBroken(Fatal):
 
 class LogMismatch(Fatal):
     """The log was made with another partition count, filter or schema version."""
+
+
+class LogRefused(Fatal):
+    """The log's server says no: wrong password, unknown authority, missing right."""
+
+
+class TopicsMissing(Fatal):
+    """The log's server does not have the log's topics, or not all of them."""
 
 
 class DataDirectoryInUse(Fatal):
