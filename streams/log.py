@@ -2,8 +2,9 @@
 
 Order     Records of one partition have rising offsets, are read in that order, and stay in it.
           An offset is never used twice, also after a purge of a partition's last row.
-Atomic    A transaction's records become visible together or not at all; readers see committed
-          records only. `append` (no writer) is one atomic write too.
+Atomic    A transaction's records become visible together or not at all, and are visible when
+          `commit` returns; readers see committed records only. `append` (no writer) is as atomic
+          on the embedded log; on Kafka an error may leave a part of it written.
 Fencing   `writer(id)` takes the id: the predecessor's open transaction is aborted and its next
           `commit` raises WriterFenced. What the new writer reads after that is all there ever was.
 Resume    A position names the next record to read. The log keeps no positions: they lie in

@@ -28,7 +28,7 @@ from schemas.topics import (
 from streams.log import Log, LogUnavailable, NextOffsets, Outgoing, Record, TopicPartition
 from tests.support.logs import (
     CHANGELOG_0,
-    EMBEDDED,
+    EVERY,
     STATE_0,
     OpenedLog,
     drained,
@@ -38,13 +38,21 @@ from tests.support.logs import (
     state,
 )
 
-ADAPTERS = EMBEDDED
 WAIT = 10.0  # seconds: longer than any of it takes, a test does not wait for it if all is well
 
 
-@pytest_asyncio.fixture(params=itertools.product(ADAPTERS, (1, 4, 12)), ids=str)
+@pytest_asyncio.fixture(
+    params=[
+        pytest.param((adapter, partitions), marks=pytest.mark.kafka if adapter == "kafka" else ())
+        for adapter in EVERY
+        for partitions in (1, 4, 12)
+    ],
+    ids=str,
+)
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenedLog]:
     adapter, partitions = request.param
+    if adapter == "kafka":
+        request.getfixturevalue("kafka_bootstrap")
     async with opened_log(adapter, partitions, tmp_path) as opened:
         yield opened
 

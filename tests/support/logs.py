@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.topics import Offset, Topic
+from streams.kafka_log import KafkaLog
+from streams.kafka_settings import KafkaSettings
 from streams.log import Log, Outgoing, Reader, Record, TopicPartition
 from streams.memory_log import MemoryLog
 from streams.sqlite_log import SqliteLog
+from tests.support.kafka_broker import drop_topics
 
 EMBEDDED = ("memory", "sqlite")
 """Adapters that need no server, and that clean for themselves, by a clock given to them."""
+
+EVERY = (*EMBEDDED, "kafka")
+"""All adapters. A test with `kafka` among its parameters uses the fixture `kafka_bootstrap`."""
 
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # as `dir` of tempfile
 """For tests that make many logs: syncing a real disk is not what they are about."""
@@ -52,6 +60,10 @@ async def opened_log(
 ) -> AsyncIterator[OpenedLog]:
     """A new, empty log; it and all further handles are closed at the end."""
     clock = clock or Clock()
+    if adapter == "kafka":
+        async with _opened_on_kafka(partitions, clock) as opened:
+            yield opened
+        return
     if adapter == "memory":
         memory = MemoryLog(partitions, now_ms=clock)
 
@@ -71,6 +83,24 @@ async def opened_log(
     finally:
         for log in (opened.log, *opened.opened):
             await log.close()
+
+
+@contextlib.asynccontextmanager
+async def _opened_on_kafka(partitions: int, clock: Clock) -> AsyncIterator[OpenedLog]:
+    """Topics of its own on the broker that PYPISTREAM_TEST_KAFKA names."""
+    bootstrap = os.environ["PYPISTREAM_TEST_KAFKA"]
+    settings = KafkaSettings(bootstrap, prefix=f"t{uuid.uuid4().hex[:10]}.")
+
+    async def again() -> Log:
+        return await KafkaLog.open(settings, create=False)
+
+    opened = OpenedLog(await KafkaLog.open(settings, partitions), again, clock)
+    try:
+        yield opened
+    finally:
+        for log in (opened.log, *opened.opened):
+            await log.close()
+        await drop_topics(bootstrap, settings.prefix)
 
 
 async def read_all(log: Log, where: Iterable[TopicPartition]) -> list[Record]:

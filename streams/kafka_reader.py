@@ -1,0 +1,218 @@
+"""Reading partitions of the log on Kafka: assigned, never subscribed; committed records only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.structs import ConsumerRecord
+
+from schemas.topics import Offset, Topic
+from streams.kafka_errors import translated
+from streams.log import LogUnavailable, Record, Table, TopicPartition
+
+FETCH_WAIT_MS = 500  # the broker holds an empty answer so long; a record ends the wait at once
+SILENCE_SECONDS_MAX = 30.0  # without any answer, while one is due every FETCH_WAIT_MS
+FETCH_BYTES_MAX = 16 * 1024 * 1024  # of one answer of one broker, read ahead of who asks
+PARTITION_BYTES_MAX = 1024 * 1024  # of one partition in it; a larger batch comes alone all the same
+FOLD_BYTES_MAX = 8 * 1024 * 1024  # the same for a table: one partition, read as fast as it goes
+FOLD_RECORDS_MAX = 20_000  # between two turns of other tasks
+
+Names = Mapping[str, Topic]
+
+
+def kafka_partition(prefix: str, at: TopicPartition) -> KafkaPartition:
+    """The partition under its full name."""
+    return KafkaPartition(prefix + at.topic, at.partition)
+
+
+def make_consumer(connection: Mapping[str, Any], **options: Any) -> AIOKafkaConsumer:
+    """A consumer as every one here is: no group, no guess where to begin, committed records."""
+    return AIOKafkaConsumer(
+        **connection,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        check_crcs=True,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        **options,
+    )
+
+
+def begin(
+    consumer: AIOKafkaConsumer, prefix: str, positions: Mapping[TopicPartition, Offset]
+) -> None:
+    """Assign exactly these partitions and stand at these positions."""
+    consumer.assign([kafka_partition(prefix, at) for at in positions])
+    for at, position in positions.items():
+        consumer.seek(kafka_partition(prefix, at), position)
+
+
+def as_records(topic: Topic, rows: Iterable[ConsumerRecord]) -> Iterator[Record]:
+    """The port's records; any process may write to some topics, so a key may be no UTF-8."""
+    for row in rows:
+        key = row.key
+        yield Record(
+            topic,
+            row.partition,
+            Offset(row.offset),
+            row.timestamp,
+            None if key is None else key.decode("utf-8", "replace"),
+            row.value,
+            tuple((name, value or b"") for name, value in row.headers) if row.headers else (),
+        )
+
+
+class KafkaReader:
+    """See `streams.log.Reader`."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        prefix: str,
+        positions: Mapping[TopicPartition, Offset],
+        on_close: Callable[[KafkaReader], None],
+    ) -> None:
+        self._consumer = consumer
+        self._places = {kafka_partition(prefix, at): at for at in positions}
+        self._read_to = dict(positions)  # the consumer's: what lies in `_rows` is before it
+        self._rows: dict[TopicPartition, deque[Record]] = {at: deque() for at in positions}
+        self._first = 0  # which partition is served first, so that none starves
+        self._silent_since: float | None = None
+        self._heard_ms = 0
+        self._on_close = on_close
+        self._open = True
+
+    def position(self, at: TopicPartition) -> Offset:
+        """Next offset to read."""
+        rows = self._rows[at]
+        return rows[0].offset if rows else self._read_to[at]
+
+    async def read(self, max_records: int, wait_seconds: float) -> list[Record]:
+        """Up to `max_records` records, in the order of each partition. See the port's errors."""
+        await self._fetch(0.0)
+        if not any(self._rows.values()):
+            await self._fetch(wait_seconds)
+        return self._take(max_records)
+
+    async def close(self) -> None:
+        """Let the consumer go."""
+        if self._open:
+            self._open = False
+            self._on_close(self)
+            await stopped(self._consumer)
+
+    async def _fetch(self, wait_seconds: float) -> None:
+        """Take over what has come for partitions of which nothing is at hand."""
+        if not self._open:
+            raise LogUnavailable("the log has been closed")
+        hungry = [place for place, at in self._places.items() if not self._rows[at]]
+        if not hungry:
+            return
+        with translated("read"):
+            # Nothing is awaited between taking records and keeping them: a cancel loses none.
+            found = await self._consumer.getmany(*hungry, timeout_ms=int(wait_seconds * 1000))
+        for place, rows in found.items():
+            at = self._places[place]
+            self._rows[at].extend(as_records(at.topic, rows))
+        for place in hungry:
+            self._read_to[self._places[place]] = Offset(await self._consumer.position(place))
+        if not self._open:
+            raise LogUnavailable("the log has been closed")
+        if wait_seconds:
+            self._listen(heard=bool(found))
+
+    def _listen(self, *, heard: bool) -> None:
+        """Raise LogUnavailable if brokers that should have answered long ago did not."""
+        now = asyncio.get_running_loop().time()
+        newest_ms = max(
+            (self._consumer.last_poll_timestamp(place) or 0 for place in self._places), default=0
+        )
+        if heard or newest_ms != self._heard_ms or self._silent_since is None:
+            self._silent_since, self._heard_ms = now, newest_ms
+        elif now - self._silent_since > SILENCE_SECONDS_MAX:
+            self._silent_since = None
+            raise LogUnavailable(f"no broker has answered for {SILENCE_SECONDS_MAX:.0f} s")
+
+    def _take(self, max_records: int) -> list[Record]:
+        records: list[Record] = []
+        order = list(self._rows)
+        first = self._first
+        for index in range(first, first + len(order)):
+            rows = self._rows[order[index % len(order)]]
+            while rows and len(records) < max_records:
+                records.append(rows.popleft())
+            if len(records) == max_records:
+                self._first = (index + 1) % len(order)
+                break
+        return records
+
+
+async def folded(
+    consumer: AIOKafkaConsumer,
+    place: KafkaPartition,
+    topic: Topic,
+    span: tuple[Offset, Offset],
+) -> Table:
+    """Fold one partition from the first to before the second offset of `span`.
+
+    The end is one of the broker's stable offsets: no transaction crosses it.
+    """
+    start, end = span
+    rows: dict[str, Record] = {}
+    consumer.assign([place])
+    consumer.seek(place, start)
+    loop = asyncio.get_running_loop()
+    patience = loop.time() + SILENCE_SECONDS_MAX
+    position: int = start
+    while position < end:
+        found = await consumer.getmany(
+            place, timeout_ms=FETCH_WAIT_MS, max_records=FOLD_RECORDS_MAX
+        )
+        for record in as_records(topic, found.get(place, ())):
+            if record.offset >= end:
+                break
+            key = record.key or ""
+            if record.value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = record
+        before, position = position, await consumer.position(place)
+        if position > before:
+            patience = loop.time() + SILENCE_SECONDS_MAX
+        elif loop.time() > patience:
+            raise LogUnavailable(f"{place.topic}/{place.partition} gives no records below {end}")
+        await asyncio.sleep(0)  # a loop over ready records would starve all other tasks
+    return Table(rows, end)
+
+
+STOP_SECONDS_MAX = 5.0  # `stop` waits for brokers that may be gone
+
+
+async def stopped(client: Any) -> None:
+    """Stop a consumer or producer; one that takes too long is left to itself. Never raises."""
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait([stopping], timeout=STOP_SECONDS_MAX)
+    if not done:
+        stopping.cancel()
+    elif not stopping.cancelled():
+        stopping.exception()  # looked at, so that nothing is printed: it is being thrown away
+    _hush(client)
+
+
+def _hush(client: Any) -> None:
+    """Look at the errors of batches that aiokafka failed and nobody waits for.
+
+    Else asyncio prints each of them when it is collected ("Future exception was never retrieved").
+    """
+    accumulator = getattr(client, "_message_accumulator", None)
+    for batches in getattr(accumulator, "_batches", {}).values():
+        for batch in batches:
+            for future in (batch.future, batch._drain_waiter):  # noqa: SLF001 (see above)
+                if future.done() and not future.cancelled():
+                    future.exception()
