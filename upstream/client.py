@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
 from urllib.parse import urlsplit
@@ -61,14 +62,15 @@ class HttpSender:
             ("User-Agent", settings.user_agent),
             ("Accept-Encoding", "gzip"),
         )
+        timeout = {
+            "connect": settings.connect_seconds_max,
+            "read": settings.read_seconds_max,
+            "write": settings.read_seconds_max,
+            "pool": settings.connect_seconds_max,
+        }
         self._extensions = {
-            "timeout": {
-                "connect": settings.connect_seconds_max,
-                "read": settings.read_seconds_max,
-                "write": settings.read_seconds_max,
-                "pool": settings.connect_seconds_max,
-            },
-            "trace": self._before_wire,
+            control: {"timeout": timeout, "trace": partial(self._before_wire, control)}
+            for control in (False, True)
         }
         secure = settings.base_url.startswith("https:")
         tls = httpx.create_ssl_context() if secure else False
@@ -82,7 +84,7 @@ class HttpSender:
         """Send one request and read its whole answer; waits for a slot, the pace and a hold."""
         async with (self._control if call.control else self._documents).slot() as transport:
             while True:
-                await self.gate.before_send()
+                await self.gate.before_send(control=call.control)
                 if self._closed:
                     raise UpstreamUnavailable(f"{call.what}: the upstream client is closed")
                 with contextlib.suppress(_HeldBack):
@@ -109,7 +111,7 @@ class HttpSender:
                 call.url,
                 headers=(*self._headers, *call.headers),
                 content=call.content,
-                extensions=self._extensions,
+                extensions=self._extensions[call.control],
             )
             async with asyncio.timeout(call.limits.total_seconds):
                 response = await transport.handle_async_request(request)
@@ -155,16 +157,17 @@ class HttpSender:
                 raise BrokenBody(f"{call.what}: body ends early: {str(error)[:200]}") from None
             return Reply(head, decoder.finish())
 
-    async def _before_wire(self, event: str, _info: object) -> None:
-        # A connection may take seconds to be made; meanwhile another answer may have said "wait".
+    async def _before_wire(self, control: bool, event: str, _info: object) -> None:
+        # A connection may take seconds to be made; meanwhile another answer may have said "wait",
+        # or this process was stopped and goes on when its partitions are no longer its own.
         if event == "http11.send_request_headers.started":
-            if self.gate.held_seconds() > 0:
+            if not self.gate.open_to(control=control):
                 raise _HeldBack
             self.requests_sent += 1
 
 
 class _HeldBack(Exception):
-    """A hold came in while the connection was made: nothing was sent."""
+    """What let this request go no longer holds: nothing was sent."""
 
 
 class _Lane:

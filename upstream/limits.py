@@ -23,6 +23,10 @@ from schemas.errors import UpstreamUnavailable
 RATE_HEADROOM = 0.96
 HOLD_SECONDS_MAX = 3_600.0  # whatever upstream or another process says
 HOLD_MARGIN_SECONDS = 0.1  # upstream's clock and ours tick apart
+BARRED_LOOK_SECONDS = 0.1  # how soon a process that may fetch again notices that it may
+
+RateNow = Callable[[], float | None]
+"""Requests per second at this moment: 0 = unlimited, None = documents may not be asked for."""
 
 
 class Clock(Protocol):
@@ -62,7 +66,7 @@ class Gate:
 
     def __init__(self, rate: float, clock: Clock) -> None:
         self._clock = clock
-        self._interval = _interval(rate)
+        self._rate_now: RateNow = lambda: rate
         self._permit_at = 0.0  # monotonic: the next permit not before
         self._send_at = 0.0  # monotonic: the next request not before
         self._patience_until = (
@@ -75,7 +79,16 @@ class Gate:
 
     def set_rate(self, rate: float) -> None:
         """Take another share of the rate from the next permit on; 0 = unlimited."""
-        self._interval = _interval(rate)
+        self._rate_now = lambda: rate
+
+    def follow(self, rate_now: RateNow) -> None:
+        """Ask for the rate at every turn from now on: several processes share it."""
+        self._rate_now = rate_now
+
+    @property
+    def barred(self) -> bool:
+        """Whether documents may not be asked for now, whatever the pace."""
+        return self._rate_now() is None
 
     def hold(self, until_unix_seconds: float) -> float:
         """Shut both gates until then (the latest wins, an hour at most); returns until when."""
@@ -96,26 +109,33 @@ class Gate:
             raise UpstreamUnavailable("the upstream client is closed")
         now = self._clock.monotonic()
         if not self._waiting:
-            if max(self._permit_at, self._send_at, self._hold_until) <= now:
+            if max(self._permit_at, self._send_at, self._hold_until) <= now and not self.barred:
                 self._grant()
                 return
-            self._patience_until = max(self._permit_at, now) + self._interval
+            self._patience_until = max(self._permit_at, now) + self._interval()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._grant_in_turn())
         await future
 
-    async def before_send(self) -> None:
-        """Wait until this request may be sent now."""
+    async def before_send(self, *, control: bool = False) -> None:
+        """Wait until this request may be sent now. `control`: the journal or the index."""
         while True:
+            while not control and self.barred:
+                await self._clock.sleep(BARRED_LOOK_SECONDS)
             now = self._clock.monotonic()
             send_at = max(now, self._send_at, self._hold_until)
-            self._send_at = send_at + self._interval
+            self._send_at = send_at + self._interval()
             if send_at > now:
                 await self._clock.sleep(send_at - now)
-            if self._hold_until <= self._clock.monotonic():  # none came in while we slept
+            if self.open_to(control=control):  # nothing came in while we slept
                 return
+
+    def open_to(self, *, control: bool) -> bool:
+        """Whether a request whose turn it is may go out, as far as hold and bar are concerned."""
+        held = self._hold_until > self._clock.monotonic()
+        return not held and (control or not self.barred)
 
     async def close(self) -> None:
         """Turn away all who wait, now and later. Idempotent."""
@@ -134,12 +154,14 @@ class Gate:
         return max(self._permit_at, min(self._send_at, self._patience_until), self._hold_until)
 
     def _grant(self) -> None:
-        self._permit_at = self._clock.monotonic() + self._interval
-        self._patience_until = self._permit_at + self._interval
+        self._permit_at = self._clock.monotonic() + self._interval()
+        self._patience_until = self._permit_at + self._interval()
 
     async def _grant_in_turn(self) -> None:
         while self._waiting:
             wait = self._permit_due() - self._clock.monotonic()
+            if self.barred:
+                wait = max(wait, BARRED_LOOK_SECONDS)
             if wait > 0:
                 await self._clock.sleep(wait)
                 continue  # the hold may have been prolonged meanwhile
@@ -148,9 +170,10 @@ class Gate:
                 self._grant()
                 future.set_result(None)
 
-
-def _interval(rate: float) -> float:
-    return 1.0 / (rate * RATE_HEADROOM) if rate else 0.0
+    def _interval(self) -> float:
+        """Seconds between two requests at the present rate; none while only control may ask."""
+        rate = self._rate_now()
+        return 1.0 / (rate * RATE_HEADROOM) if rate else 0.0
 
 
 class ByteBudget:

@@ -18,7 +18,7 @@ from schemas.errors import (
 from schemas.names import NormalizedName
 from upstream import answers, index, xmlrpc
 from upstream.answers import Reply
-from upstream.limits import Gate
+from upstream.limits import Gate, RateNow
 from upstream.settings import KIB, ClientSettings, RouteLimits
 from upstream.source import Answer, JournalPage, NotFound, NotModified, SerialMap
 
@@ -91,6 +91,10 @@ class PypiRoutes:
     def set_rate(self, rate: float) -> None:
         """Take another share of the rate (requests per second, 0 = unlimited)."""
         self._sender.gate.set_rate(rate)
+
+    def follow(self, rate_now: RateNow) -> None:
+        """Ask for the rate at every turn: several processes share it."""
+        self._sender.gate.follow(rate_now)
 
     async def permit(self) -> None:
         """Wait for the right to ask for one document."""

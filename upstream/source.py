@@ -11,7 +11,7 @@ Errors    Retriable: wait (`retry_after_seconds`), the call may be made again. P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -116,4 +116,15 @@ class Upstream(Protocol):
 
     async def close(self) -> None:
         """Close connections. Idempotent; never raises."""
+        ...
+
+
+class SharedUpstream(Upstream, Protocol):
+    """An upstream that several processes ask at one rate."""
+
+    def follow(self, rate_now: Callable[[], float | None]) -> None:
+        """Ask `rate_now` at every turn: requests per second, 0 = unlimited.
+
+        None = no document may be asked for; journal and index may.
+        """
         ...

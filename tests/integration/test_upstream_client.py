@@ -490,8 +490,8 @@ async def test_a_hold_that_comes_while_a_connection_is_made() -> None:
         before_send = gate.before_send
         until: list[float] = []
 
-        async def then_a_hold() -> None:
-            await before_send()
+        async def then_a_hold(*, control: bool = False) -> None:
+            await before_send(control=control)
             if not until:
                 until.append(time.monotonic() + 0.3)
                 client.hold(time.time() + 0.3, "another process was asked to wait")

@@ -194,6 +194,55 @@ async def test_setting_the_wall_clock_neither_lifts_nor_prolongs_a_hold() -> Non
     assert gate.held_seconds() == pytest.approx(60 + MARGIN)
 
 
+async def test_a_rate_that_is_followed_counts_from_the_next_turn_on() -> None:
+    """Half the share takes twice as long; whoever waits already waits for its old turn."""
+    clock = FakeClock()
+    gate = Gate(0, clock)
+    gate.follow(lambda: 10.0 if clock.monotonic() < 5 else 5.0)
+
+    ended = await arrivals(clock, [gate.permit] * 200, 10)
+
+    times = [at for at, _ in ended]
+    assert sum(at <= 5 for at in times) == pytest.approx(5 * 10 * RATE_HEADROOM, abs=1)
+    assert sum(at > 5 for at in times) == pytest.approx(5 * 5 * RATE_HEADROOM, abs=1)
+
+
+async def test_a_barred_process_asks_for_no_document_but_reads_the_journal() -> None:
+    """No permit and no request until the bar is lifted; control goes through all the time."""
+    clock = FakeClock()
+    gate = Gate(0, clock)
+    gate.follow(lambda: None if clock.monotonic() < 30 else 10.0)
+
+    async def control() -> None:
+        await gate.before_send(control=True)
+
+    ended = await arrivals(clock, [gate.permit, gate.before_send, control], 60)
+
+    assert ended[0] == (0, 2)
+    assert all(30 <= at <= 31 for at, _ in ended[1:])
+    assert len(ended) == 3
+
+
+async def test_a_bar_binds_a_request_whose_turn_has_come() -> None:
+    """A process stopped amid its wait must not send when it goes on."""
+    clock = FakeClock()
+    gate = Gate(1, clock)
+    member = True
+    gate.follow(lambda: 1.0 if member else None)
+    await gate.before_send()
+    request = asyncio.create_task(gate.before_send())
+    await clock.advance(0.5)
+    member = False
+    await clock.advance(10)
+
+    assert not request.done()
+    assert not gate.open_to(control=False)
+    assert gate.open_to(control=True)
+    member = True
+    await clock.advance(10)
+    await request
+
+
 async def test_who_gives_up_waiting_takes_no_permit() -> None:
     """A cancelled waiter's turn goes to the next one."""
     clock = FakeClock()

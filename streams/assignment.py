@@ -1,0 +1,116 @@
+"""Which partitions this process works on, and its share of the rate: a port, as the log is.
+
+Order     What is assigned here is assigned to no other live member. During a change there is no
+          such promise: the writer id is the only fence, and work may go on until the new
+          assignment is known.
+Share     The shares of all members together are never more than 1, but for members that the
+          group has not heard of yet. 0 = fetch nothing now.
+Errors    `run` raises LogUnavailable (Retriable) when the group cannot be reached; it is run
+          again, and what was assigned stays so until something else is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+QUIET_SECONDS = 1.0  # after an assignment: others may learn of it that much later
+
+
+class Assignment(Protocol):
+    """See the module's text for the rules."""
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """What is assigned, as far as this process knows."""
+        ...
+
+    def share(self) -> float:
+        """The part of the rate that may be used now, 0 to 1."""
+        ...
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        """Wait until something else than `known` is assigned; returns that."""
+        ...
+
+    async def run(self) -> None:
+        """Take part until cancelled; then leave, so that others need not wait."""
+        ...
+
+
+class Everything:
+    """The assignment of a process that shares with nobody."""
+
+    def __init__(self, total: int) -> None:
+        self._partitions = frozenset(range(total))
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """All."""
+        return self._partitions
+
+    def share(self) -> float:
+        """All."""
+        return 1.0
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        """Return all if they are not known; else wait for ever."""
+        if known == self._partitions:
+            await asyncio.get_running_loop().create_future()
+        return self._partitions
+
+    async def run(self) -> None:
+        """Wait for ever."""
+        await asyncio.get_running_loop().create_future()
+
+
+@dataclass
+class Membership:
+    """What one member knows of its place in a group. Pure: all times are passed in.
+
+    Times are seconds of a clock that never goes back and that goes on while a process is stopped.
+    `session_seconds`: after so long without a sign of life the group gives our partitions away.
+    """
+
+    total: int
+    session_seconds: float
+    partitions: frozenset[int] = frozenset()
+    _since: float = field(default=float("-inf"), init=False)
+    _before: int = field(default=0, init=False)  # how many were ours before this assignment
+    _confirmed: float = field(default=float("-inf"), init=False)
+    _member: bool = field(default=False, init=False)  # False: what is held is only remembered
+
+    def assigned(self, partitions: frozenset[int], now: float) -> None:
+        """The group gave us these. That it did confirms us, too."""
+        self._before = len(self.partitions) if self._member else 0
+        self.partitions, self._since = partitions, now
+        self._member, self._confirmed = True, now
+
+    def rejoining(self, now: float) -> None:
+        """We are about to ask for a new assignment: a normal change, or we have been put out."""
+        if self._doubtful(now):
+            self._member = False
+
+    def confirmed(self, asked: float) -> None:
+        """To a question put at `asked` the group answered that we belong to it."""
+        self._confirmed = max(self._confirmed, asked)
+
+    def denied(self) -> None:
+        """The group does not know us (any more)."""
+        self._member = False
+
+    def share(self, now: float) -> float:
+        """The part of the rate that may be used now.
+
+        In the first second nobody takes more than before, and a newcomer nothing: whoever gave
+        something up may learn of it a little later than whoever got it.
+        """
+        if not self._member or self._doubtful(now):
+            return 0.0
+        quiet = now - self._since < QUIET_SECONDS
+        count = min(self._before, len(self.partitions)) if quiet else len(self.partitions)
+        return count / self.total
+
+    def _doubtful(self, now: float) -> bool:
+        return now - self._confirmed > self.session_seconds / 2

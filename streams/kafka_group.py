@@ -1,0 +1,176 @@
+"""Which partitions this process works on, by a Kafka consumer group that does nothing else.
+
+The group's consumer reads no record and stores no offset: positions lie in `progress`, and the
+transactional id is the only fence. It tells who is there, and so who does what.
+
+Facts of aiokafka 0.14 that shape this: callbacks are awaited before the next join, so they only
+take notes; an assignor keeps its memory in its class, so each group has a class of its own; there
+is no public sign that a heartbeat was answered, so the coordinator is asked who its members are
+(DescribeGroups, which the right to read as that group includes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError
+
+from schemas.topics import Topic
+from streams.assignment import Membership
+from streams.kafka_errors import translated
+from streams.kafka_settings import KafkaSettings
+
+GROUP_ID = "process"  # after the prefix
+SESSION_MS = 10_000  # a killed process's partitions are free after this
+HEARTBEAT_MS = 3_000  # so two may be lost; others learn of a change within one
+POLL_MS = 500  # of one `getmany`, which is what tells aiokafka that somebody is at home
+CONFIRM_SECONDS = 1.0  # between two looks at the group's members
+ANSWER_SECONDS_MAX = 3.0  # of one such look: then the coordinator is looked for anew
+START_SECONDS_MAX = 30.0  # metadata and coordinator; joining is not waited for
+STOP_SECONDS_MAX = 3.0  # leaving is a courtesy: without it others wait for SESSION_MS
+
+log_ = structlog.get_logger("group")
+
+
+class KafkaGroup:
+    """See `streams.assignment.Assignment`. Belongs to one event loop."""
+
+    def __init__(self, settings: KafkaSettings, total: int) -> None:
+        self._settings = settings
+        self._group_id = settings.prefix + GROUP_ID
+        self._member = Membership(total, SESSION_MS / 1000)
+        self._news = asyncio.Event()
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """What the group gave us last."""
+        return self._member.partitions
+
+    def share(self) -> float:
+        """The part of the rate that may be used now."""
+        return self._member.share(_now())
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        """Wait until something else is assigned."""
+        while self.partitions == known:
+            self._news.clear()
+            await self._news.wait()
+        return self.partitions
+
+    async def run(self) -> None:
+        """Be a member until cancelled. Raises LogUnavailable, LogRefused."""
+        name = f"pypistream-{uuid.uuid4().hex}"  # by this name the coordinator lists us
+        connection = {**self._settings.connection(), "client_id": name}
+        consumer = AIOKafkaConsumer(
+            group_id=self._group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=SESSION_MS,
+            partition_assignment_strategy=[type("Sticky", (StickyPartitionAssignor,), {})],
+            max_partition_fetch_bytes=1,  # the batch that may come before the pause is a small one
+            **connection,
+        )
+        admin = AIOKafkaAdminClient(**connection)
+        confirming: asyncio.Task[None] | None = None
+        try:
+            with self._translated():
+                async with asyncio.timeout(START_SECONDS_MAX):
+                    await consumer.start()
+                    await admin.start()
+                topic = self._settings.prefix + Topic.CHANGELOG
+                consumer.subscribe([topic], listener=_Notes(self, consumer))
+                confirming = asyncio.create_task(self._confirm(admin, name))
+                while True:  # raises what the group's background work ran into
+                    await consumer.getmany(timeout_ms=POLL_MS)  # all is paused: nothing comes
+        finally:
+            self._member.denied()  # whatever ended this: nobody answers for us any more
+            if confirming is not None:
+                confirming.cancel()
+            await _stopped(consumer.stop(), admin.close())
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(f"join the group {self._group_id}", self._settings.security.principal)
+
+    async def _confirm(self, admin: AIOKafkaAdminClient, name: str) -> None:
+        while True:
+            asked = _now()
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                    [answer] = await admin.describe_consumer_groups([self._group_id])
+            except (KafkaError, TimeoutError, OSError) as error:
+                # No answer is no proof of anything: after half a session fetching stops by itself.
+                log_.info("the group's coordinator did not answer", error=repr(error))
+            else:
+                self._heard(_client_ids(answer), name, asked)
+            await asyncio.sleep(CONFIRM_SECONDS)
+
+    def _heard(self, names: Collection[str] | None, name: str, asked: float) -> None:
+        if names is None:
+            return
+        if name in names:
+            self._member.confirmed(asked)
+        elif self.partitions:
+            self._member.denied()
+
+    def _rejoining(self) -> None:
+        self._member.rejoining(_now())
+
+    def _assigned(self, partitions: frozenset[int]) -> None:
+        before = self.partitions
+        self._member.assigned(partitions, _now())
+        if partitions != before:
+            log_.info("assigned", partitions=sorted(partitions), group=self._group_id)
+        self._news.set()
+
+
+class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types for it
+    """Tells the group object what aiokafka's background task finds out."""
+
+    def __init__(self, group: KafkaGroup, consumer: AIOKafkaConsumer) -> None:
+        self._group = group
+        self._consumer = consumer
+
+    def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:  # noqa: ARG002
+        """Take a note; work goes on until the next assignment is known."""
+        self._group._rejoining()  # noqa: SLF001 (two halves of one thing)
+
+    def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
+        """Read nothing of it, and pass it on."""
+        self._consumer.pause(*assigned)
+        self._group._assigned(frozenset(at.partition for at in assigned))  # noqa: SLF001
+
+
+def _client_ids(answer: Any) -> set[str] | None:
+    """Client ids of the group's members; None if the coordinator could not say."""
+    [group] = answer.to_object()["groups"]
+    if group["error_code"]:
+        return None
+    return {member["client_id"] for member in group["members"]}
+
+
+async def _stopped(*stops: Any) -> None:
+    """Let both end, but wait for neither longer than STOP_SECONDS_MAX."""
+    tasks = [asyncio.ensure_future(stop) for stop in stops]
+    done, late = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
+    for task in late:
+        task.cancel()
+    for task in done:
+        with contextlib.suppress(KafkaError, OSError):
+            task.result()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
