@@ -131,8 +131,9 @@ def _known(error: BaseException, action: str, principal: str) -> PypistreamError
     if isinstance(error, _LOGIN):
         return LogRefused(said, hint="check the Kafka user name, password and mechanism")
     if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", error)
         return LogRefused(
-            f"cannot {action}: the broker's certificate is refused: {getattr(error, 'verify_message', error)}",
+            f"cannot {action}: the broker's certificate is refused: {why}",
             hint="--kafka-cafile FILE names the authority that signed it",
         )
     if isinstance(error, _SETTINGS):
