@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from schemas import codec
 from schemas.codec import Envelope, dataschema
@@ -22,12 +24,12 @@ from schemas.records import Ask, BackfillMarker, Config, Filter, Reason
 from schemas.topics import Topic, partition_of
 from streams.clock import Clock
 from streams.log import Log, Outgoing, TopicPartition
-from streams.progress import read_progress
+from streams.progress import Progress, ProgressWatch
 from streams.states import States
 from upstream.source import ProjectSerial, SerialMap
 
 UNREAD_ASKS_MAX = 5_000  # per partition: a backfill of all of PyPI is not put into the log at once
-CHUNK_ASKS_MAX = 1_000  # of one append
+CHUNK_ASKS_MAX = 1_000  # of one append, per partition
 ROOM_SECONDS = 0.2  # how often to look whether the workers have read on
 
 
@@ -98,70 +100,89 @@ class Reconciler:
 
         With reason BACKFILL the caller has a map whose serial reaches the log's base.
         """
-        index = index_of(serial_map.projects, self.config.filter)
-        run_id = uuid.uuid4().hex
-        partitions = range(self.config.partitions)
-        async with asyncio.TaskGroup() as tasks:
-            runs = [
-                tasks.create_task(self._run_partition(p, index, serial_map, reason, run_id))
-                for p in partitions
-            ]
-        return sum(run.result() for run in runs)
+        return await self.ask(await self.plans(serial_map, reason), serial_map, reason)
 
-    async def _run_partition(
-        self,
-        partition: int,
-        index: Mapping[NormalizedName, ProjectSerial],
-        serial_map: SerialMap,
-        reason: Reason,
-        run_id: str,
-    ) -> int:
-        count = self.config.partitions
-        own = {n: project for n, project in index.items() if partition_of(n, count) == partition}
-        table = await self.log.table(TopicPartition(Topic.STATE, partition))
-        todo = plan(own, States(table.rows), serial_map.last_serial, reason)
-        del table
-        marker = BackfillMarker(
-            run_id, serial_map.last_serial, todo.names, todo.known, filter=self.config.filter
-        )
+    async def plans(self, serial_map: SerialMap, reason: Reason) -> list[Plan]:
+        """The difference per partition, one after the other: one partition's table at a time."""
+        own: list[dict[NormalizedName, ProjectSerial]] = [{} for _ in range(self.config.partitions)]
+        for name, project in index_of(serial_map.projects, self.config.filter).items():
+            own[partition_of(name, self.config.partitions)][name] = project
+        plans: list[Plan] = []
+        for partition, index in enumerate(own):
+            table = await self.log.table(TopicPartition(Topic.STATE, partition))
+            plans.append(plan(index, States(table.rows), serial_map.last_serial, reason))
+            del table
+        return plans
+
+    async def ask(self, plans: Sequence[Plan], serial_map: SerialMap, reason: Reason) -> int:
+        """Write what `plans` ask for as fast as the workers read; how many asks.
+
+        Plain writes, which any process may do beside any other: of two asks for a name the workers
+        serve the second without a fetch, and each run's markers prove that run alone.
+        """
+        run = BackfillMarker(uuid.uuid4().hex, serial_map.last_serial, 0, filter=self.config.filter)
+        open_ = [_Asking(partition, todo) for partition, todo in enumerate(plans)]
         if reason is Reason.BACKFILL:
-            await self.log.append([self._marker(marker, partition)])
-        for chunk in _chunks(todo.asks):
-            await self._room(partition)
-            await self.log.append([self._ask(name, ask) for name, ask in chunk])
-            self.asked += len(chunk)
-        if reason is Reason.BACKFILL:
-            closing = BackfillMarker(
-                run_id, marker.low, marker.names, marker.known, closing=True, filter=marker.filter
+            await self.log.append([self._marker(run, each, closing=False) for each in open_])
+        async with ProgressWatch(self.log) as watch:
+            while open_:
+                written = await self._write(open_, await watch.look())
+                done = [each for each in open_ if not each.left]
+                if done and reason is Reason.BACKFILL:
+                    await self.log.append([self._marker(run, each, closing=True) for each in done])
+                open_ = [each for each in open_ if each.left]
+                if open_ and not written:
+                    await asyncio.sleep(ROOM_SECONDS)
+        return sum(len(todo.asks) for todo in plans)
+
+    async def _write(self, open_: Sequence[_Asking], progress: Progress) -> int:
+        """A chunk of each partition whose worker has room for it; how many asks."""
+        ends = await self.log.ends(Topic.REFETCH)
+        records: list[Outgoing] = []
+        for each in open_:
+            cut = progress.cuts[each.partition]
+            unread = ends[TopicPartition(Topic.REFETCH, each.partition)] - (
+                cut.refetch if cut else 0
             )
-            await self.log.append([self._marker(closing, partition)])
-        return len(todo.asks)
+            if unread + CHUNK_ASKS_MAX <= UNREAD_ASKS_MAX:
+                now_ms = self.clock.now_ms()
+                records += [ask_record(name, ask, now_ms) for name, ask in each.take()]
+        if records:
+            await self.log.append(records)
+        self.asked += len(records)
+        return len(records)
 
-    async def _room(self, partition: int) -> None:
-        """Wait until the worker has fewer than UNREAD_ASKS_MAX asks ahead of it."""
-        at = TopicPartition(Topic.REFETCH, partition)
-        while True:
-            end = (await self.log.ends(Topic.REFETCH))[at]
-            cut = (await read_progress(self.log)).cuts[partition]
-            read = cut.refetch if cut else 0
-            if end - read + CHUNK_ASKS_MAX <= UNREAD_ASKS_MAX:
-                return
-            await asyncio.sleep(ROOM_SECONDS)
-
-    def _ask(self, name: NormalizedName, ask: Ask) -> Outgoing:
-        return ask_record(name, ask, self.clock.now_ms())
-
-    def _marker(self, marker: BackfillMarker, partition: int) -> Outgoing:
+    def _marker(self, run: BackfillMarker, of: _Asking, *, closing: bool) -> Outgoing:
         now_ms = self.clock.now_ms()
+        marker = replace(run, names=of.plan.names, known=of.plan.known, closing=closing)
         envelope = Envelope(
-            id=f"{marker.run}:{partition}:{'close' if marker.closing else 'open'}",
+            id=f"{marker.run}:{of.partition}:{'close' if closing else 'open'}",
             type=codec.BACKFILL_TYPE,
             subject="",
             time=now_ms / 1000,
             dataschema="backfill.v1.schema.json",
         )
         value = codec.encode(marker)
-        return Outgoing(Topic.REFETCH, None, value, codec.headers(envelope), partition)
+        return Outgoing(Topic.REFETCH, None, value, codec.headers(envelope), of.partition)
+
+
+@dataclass
+class _Asking:
+    """A partition's plan and how many of its asks were taken out."""
+
+    partition: int
+    plan: Plan
+    taken: int = 0
+
+    @property
+    def left(self) -> int:
+        """Asks not taken yet."""
+        return len(self.plan.asks) - self.taken
+
+    def take(self) -> Sequence[tuple[NormalizedName, Ask]]:
+        """The next chunk."""
+        start, self.taken = self.taken, min(len(self.plan.asks), self.taken + CHUNK_ASKS_MAX)
+        return self.plan.asks[start : self.taken]
 
 
 def ask_record(name: NormalizedName, ask: Ask, now_ms: int) -> Outgoing:
@@ -174,10 +195,3 @@ def ask_record(name: NormalizedName, ask: Ask, now_ms: int) -> Outgoing:
         dataschema=dataschema(Topic.REFETCH),
     )
     return Outgoing(Topic.REFETCH, name, codec.encode(ask), codec.headers(envelope))
-
-
-def _chunks(
-    asks: Sequence[tuple[NormalizedName, Ask]],
-) -> Iterator[Sequence[tuple[NormalizedName, Ask]]]:
-    for start in range(0, len(asks), CHUNK_ASKS_MAX):
-        yield asks[start : start + CHUNK_ASKS_MAX]

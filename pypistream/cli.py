@@ -20,8 +20,8 @@ from schemas.errors import PypistreamError, UsageError
 EXIT_FAILED, EXIT_USAGE, EXIT_STALE, EXIT_GAVE_UP, EXIT_INTERRUPTED = 1, 2, 3, 75, 130
 
 _COMMANDS = (
-    "run", "demo", "upstream", "follow", "query", "dump", "status", "rebuild", "dead-letters",
-    "doctor", "init",
+    "run", "demo", "upstream", "sink", "follow", "query", "dump", "status", "rebuild",
+    "dead-letters", "doctor", "init",
 )  # fmt: skip
 _HIDDEN = ("sinks",)
 

@@ -13,20 +13,20 @@ from producers.reconcile import ask_record
 from pypistream.data_dir import DataDir
 from pypistream.place import located
 from pypistream.roles import holders
-from pypistream.state_fold import StateFold, state_of
+from pypistream.state_fold import StateFold, states_of
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import Stdout, escaped, shortened
 from pypistream.wiring import open_log_for_reading
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import InvalidName, UsageError
-from schemas.names import normalize
+from schemas.names import NormalizedName, normalize
 from schemas.records import Ask, DeadLetter, Reason, State, Status
 from schemas.topics import Topic
 from streams.clock import SystemClock
 from streams.log import Log
+from streams.watching import up_to_now
 
-READ_RECORDS = 1_000  # of one look; a letter has 5 KB at most
 EXCERPT_CHARACTERS_MAX = 60  # on a terminal; --json has all of it
 PIPE_COLUMNS = 4_000  # no wrapping where no person looks
 WORKER_ROLE = "process"
@@ -50,13 +50,13 @@ class Letter(msgspec.Struct):
 
 
 class Asked(msgspec.Struct):
-    """What --replay did, with --json."""
+    """What --replay did, with --json. `served_now` null: on Kafka, other machines may process."""
 
     asked: str
     serial: int
     status: str
     offset: int
-    served_now: bool
+    served_now: bool | None
 
 
 def dead_letters(given: Mapping[str, object]) -> int:
@@ -71,7 +71,9 @@ async def _dead_letters(given: Mapping[str, object]) -> int:
     log = await open_log_for_reading(settings, data)
     try:
         if isinstance(names, tuple) and names:
-            asked = await replay(log, data, [str(name) for name in names])
+            here = any(holder.role == WORKER_ROLE for holder in holders(data))
+            served_now = True if here else None if settings.kafka else False
+            asked = await replay(log, [str(name) for name in names], served_now=served_now)
             _show_asked(asked, data, as_json=as_json)
         else:
             _show_letters(await letters(log, everything=bool(given["all"])), as_json=as_json)
@@ -85,13 +87,16 @@ async def letters(log: Log, *, everything: bool) -> list[Letter]:
     fold = StateFold(log)
     await fold.look()
     found: list[Letter] = []
-    reader = await log.reader(await log.starts(Topic.DEAD_LETTER))
-    while records := await reader.read(READ_RECORDS, 0):
-        for record in records:
-            if record.value is not None:
-                letter = codec.decode(record.value, DeadLetter)
-                found.append(_letter(record.key or "", letter, fold.exceptions))
-    await reader.close()
+    starts = await log.starts(Topic.DEAD_LETTER)
+    reader = await log.reader(starts)
+    try:
+        async for records in up_to_now(log, reader, starts):
+            for record in records:
+                if record.value is not None:
+                    letter = codec.decode(record.value, DeadLetter)
+                    found.append(_letter(record.key or "", letter, fold.exceptions))
+    finally:
+        await reader.close()
     found.sort(key=lambda letter: letter.time)
     if not everything:
         newest = {letter.name: letter for letter in found if letter.dead}
@@ -114,33 +119,33 @@ def _letter(name: str, letter: DeadLetter, owed: Mapping[str, State]) -> Letter:
     )
 
 
-async def replay(log: Log, data: DataDir, texts: Sequence[str]) -> list[Asked]:
+async def replay(log: Log, texts: Sequence[str], *, served_now: bool | None) -> list[Asked]:
     """Ask for names once more, all of them or none. Raises UsageError for one not known here."""
     clock = SystemClock()
-    found: list[tuple[str, State]] = []
+    wanted = {_normalized(text): text for text in texts}
+    found: list[tuple[NormalizedName, State]] = []
     records = []
-    for text in texts:
-        try:
-            name = normalize(text)
-        except InvalidName as error:
-            raise UsageError(
-                str(error), hint="give a project name, as in `dead-letters`"
-            ) from error
-        state = await state_of(log, name)
+    for name, state in (await states_of(log, wanted)).items():
         if state is None:
             raise UsageError(
                 f"this log knows no project {name!r}",
                 hint="`pypistream dead-letters` lists what can be asked for again",
             )
-        ask = Ask(state.name or text, Reason.OPERATOR, state.event)
+        ask = Ask(state.name or wanted[name], Reason.OPERATOR, state.event)
         records.append(ask_record(name, ask, clock.now_ms()))
         found.append((name, state))
     offsets = await log.append(records)
-    served = any(holder.role == WORKER_ROLE for holder in holders(data))
     return [
-        Asked(name, state.event, state.status.value, offset, served)
+        Asked(name, state.event, state.status.value, offset, served_now)
         for (name, state), offset in zip(found, offsets, strict=True)
     ]
+
+
+def _normalized(text: str) -> NormalizedName:
+    try:
+        return normalize(text)
+    except InvalidName as error:
+        raise UsageError(str(error), hint="give a project name, as in `dead-letters`") from error
 
 
 def _show_asked(asked: Sequence[Asked], data: DataDir, *, as_json: bool) -> None:
@@ -149,11 +154,12 @@ def _show_asked(asked: Sequence[Asked], data: DataDir, *, as_json: bool) -> None
         if as_json:
             stdout.write(msgspec.json.encode(each) + b"\n")
             continue
-        what = (
-            "the running process fetches it now, after live events"
-            if each.served_now
-            else f"no process runs here: `pypistream run --data {data.root}` will fetch it"
-        )
+        if each.served_now is None:
+            what = "whoever processes this log fetches it, after live events"
+        elif each.served_now:
+            what = "the running process fetches it now, after live events"
+        else:
+            what = f"no process runs here: `pypistream run --data {data.root}` will fetch it"
         line = f"asked for {each.asked} (was {each.status}, serial {each.serial}): {what}\n"
         stdout.write(escaped(line[:-1]).encode() + b"\n")
 

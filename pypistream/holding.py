@@ -9,8 +9,10 @@ from schemas.codec import Envelope, dataschema
 from schemas.errors import LogCorrupt
 from schemas.records import Hold
 from schemas.topics import Topic
+from streams.bell import heard_within
 from streams.clock import Clock
-from streams.log import Log, Outgoing, TopicPartition
+from streams.log import Log, Outgoing, Record, TopicPartition
+from streams.watching import TableWatch, plain_place
 from upstream.source import Upstream
 
 HOLD_KEY = "hold"
@@ -34,8 +36,9 @@ class SharedHold:
 
     async def load(self, upstream: Upstream) -> None:
         """Apply what the log says: a restart in the middle of a wait must not ask."""
-        table = await self._log.table(self._at)
-        row = table.rows.get(HOLD_KEY)
+        self._apply((await self._log.table(self._at)).rows.get(HOLD_KEY), upstream)
+
+    def _apply(self, row: Record | None, upstream: Upstream) -> None:
         if row is None or row.value is None:
             return
         try:
@@ -48,25 +51,28 @@ class SharedHold:
                 upstream.hold(hold.until_ms / 1000, hold.reason)
 
     async def run(self, upstream: Upstream) -> None:
-        """Publish and apply until cancelled."""
-        while True:
-            self._news.clear()
-            if self._asked:
-                latest = max(self._asked, key=lambda hold: hold.until_ms)
-                if self.present is None or latest.until_ms > self.present.until_ms:
-                    await self._log.append([self._record(latest)])
-                    self.present = latest
-                self._asked = [hold for hold in self._asked if hold.until_ms > latest.until_ms]
-            await self.load(upstream)
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+        """Publish and apply until cancelled; after LogUnavailable it may be run again."""
+        async with TableWatch(self._log, [self._at]) as watch:
+            while True:
+                self._news.clear()
+                await self._publish()
+                await watch.look()
+                self._apply(watch.rows[self._at].get(HOLD_KEY), upstream)
+                await heard_within(self._news, LOOK_SECONDS)
+
+    async def _publish(self) -> None:
+        """Write the latest of what this process was asked, if nobody was asked for more."""
+        if not self._asked:
+            return
+        latest = max(self._asked, key=lambda hold: hold.until_ms)
+        if self.present is None or latest.until_ms > self.present.until_ms:
+            await self._log.append([self._record(latest)])
+            self.present = latest
+        self._asked = [hold for hold in self._asked if hold.until_ms > latest.until_ms]
 
     @property
     def _at(self) -> TopicPartition:
-        return TopicPartition(Topic.PROGRESS, self._log.partitions + 1)
+        return plain_place(self._log)
 
     def _record(self, hold: Hold) -> Outgoing:
         now_ms = self._clock.now_ms()

@@ -30,6 +30,10 @@ config = click.option(
     help="Settings file.  [pypistream.toml, if there is one]",
 )
 
+SNAPSHOT_EVERY = option(
+    "--snapshot-every", type=float, metavar="S", help="Seconds between DuckDB files.  [60]"
+)
+DUMP_EVERY = option("--dump-every", type=float, metavar="S", help="Seconds between dumps.  [600]")
 _PIPELINE = (
     option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
     option("--contact", metavar="MAIL", help="Mail address or URL, by which PyPI reaches you."),
@@ -37,8 +41,8 @@ _PIPELINE = (
     option("--in-flight", type=int, metavar="N", help="Requests at once.  [8]"),
     option("--poll", type=float, metavar="S", help="Seconds between looks at the journal.  [10]"),
     option("--settle", type=float, metavar="S", help="Seconds a burst is waited out.  [3]"),
-    option("--snapshot-every", type=float, metavar="S", help="Seconds between DuckDB files.  [60]"),
-    option("--dump-every", type=float, metavar="S", help="Seconds between dumps.  [600]"),
+    SNAPSHOT_EVERY,
+    DUMP_EVERY,
     option(
         "--once-wait",
         type=float,

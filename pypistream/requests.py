@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import Self
+
 import msgspec
 
 from schemas import codec
 from schemas.codec import Envelope, dataschema
+from schemas.errors import LogCorrupt
 from schemas.topics import Topic
-from streams.log import Log, Outgoing, TopicPartition
+from streams.log import Log, Outgoing, Record
+from streams.watching import TableWatch, plain_place
 
 REQUEST_KEY = "request"
 
@@ -19,11 +24,48 @@ class Request(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-async def latest_request(log: Log) -> Request | None:
-    """The newest request, served or not."""
-    table = await log.table(TopicPartition(Topic.PROGRESS, log.partitions + 1))
-    row = table.rows.get(REQUEST_KEY)
-    return codec.decode(row.value, Request) if row is not None and row.value else None
+class RequestWatch:
+    """Hears requests made after its first look; used as `async with`."""
+
+    def __init__(self, log: Log) -> None:
+        self._watch = TableWatch(log, [plain_place(log)])
+        self._looked = False
+        self._seen: Request | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._watch.__aexit__(kind, error, trace)
+
+    async def sinks(self, wait_seconds: float) -> set[str]:
+        """Sinks somebody asked for since the last look; waits at most so long for the first.
+
+        Raises LogUnavailable: nothing asked meanwhile is lost, the next look hears of it.
+        """
+        asked: set[str] = set()
+        for record in await self._watch.look(wait_seconds if self._looked else 0.0):
+            request = _request(record)
+            if request is not None and request != self._seen:  # after trouble the last comes again
+                self._seen = request
+                asked.add(request.sink)
+        heard, self._looked = self._looked, True
+        return asked if heard else set()
+
+
+def _request(record: Record) -> Request | None:
+    """None for what is none: any process may write here."""
+    if record.key != REQUEST_KEY or record.value is None:
+        return None
+    try:
+        return codec.decode(record.value, Request)
+    except LogCorrupt:
+        return None
 
 
 async def request(log: Log, sink: str, now_ms: int) -> None:
@@ -36,5 +78,6 @@ async def request(log: Log, sink: str, now_ms: int) -> None:
         dataschema=dataschema(Topic.PROGRESS),
     )
     value, headers = codec.encode(Request(sink, now_ms)), codec.headers(envelope)
-    partition = log.partitions + 1
-    await log.append([Outgoing(Topic.PROGRESS, REQUEST_KEY, value, headers, partition)])
+    await log.append(
+        [Outgoing(Topic.PROGRESS, REQUEST_KEY, value, headers, plain_place(log).partition)]
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from schemas import codec
-from schemas.records import State, Status
-from schemas.topics import Topic, partition_of
-from streams.log import Log, Reader, TopicPartition
+from collections.abc import Collection, Mapping
 
-READ_RECORDS = 5_000  # of one look; a state is 150 bytes
+from schemas import codec
+from schemas.names import NormalizedName
+from schemas.records import State, Status
+from schemas.topics import Offset, Topic, partition_of
+from streams.log import Log, Reader, TopicPartition
+from streams.watching import up_to_now
 
 
 class StateFold:
@@ -19,16 +21,16 @@ class StateFold:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._reader: Reader | None = None
+        self._places: Mapping[TopicPartition, Offset] = {}
         self._status: dict[str, Status] = {}
         self.exceptions: dict[str, State] = {}
 
     async def look(self) -> None:
         """Take in everything committed up to now. Raises LogCorrupt."""
         if self._reader is None:
-            self._reader = await self._log.reader(await self._log.starts(Topic.STATE))
-        # Not up to the end of this moment only: a record below it may be compacted away meanwhile,
-        # and the one that replaced it lies above.
-        while records := await self._reader.read(READ_RECORDS, 0):
+            self._places = await self._log.starts(Topic.STATE)
+            self._reader = await self._log.reader(self._places)
+        async for records in up_to_now(self._log, self._reader, self._places):
             for record in records:
                 if record.key is not None:
                     self._put(record.key, record.value)
@@ -51,16 +53,19 @@ class StateFold:
         return counts
 
 
-async def state_of(log: Log, name: str) -> State | None:
-    """The newest state of one name; None if it was never heard of. Reads its whole partition."""
-    at = TopicPartition(Topic.STATE, partition_of(name, log.partitions))
-    reader = await log.reader({at: (await log.starts(Topic.STATE))[at]})
-    newest: bytes | None = None
+async def states_of(
+    log: Log, names: Collection[NormalizedName]
+) -> dict[NormalizedName, State | None]:
+    """The newest state of some names, None for one never heard of. Reads their partitions whole."""
+    starts = await log.starts(Topic.STATE)
+    wanted = {TopicPartition(Topic.STATE, partition_of(name, log.partitions)) for name in names}
+    newest: dict[NormalizedName, bytes | None] = dict.fromkeys(names)
+    reader = await log.reader({at: starts[at] for at in wanted})
     try:
-        while records := await reader.read(READ_RECORDS, 0):
+        async for records in up_to_now(log, reader, wanted):
             for record in records:
-                if record.key == name:
-                    newest = record.value
+                if record.key in newest:
+                    newest[NormalizedName(record.key)] = record.value
     finally:
         await reader.close()
-    return None if newest is None else codec.decode(newest, State)
+    return {name: codec.decode(raw, State) if raw else None for name, raw in newest.items()}

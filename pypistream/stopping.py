@@ -1,12 +1,14 @@
-"""How a command that only reads is ended: by Ctrl-C or SIGTERM, with its log closed and exit 0."""
+"""How commands are ended: by Ctrl-C or SIGTERM, with what they hold closed and exit 0."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
+from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.terminal import ReaderGone
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -29,3 +31,17 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        stop.set()
+
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    return stop

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from schemas.codec import decode
 from schemas.records import Config, Cut, Head
-from schemas.topics import Offset, Topic
-from streams.log import Log, Reader, Record, TopicPartition
+from schemas.topics import Topic
+from streams.log import Log, Record, TopicPartition
+from streams.watching import TableWatch, tables_of
 
 CUT_KEY, CONFIG_KEY, HEAD_KEY = "p", "config", "head"
-READ_RECORDS_MAX = 5_000  # of one look; a busy worker writes 20 a second
 
 
 class Watermark(NamedTuple):
@@ -64,21 +64,26 @@ class Progress(NamedTuple):
 
 
 async def read_progress(log: Log) -> Progress:
-    """One look at the topic as it is now. Raises LogCorrupt."""
-    return (await _fold_all(log))[0]
+    """One look at the topic as it is now; who looks again uses ProgressWatch. Raises LogCorrupt."""
+    progress = Progress(None, None, (None,) * log.partitions)
+    for table in (await tables_of(log, _places(log))).values():
+        for record in table.rows.values():
+            progress = folded(progress, record)
+    return progress
 
 
 class ProgressWatch:
-    """Follows the topic; used as `async with`. Raises LogCorrupt."""
+    """Follows the topic; used as `async with`. Raises LogCorrupt, LogUnavailable."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self._watch = TableWatch(log, _places(log))
         self._progress = Progress(None, None, (None,) * log.partitions)
-        self._reader: Reader | None = None
 
     async def __aenter__(self) -> Self:
-        self._progress, positions = await _fold_all(self._log)
-        self._reader = await self._log.reader(positions)
+        await self._watch.__aenter__()
+        for rows in self._watch.rows.values():
+            for record in rows.values():
+                self._progress = folded(self._progress, record)
         return self
 
     async def __aexit__(
@@ -87,8 +92,7 @@ class ProgressWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._reader is not None:
-            await self._reader.close()
+        await self._watch.__aexit__(kind, error, trace)
 
     @property
     def progress(self) -> Progress:
@@ -97,14 +101,8 @@ class ProgressWatch:
 
     async def look(self, wait_seconds: float = 0.0) -> Progress:
         """Everything committed up to now; waits at most so long for something new."""
-        if self._reader is None:
-            raise RuntimeError("a ProgressWatch is used as `async with`")
-        while records := await self._reader.read(READ_RECORDS_MAX, wait_seconds):
-            for record in records:
-                self._progress = folded(self._progress, record)
-            if len(records) < READ_RECORDS_MAX:
-                break
-            wait_seconds = 0.0
+        for record in await self._watch.look(wait_seconds):
+            self._progress = folded(self._progress, record)
         return self._progress
 
 
@@ -124,13 +122,6 @@ def folded(progress: Progress, record: Record) -> Progress:
     return progress
 
 
-async def _fold_all(log: Log) -> tuple[Progress, Mapping[TopicPartition, Offset]]:
-    progress = Progress(None, None, (None,) * log.partitions)
-    positions: dict[TopicPartition, Offset] = {}
-    for partition in range(log.partitions + 1):  # N holds config and head; N + 1 is not for sinks
-        at = TopicPartition(Topic.PROGRESS, partition)
-        table = await log.table(at)
-        positions[at] = table.next_offset
-        for record in table.rows.values():
-            progress = folded(progress, record)
-    return progress, positions
+def _places(log: Log) -> list[TopicPartition]:
+    """N holds config and head; N + 1 is not for sinks."""
+    return [TopicPartition(Topic.PROGRESS, partition) for partition in range(log.partitions + 1)]

@@ -1,0 +1,26 @@
+"""`pypistream sink`: one sink as a process of its own."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("sink", short_help="One sink as a process of its own, beside other roles.")
+@options.place
+@options.SNAPSHOT_EVERY
+@options.DUMP_EVERY
+@click.argument("sink", type=click.Choice(["duckdb", "dump"]))
+def command(sink: str, **given: object) -> int:
+    """Keep the DuckDB file or the dump of a data directory up to date with the log.
+
+    It reads the log and writes nothing into it. Any number may run, each sink of a directory once;
+    `pypistream dump` on the directory asks this process to publish. Ctrl-C or SIGTERM ends it.
+
+    \b
+    pypistream sink duckdb --kafka 127.0.0.1:9092 --data /srv/pypistream/duckdb
+    """  # noqa: D301  click's mark for lines that stay as they are
+    from pypistream.sink_role import sink as run_sink
+
+    return run_sink(given, sink)
