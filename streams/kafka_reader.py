@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -53,19 +53,33 @@ def begin(
         consumer.seek(kafka_partition(prefix, at), position)
 
 
-def as_records(topic: Topic, rows: Iterable[ConsumerRecord]) -> Iterator[Record]:
+_record = partial(tuple.__new__, Record)  # half of what the class itself takes, per record
+
+
+def as_records(topic: Topic, rows: Iterable[ConsumerRecord[bytes, bytes]]) -> list[Record]:
     """The port's records; any process may write to some topics, so a key may be no UTF-8."""
-    for row in rows:
-        key = row.key
-        yield Record(
-            topic,
-            row.partition,
-            Offset(row.offset),
-            row.timestamp,
-            None if key is None else key.decode("utf-8", "replace"),
-            row.value,
-            tuple((name, value or b"") for name, value in row.headers) if row.headers else (),
+    return [
+        _record(
+            (
+                topic,
+                row.partition,
+                row.offset,
+                row.timestamp,
+                None if row.key is None else row.key.decode("utf-8", "replace"),
+                row.value,
+                _headers(row.headers),
+            )
         )
+        for row in rows
+    ]
+
+
+def _headers(headers: tuple[tuple[str, bytes | None], ...]) -> tuple[tuple[str, bytes | None], ...]:
+    """Kafka knows headers without a value; to us they are empty."""
+    for _, value in headers:
+        if value is None:
+            return tuple((name, value or b"") for name, value in headers)
+    return headers
 
 
 class KafkaReader:
@@ -80,8 +94,8 @@ class KafkaReader:
     ) -> None:
         self._consumer = consumer
         self._places = {kafka_partition(prefix, at): at for at in positions}
-        self._read_to = dict(positions)  # the consumer's: what lies in `_rows` is before it
-        self._rows: dict[TopicPartition, deque[Record]] = {at: deque() for at in positions}
+        self._order = list(self._places)
+        self._positions = dict(positions)
         self._first = 0  # which partition is served first, so that none starves
         self._silent_since: float | None = None
         self._heard_ms = 0
@@ -90,15 +104,18 @@ class KafkaReader:
 
     def position(self, at: TopicPartition) -> Offset:
         """Next offset to read."""
-        rows = self._rows[at]
-        return rows[0].offset if rows else self._read_to[at]
+        return self._positions[at]
 
     async def read(self, max_records: int, wait_seconds: float) -> list[Record]:
         """Up to `max_records` records, in the order of each partition. See the port's errors."""
-        await self._fetch(0.0)
-        if not any(self._rows.values()):
-            await self._fetch(wait_seconds)
-        return self._take(max_records)
+        self._check()
+        with translated("read"):
+            records = await self._ready(max_records)
+            if not records and wait_seconds > 0:
+                records = await self._awaited(max_records, wait_seconds)
+        if not records:
+            self._check()
+        return records
 
     async def close(self) -> None:
         """Let the consumer go."""
@@ -107,25 +124,43 @@ class KafkaReader:
             self._on_close(self)
             await stopped(self._consumer)
 
-    async def _fetch(self, wait_seconds: float) -> None:
-        """Take over what has come for partitions of which nothing is at hand."""
+    def _check(self) -> None:
         if not self._open:
             raise LogUnavailable("the log has been closed")
-        hungry = [place for place, at in self._places.items() if not self._rows[at]]
-        if not hungry:
-            return
-        with translated("read"):
-            # Nothing is awaited between taking records and keeping them: a cancel loses none.
-            found = await self._consumer.getmany(*hungry, timeout_ms=int(wait_seconds * 1000))
-        for place, rows in found.items():
-            at = self._places[place]
-            self._rows[at].extend(as_records(at.topic, rows))
-        for place in hungry:
-            self._read_to[self._places[place]] = Offset(await self._consumer.position(place))
-        if not self._open:
-            raise LogUnavailable("the log has been closed")
-        if wait_seconds:
-            self._listen(heard=bool(found))
+
+    async def _ready(self, max_records: int) -> list[Record]:
+        """What has come already, each partition in its turn.
+
+        Nothing in here waits: a cancel finds a record with the consumer or with the caller.
+        """
+        records: list[Record] = []
+        first, count = self._first, len(self._order)
+        for index in range(first, first + count):
+            place = self._order[index % count]
+            room = max_records - len(records)
+            found = await self._consumer.getmany(place, timeout_ms=0, max_records=room)
+            records += await self._taken(place, found.get(place, ()))
+            if len(records) == max_records:
+                self._first = (index + 1) % count
+                break
+        return records
+
+    async def _awaited(self, max_records: int, wait_seconds: float) -> list[Record]:
+        found = await self._consumer.getmany(
+            timeout_ms=int(wait_seconds * 1000), max_records=max_records
+        )
+        records: list[Record] = []
+        for place in self._order:  # also those where only the marks of transactions were passed
+            records += await self._taken(place, found.get(place, ()))
+        self._listen(heard=bool(records))
+        return records
+
+    async def _taken(
+        self, place: KafkaPartition, rows: Sequence[ConsumerRecord[bytes, bytes]]
+    ) -> list[Record]:
+        at = self._places[place]
+        self._positions[at] = Offset(await self._consumer.position(place))
+        return as_records(at.topic, rows)
 
     def _listen(self, *, heard: bool) -> None:
         """Raise LogUnavailable if brokers that should have answered long ago did not."""
@@ -138,19 +173,6 @@ class KafkaReader:
         elif now - self._silent_since > SILENCE_SECONDS_MAX:
             self._silent_since = None
             raise LogUnavailable(f"no broker has answered for {SILENCE_SECONDS_MAX:.0f} s")
-
-    def _take(self, max_records: int) -> list[Record]:
-        records: list[Record] = []
-        order = list(self._rows)
-        first = self._first
-        for index in range(first, first + len(order)):
-            rows = self._rows[order[index % len(order)]]
-            while rows and len(records) < max_records:
-                records.append(rows.popleft())
-            if len(records) == max_records:
-                self._first = (index + 1) % len(order)
-                break
-        return records
 
 
 async def folded(
@@ -177,11 +199,10 @@ async def folded(
         for record in as_records(topic, found.get(place, ())):
             if record.offset >= end:
                 break
-            key = record.key or ""
             if record.value is None:
-                rows.pop(key, None)
+                rows.pop(record.key or "", None)
             else:
-                rows[key] = record
+                rows[record.key or ""] = record
         before, position = position, await consumer.position(place)
         if position > before:
             patience = loop.time() + SILENCE_SECONDS_MAX

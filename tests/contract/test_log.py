@@ -203,7 +203,7 @@ class TestTransactions:
 
         assert first[-1] < seen[0][STATE_0] <= second[0] < seen[1][STATE_0]
         reader = await log.reader({STATE_0: seen[0][STATE_0]})
-        assert ["c"] == [record.key for record in await drained(reader)]
+        assert ["c"] == [record.key for record in await drained(reader, log, [STATE_0])]
         progress = await read_all(log, [TopicPartition(Topic.PROGRESS, 0)])
         assert [str(s[STATE_0]).encode() for s in seen] == values(progress)
 
@@ -342,7 +342,7 @@ class TestReading:
         position = first.position(CHANGELOG_0)
         await first.close()
         second = await log.reader({CHANGELOG_0: position})
-        tail = await drained(second)
+        tail = await drained(second, log, [CHANGELOG_0])
 
         assert head[-1].offset < position <= tail[0].offset
         assert [str(n).encode() for n in range(10)] == values(head + tail)
@@ -402,7 +402,7 @@ class TestReading:
             assert isinstance(result[0], asyncio.CancelledError)
         await log.append([state("a", "1"), state("b", "2")])
 
-        assert [b"1", b"2"] == values(await drained(reader))
+        assert [b"1", b"2"] == values(await drained(reader, log, [STATE_0]))
 
     async def test_readers_are_independent(self, opened: OpenedLog) -> None:
         """Each reader has its own positions, and reads only the partitions that it was given."""
@@ -410,8 +410,8 @@ class TestReading:
         one = await opened.log.reader({STATE_0: Offset(0)})
         two = await (await opened.another()).reader({STATE_0: Offset(0), CHANGELOG_0: Offset(0)})
 
-        assert [b"1"] == values(await drained(one))
-        assert {b"1", b"e"} == set(values(await drained(two)))
+        assert [b"1"] == values(await drained(one, opened.log, [STATE_0]))
+        assert {b"1", b"e"} == set(values(await drained(two, opened.log, [STATE_0, CHANGELOG_0])))
 
 
 class TestTable:
@@ -425,7 +425,7 @@ class TestTable:
 
         assert {"a": b"2", "c": b"1"} == {k: record.value for k, record in table.rows.items()}
         assert all(key == record.key for key, record in table.rows.items())
-        assert ["e"] == [record.key for record in await drained(reader)]
+        assert ["e"] == [record.key for record in await drained(reader, log, [STATE_0])]
 
     async def test_empty(self, log: Log) -> None:
         """A partition without records is an empty table."""

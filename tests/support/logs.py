@@ -118,10 +118,15 @@ async def read_all(log: Log, where: Iterable[TopicPartition]) -> list[Record]:
     return records
 
 
-async def drained(reader: Reader) -> list[Record]:
-    """All that is there now."""
+async def drained(
+    reader: Reader, log: Log | None = None, where: Iterable[TopicPartition] = ()
+) -> list[Record]:
+    """All that is there now; with `log`, all up to the ends of `where`, however long it takes."""
+    ends = {at: (await log.ends(at.topic))[at] for at in where} if log else {}
     records: list[Record] = []
-    while batch := await reader.read(1000, 0.02):
+    while (batch := await reader.read(1000, 0.02)) or any(
+        reader.position(at) < end for at, end in ends.items()
+    ):
         records += batch
     return records
 
