@@ -30,6 +30,7 @@ class _Place(msgspec.Struct, frozen=True):
 class _Standing(msgspec.Struct, frozen=True):
     log_id: str
     positions: tuple[_Place, ...]
+    as_of_ms: int = 0
 
 
 class _Vector(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ def remember(connection: duckdb.DuckDBPyConnection, notes: Mapping[str, str | No
 def standing_text(standing: Standing) -> str:
     """As a note."""
     places = tuple(_Place(*at, place) for at, place in standing.positions.items())
-    return encode(_Standing(standing.log_id, places)).decode()
+    return encode(_Standing(standing.log_id, places, standing.as_of_ms)).decode()
 
 
 def standing_of(text: str | None) -> Standing:
@@ -64,7 +65,7 @@ def standing_of(text: str | None) -> Standing:
         return Standing("", {})
     note = decode(text.encode(), _Standing)
     places = {TopicPartition(at.topic, at.partition): Offset(at.next) for at in note.positions}
-    return Standing(note.log_id, places)
+    return Standing(note.log_id, places, note.as_of_ms)
 
 
 def vector_text(vector: Vector) -> str:

@@ -226,7 +226,7 @@ class DuckDBView:
             for record in batch.records
             if record.offset >= stored.get(TopicPartition(record.topic, record.partition), 0)
         ]
-        standing = Standing(batch.config.log_id, {**stored, **batch.positions})
+        standing = Standing(batch.config.log_id, {**stored, **batch.positions}, batch.as_of_ms)
         try:
             batches.write(connection, staged(records, batch.config), standing)
         except ROW_REFUSED as error:
@@ -240,14 +240,20 @@ class DuckDBView:
         due = positions_of(at.vector, self.topics)
         assert at.vector.log_id == self._standing.log_id
         assert all(self._standing.positions.get(key, 0) == place for key, place in due.items())
+        standing = self._standing._replace(as_of_ms=at.as_of_ms)
         connection.begin()
         connection.execute(f"DELETE FROM {PROGRESS.path}")
         connection.execute(
             f"INSERT INTO {PROGRESS.path} SELECT unnest(from_json(?, '{PROGRESS.structure}'))",
             [encode(progress_row(at)).decode()],
         )
-        memo.remember(connection, {memo.CUT: memo.vector_text(at.vector)})
+        notes = {
+            memo.CUT: memo.vector_text(at.vector),
+            memo.STANDING: memo.standing_text(standing),
+        }
+        memo.remember(connection, notes)
         connection.commit()
+        self._standing = standing
 
     def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:
         """Everything into the file itself, nothing left in its WAL; returns the cut."""

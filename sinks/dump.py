@@ -67,6 +67,7 @@ class _Note(msgspec.Struct, frozen=True):
 
     log_id: str
     positions: tuple[tuple[Topic, int, int], ...]
+    as_of_ms: int = 0
 
 
 _note = msgspec.json.Decoder(_Note | None)
@@ -98,11 +99,12 @@ class DumpSink:
             store.flush(_encoded(self._standing))
         for topic, change in changes:
             store.put(topic, change)
-        self._standing = Standing(batch.config.log_id, dict(batch.positions))
+        self._standing = Standing(batch.config.log_id, dict(batch.positions), batch.as_of_ms)
         self._reached = None
 
     def reached(self, at: Reached) -> None:
         """It stands at a cut: `publish` may follow."""
+        self._standing = self._standing._replace(as_of_ms=at.as_of_ms)
         self._reached = at
 
     def publish(self, now_ms: int) -> Published:
@@ -191,7 +193,7 @@ def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manif
 
 def _encoded(standing: Standing) -> bytes:
     positions = tuple((at.topic, at.partition, offset) for at, offset in standing.positions.items())
-    return msgspec.json.encode(_Note(standing.log_id, positions))
+    return msgspec.json.encode(_Note(standing.log_id, positions, standing.as_of_ms))
 
 
 def _decoded(note: bytes) -> Standing:
@@ -207,4 +209,4 @@ def _decoded(note: bytes) -> Standing:
         TopicPartition(topic, partition): Offset(offset)
         for topic, partition, offset in stored.positions
     }
-    return Standing(stored.log_id, positions)
+    return Standing(stored.log_id, positions, stored.as_of_ms)

@@ -2,7 +2,8 @@
 
 A cut names the next offset of every topic per partition; the sink takes in what lies before it, in
 bounded batches, and then stands exactly there. Reading up to a cut may not take longer than the log
-keeps what was replaced since: after CUT_AGE_SECONDS_MAX the newest cut takes its place.
+keeps what was replaced since: after CUT_AGE_SECONDS_MAX the newest cut takes its place. A sink that
+was away for so long that a tombstone may be gone (`sinks.away`) is built anew.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 from schemas.errors import LogTruncated, Retriable
 from schemas.records import Config
 from schemas.topics import Offset
+from sinks.away import as_of_by_log, away_too_long
 from sinks.reading import CutReader, Piece
 from sinks.sink import (
     DAMAGED,
@@ -32,7 +34,7 @@ from sinks.sink import (
     positions_of,
 )
 from streams.cleaning import COMPACTION_LAG_MS
-from streams.clock import Clock
+from streams.clock import Clock, unix_ms
 from streams.log import Log, TopicPartition
 from streams.progress import ProgressWatch
 
@@ -50,7 +52,11 @@ class _OtherLog(Exception):
     """What the sink holds is not of this log."""
 
 
-_REBUILD = (*DAMAGED, LogTruncated, _OtherLog)
+class _Away(Exception):
+    """What the sink should have deleted may be gone from the log."""
+
+
+_REBUILD = (*DAMAGED, LogTruncated, _OtherLog, _Away)
 
 
 @dataclass
@@ -70,6 +76,7 @@ class Feed:
 
     `on_published` is called, on the loop, after each publication. The sink's calls run in a thread
     of the feed's own, one at a time; cancelling `run` waits for the call that is under way.
+    `clock` paces; `wall_ms` tells how long a sink was away, a machine's sleep included.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class Feed:
         publish_every_seconds: float,
         apply_every_seconds: float = APPLY_SECONDS,
         on_published: Callable[[Published], None] = lambda _: None,
+        wall_ms: Callable[[], int] = unix_ms,
     ) -> None:
         self.counters = FeedCounters()
         self._log = log
@@ -89,6 +97,7 @@ class Feed:
         self._apply_every_seconds = apply_every_seconds
         self._every_ms = publish_every_seconds * 1000
         self._on_published = on_published
+        self._wall_ms = wall_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
         self._watch = ProgressWatch(log)
         self._reader = CutReader(log)
@@ -159,8 +168,9 @@ class Feed:
 
     def _start_over(self, error: Exception) -> None:
         """Begin with an empty sink, next time."""
-        if self.counters.resets and self.counters.cuts == self._cuts_at_reset:
-            raise error  # building it anew did not help
+        helped = not self.counters.resets or self.counters.cuts > self._cuts_at_reset
+        if not helped and not isinstance(error, _Away):  # an empty sink is not away
+            raise error
         log_.warning("a sink is built anew", sink=self._sink.name, why=str(error))
         self.counters.resets += 1
         self._cuts_at_reset = self.counters.cuts
@@ -171,6 +181,7 @@ class Feed:
         """Stand at a cut that was read quickly enough; False if there is none yet."""
         standing = await self._stand()
         while True:
+            looked_ms = self._wall_ms()
             progress = await self._watch.look()
             config = progress.config
             if config is None or not any(progress.cuts):
@@ -181,10 +192,14 @@ class Feed:
             if standing.log_id not in ("", config.log_id):
                 raise _OtherLog("it was built from another log")
             taken_ms = self._clock.now_ms()
+            standing = await self._nothing_missed(standing, looked_ms)
             standing = await self._read_up_to(config, vector, standing)
-            if self._clock.now_ms() - taken_ms <= CUT_AGE_SECONDS_MAX * 1000:
+            taking_ms = max(self._clock.now_ms() - taken_ms, self._wall_ms() - looked_ms)
+            if taking_ms <= CUT_AGE_SECONDS_MAX * 1000:
                 break
-        await self._call(self._sink.reached, Reached(vector, config, progress.head))
+        reached = Reached(vector, config, progress.head, looked_ms)
+        await self._call(self._sink.reached, reached)
+        self._standing = standing._replace(as_of_ms=looked_ms)
         self._reached = vector
         self.counters.cuts += 1
         return True
@@ -202,6 +217,17 @@ class Feed:
             self._standing = standing
         return self._standing
 
+    async def _nothing_missed(self, standing: Standing, looked_ms: int) -> Standing:
+        """`standing` with a time that lets it read on; an empty one begins now. Raises _Away."""
+        if not standing.log_id:
+            return standing._replace(as_of_ms=looked_ms)
+        if away_too_long(standing, self._wall_ms()):
+            as_of_ms = await as_of_by_log(self._log, standing.positions, looked_ms)
+            standing = standing._replace(as_of_ms=as_of_ms)
+            if away_too_long(standing, self._wall_ms()):
+                raise _Away("it was away for so long that what was removed may not be known")
+        return standing
+
     async def _read_up_to(self, config: Config, vector: Vector, standing: Standing) -> Standing:
         due = positions_of(vector, self._sink.topics)
         positions = await self._begin(due, standing.positions)
@@ -212,9 +238,10 @@ class Feed:
             if piece is None and standing.log_id:
                 return standing
             records, positions = piece or Piece([], positions)
-            await self._call(self._sink.apply, Batch(config, records, positions))
+            batch = Batch(config, records, positions, standing.as_of_ms)
+            await self._call(self._sink.apply, batch)
             self.counters.records += len(records)
-            standing = self._standing = Standing(config.log_id, positions)
+            standing = self._standing = Standing(config.log_id, positions, standing.as_of_ms)
 
     async def _begin(self, due: Positions, positions: Positions) -> Positions:
         """Positions of everything that is due; the log's start for what was never read."""

@@ -4,6 +4,7 @@ Order     `sinks.feed` calls apply* -> reached -> publish?, one call at a time, 
 Atomic    `apply` stores a batch's effect and its positions together, or nothing of either.
 Resume    A position names the next record to read. `standing` says where a sink stands; the feed
           reads on from there. Records come in offset order per partition; a sink compares nothing.
+Away      `standing` tells since when it may have missed something, too: see `sinks.away`.
 Cut       Between two cuts a sink may hold half of a worker's transaction. `reached` says that it
           stands exactly at a cut of all topics: only then, before the next `apply`, may it publish.
 Rebuild   Whatever a sink holds can be made anew from the log: `reset` empties it.
@@ -66,11 +67,13 @@ def _place(cut: Cut, topic: Topic) -> int:
 class Standing(NamedTuple):
     """Where a sink stands: the log it was built from, and the next offset to read per partition.
 
-    An empty sink stands at ("", {}).
+    `as_of_ms`: Unix time by which it had read everything appended before, 0 = not known; stored
+    with the positions, from the `Batch` or `Reached` that came last. An empty sink: ("", {}, 0).
     """
 
     log_id: str
     positions: Positions
+    as_of_ms: int = 0
 
 
 class Batch(NamedTuple):
@@ -82,6 +85,7 @@ class Batch(NamedTuple):
     config: Config
     records: Sequence[Record]
     positions: Positions
+    as_of_ms: int = 0  # for `Standing`
 
 
 class Reached(NamedTuple):
@@ -90,6 +94,7 @@ class Reached(NamedTuple):
     vector: Vector
     config: Config
     head: Head | None
+    as_of_ms: int = 0  # for `Standing`
 
 
 class Published(NamedTuple):

@@ -4,166 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schemas.codec import encode
 from schemas.errors import DataDirectoryInUse, DiskFull, ViewCorrupt
-from schemas.records import BackfillProgress, Config, Cut, Head
+from schemas.records import BackfillProgress
 from schemas.topics import Offset, Topic
 from sinks import feed as feed_module
 from sinks import reading
 from sinks.duckdb_view import DuckDBView
 from sinks.feed import Feed
-from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
-from streams.log import Log, NextOffsets, Outgoing, Reader, Record, TopicPartition
+from sinks.sink import Batch, Published, Standing
+from streams.log import Reader, Record, TopicPartition
 from streams.memory_log import MemoryLog
-from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY
+from tests.support.feed_world import (
+    DEADLINE_SECONDS,
+    Clock,
+    MemorySink,
+    feeding,
+    found,
+    founded,
+    until,
+    work,
+)
 from tests.support.logs import EMBEDDED, opened_log
 from tests.support.view_records import document, entry, gone, metadata, query, state
-
-COMPACTED_AND_JOURNAL = (Topic.METADATA, Topic.RELEASES, Topic.STATE, Topic.CHANGELOG)
-DEADLINE_SECONDS = 10.0
-
-
-class Clock:
-    """Unix time that a test sets."""
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-
-class MemorySink:
-    """The port's rules, checked at each call, on dictionaries."""
-
-    name = "memory"
-    topics = COMPACTED_AND_JOURNAL
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], bytes] = {}
-        self.journal: list[int] = []
-        self.batches: list[int] = []
-        self.at = Standing("", {})
-        self.cut: Vector | None = None
-        self.published_rows: list[tuple[Vector, dict[tuple[str, str], bytes]]] = []
-        self.resets = 0
-        self.closed = False
-        self.fail_next: list[Exception] = []
-        self._busy = threading.Lock()
-
-    def _enter(self) -> None:
-        if self.fail_next:
-            raise self.fail_next.pop(0)
-
-    def standing(self) -> Standing:
-        return self.at
-
-    def apply(self, batch: Batch) -> None:
-        assert self._busy.acquire(blocking=False), "two calls at once"
-        try:
-            self._enter()
-            for record in batch.records:
-                at = TopicPartition(record.topic, record.partition)
-                assert self.at.positions.get(at, 0) <= record.offset < batch.positions[at]
-                assert record.key is not None
-                if record.topic is Topic.CHANGELOG:
-                    self.journal.append(record.offset)
-                elif record.value is None:
-                    self.rows.pop((record.topic, record.key), None)
-                else:
-                    self.rows[record.topic, record.key] = record.value
-            self.at = Standing(batch.config.log_id, dict(batch.positions))
-            self.cut = None
-            self.batches.append(len(batch.records))
-        finally:
-            self._busy.release()
-
-    def reached(self, at: Reached) -> None:
-        self._enter()
-        assert self.at.log_id == at.vector.log_id
-        due = positions_of(at.vector, self.topics)
-        assert due == {key: self.at.positions[key] for key in due}
-        self.cut = at.vector
-
-    def publish(self, now_ms: int) -> Published:
-        self._enter()
-        assert self.cut is not None
-        self.published_rows.append((self.cut, dict(self.rows)))
-        return Published(Path("x"), 1, None)
-
-    def published(self) -> Vector | None:
-        return self.published_rows[-1][0] if self.published_rows else None
-
-    def reset(self) -> None:
-        self.resets += 1
-        self.rows, self.journal, self.at = {}, [], Standing("", {})
-
-    def close(self) -> None:
-        self.closed = True
-
-
-async def found(log: Log, log_id: str = "log-1") -> None:
-    """Config and head, as `produce` writes them."""
-    n = log.partitions
-    config, head = Config(log_id, n, 1), Head(9, 0, 1, (0,) * n)
-    await log.append(
-        [
-            Outgoing(Topic.PROGRESS, CONFIG_KEY, encode(config), partition=n),
-            Outgoing(Topic.PROGRESS, HEAD_KEY, encode(head), partition=n),
-        ]
-    )
-
-
-async def founded(log: Log) -> Log:
-    """The log, founded."""
-    await found(log)
-    return log
-
-
-async def work(log: Log, partition: int, records: Sequence[Outgoing], **claim: Any) -> None:
-    """One worker transaction: records of one partition and the cut after them."""
-
-    def closing(ends: NextOffsets) -> list[Outgoing]:
-        def end(topic: Topic) -> int:
-            return ends[TopicPartition(topic, partition)]
-
-        places = {topic.value: end(topic) for topic in COMPACTED_AND_JOURNAL}
-        cut = Cut(refetch=0, **{"serial": 5, **places, **claim})
-        return [Outgoing(Topic.PROGRESS, CUT_KEY, encode(cut), partition=partition)]
-
-    writer = await log.writer(f"worker-{partition}")
-    await writer.commit([each._replace(partition=partition) for each in records], closing)
-    await writer.close()
-
-
-async def until(condition: Any) -> None:
-    """Wait for something another task does."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():  # noqa: ASYNC110  # nobody tells, so it has to be looked at
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def feeding(log: Log, sink: Any, clock: Clock, every: float = 60) -> AsyncIterator[Feed]:
-    """A feed that runs."""
-    async with Feed(
-        log, sink, clock, publish_every_seconds=every, apply_every_seconds=0.01
-    ) as feed:
-        running = asyncio.create_task(feed.run())
-        try:
-            yield feed
-            if running.done():
-                running.result()
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
 
 
 @pytest.mark.parametrize("adapter", EMBEDDED)
@@ -334,6 +201,38 @@ async def test_a_sink_beyond_the_log_starts_over() -> None:
         await feed.finish()
 
     assert (1, {("metadata", "a")}) == (sink.resets, set(sink.rows))
+
+
+def truncate(log: MemoryLog, at: TopicPartition, start: int) -> None:
+    """Records before `start` are gone, as an operator's retention or a broker's loss would do."""
+    held = log._store.held[at]
+    held.rows = [row for row in held.rows if row.offset >= start]
+    held.start = start
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_a_position_that_the_log_has_no_more_means_another_view(
+    running: bool, tmp_path: Path
+) -> None:
+    """Truncated while the sink was away, or under an open reader: it holds what the log holds."""
+    log, clock = MemoryLog(), Clock()
+    view = DuckDBView.in_directory(tmp_path)
+    await found(log)
+    await work(log, 0, [entry("a", 1), metadata("a", document("a"))])
+    async with feeding(log, view, clock, every=0) as feed:
+        await until(lambda: feed.counters.cuts == 1)
+        async with feed._turn:
+            if not running:
+                feed._standing = None  # as after a restart: the reader is opened anew
+            await work(log, 0, [entry("b", 2), entry("c", 3)])
+            truncate(log, TopicPartition(Topic.CHANGELOG, 0), 2)
+        await until(lambda: feed.counters.cuts == 2)
+        await feed.finish()
+
+    assert 1 == feed.counters.resets
+    path = tmp_path / "pypi.duckdb"
+    assert [{"serial": 3}] == query(path, "SELECT serial FROM changelog")
+    assert [{"name": "a"}] == query(path, "SELECT name FROM projects")
 
 
 async def test_damage_is_mended_by_building_anew() -> None:
