@@ -21,7 +21,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_STALE, EXIT_GAVE_UP, EXIT_INTERRUPTED = 1, 2, 3, 7
 
 _COMMANDS = (
     "run", "demo", "upstream", "sink", "follow", "query", "dump", "status", "rebuild",
-    "dead-letters", "doctor", "init",
+    "dead-letters", "topics", "doctor", "init",
 )  # fmt: skip
 _HIDDEN = ("sinks",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
@@ -12,9 +13,13 @@ from sinks.sink import Sink
 from streams.log import Log
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
 from streams.sqlite_log import SqliteLog
+from streams.topic_report import LogReport, embedded_report
 from upstream.client import HttpUpstream
 from upstream.settings import ClientSettings, default_upstream
 from upstream.source import Upstream
+
+if TYPE_CHECKING:
+    from streams.kafka_settings import KafkaSettings
 
 _EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobody is there
 
@@ -45,6 +50,47 @@ async def open_log_for_reading(settings: Settings, data: DataDir) -> Log:
     from streams.kafka_log import KafkaLog
 
     return await KafkaLog.open(kafka, create=False)
+
+
+async def topics_now(settings: Settings, data: DataDir) -> LogReport:
+    """How the log's topics are. Raises UsageError if there is no log, LogRefused, LogUnavailable.
+
+    On Kafka also what is missing or wrong stands in the report.
+    """
+    kafka = settings.kafka_settings()
+    if kafka is not None:
+        from streams.kafka_topics import inspect_topics
+
+        return await inspect_topics(kafka)
+    log = await open_log_for_reading(settings, data)
+    try:
+        return embedded_report(log.partitions)
+    finally:
+        await log.close()
+
+
+async def create_topics(settings: Settings, replication: int | None) -> LogReport:
+    """Make the topics that Kafka does not have; how all of them are then."""
+    from streams.kafka_topics import create_topics as create
+
+    return await create(_kafka(settings), settings.partitions, replication)
+
+
+async def mend_topics(settings: Settings) -> LogReport:
+    """Set the topics' configs that differ on Kafka; how all of them are then."""
+    from streams.kafka_topics import mend_topics as mend
+
+    return await mend(_kafka(settings))
+
+
+def _kafka(settings: Settings) -> KafkaSettings:
+    kafka = settings.kafka_settings()
+    if kafka is None:
+        raise UsageError(
+            "the embedded log makes and keeps its topics itself",
+            hint="--kafka HOST:PORT names a log on Kafka",
+        )
+    return kafka
 
 
 def require_log(settings: Settings, data: DataDir) -> None:

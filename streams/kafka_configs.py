@@ -44,6 +44,11 @@ _SEGMENTS: dict[Topic, tuple[int, int]] = {  # bytes, milliseconds until a new s
 }
 
 
+PROGRESS_DIRTY_RATIO = "0.1"
+"""Of `progress`: the cleaner begins when a tenth is new, not half. What is old in it are the marks
+of yesterday's transactions, so that half would be another day of them."""
+
+
 class Rule(Enum):
     """What counts as different."""
 
@@ -95,6 +100,8 @@ def wanted(topic: Topic, replication: int) -> dict[str, Wanted]:
         configs["delete.retention.ms"] = _at_least(_or_unlimited(spec.tombstone_ms))
     else:
         configs["retention.ms"] = _at_least(_or_unlimited(spec.retention_ms))
+    if topic is Topic.PROGRESS:
+        configs["min.cleanable.dirty.ratio"] = _free(PROGRESS_DIRTY_RATIO)
     if topic in _SEGMENTS:
         size, age = _SEGMENTS[topic]
         configs["segment.bytes"] = Wanted(str(size), Rule.AT_LEAST, str(MESSAGE_BYTES_MAX))

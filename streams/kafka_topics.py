@@ -52,6 +52,19 @@ async def ensure_topics(
     return _accepted(report, settings, partitions)
 
 
+async def create_topics(
+    settings: KafkaSettings, partitions: int | None = None, replication: int | None = None
+) -> LogReport:
+    """Make what is missing, as `ensure_topics` does; what else is wrong stands in the report.
+
+    Raises LogMismatch (another number of partitions is there), LogRefused, LogUnavailable,
+    UsageError.
+    """
+    async with Admin(settings) as admin:
+        await _create_missing(admin, settings, partitions, replication)
+        return await _look(admin, settings)
+
+
 async def inspect_topics(settings: KafkaSettings) -> LogReport:
     """How the topics are. Raises LogRefused, LogUnavailable."""
     async with Admin(settings) as admin:
