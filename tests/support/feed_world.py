@@ -14,7 +14,7 @@ from schemas.records import Config, Cut, Head
 from schemas.topics import Topic
 from sinks.feed import Feed
 from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
-from streams.log import Log, NextOffsets, Outgoing, TopicPartition
+from streams.log import Log, NextOffsets, Outgoing, TopicPartition, Writer
 from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY
 from tests.support import logs
 
@@ -119,6 +119,15 @@ async def founded(log: Log) -> Log:
 
 async def work(log: Log, partition: int, records: Sequence[Outgoing], **claim: Any) -> None:
     """One worker transaction: records of one partition and the cut after them."""
+    writer = await log.writer(f"worker-{partition}")
+    await transact(writer, partition, records, **claim)
+    await writer.close()
+
+
+async def transact(
+    writer: Writer, partition: int, records: Sequence[Outgoing], **claim: Any
+) -> None:
+    """The same by a writer that stays."""
 
     def closing(ends: NextOffsets) -> list[Outgoing]:
         def end(topic: Topic) -> int:
@@ -128,9 +137,7 @@ async def work(log: Log, partition: int, records: Sequence[Outgoing], **claim: A
         cut = Cut(refetch=0, **{"serial": 5, **places, **claim})
         return [Outgoing(Topic.PROGRESS, CUT_KEY, encode(cut), partition=partition)]
 
-    writer = await log.writer(f"worker-{partition}")
     await writer.commit([each._replace(partition=partition) for each in records], closing)
-    await writer.close()
 
 
 async def until(condition: Any) -> None:
