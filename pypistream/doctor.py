@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from pypistream import doctor_checks as checks
+from pypistream import doctor_log
 from pypistream.cli import EXIT_FAILED
 from pypistream.doctor_checks import Finding, Verdict
 from pypistream.place import located
@@ -42,11 +43,11 @@ async def examine(given: Mapping[str, object]) -> AsyncIterator[Finding]:
         yield finding
     if settings.kafka or data.log.exists():
         yield checks.roles(data)
-        async for finding in checks.stored(settings, data, deep=deep):
+        async for finding in doctor_log.stored(settings, data, deep=deep):
             yield finding
         for finding in checks.published(data, deep=deep):
             yield finding
     else:
         todo = f"`pypistream run --data {data.root}` makes one, `pypistream demo` shows it"
         yield Finding(Verdict.NOTE, "log", "none here yet", todo)
-    yield await checks.upstream(settings, data)
+    yield await checks.upstream(settings, await doctor_log.held(settings, data))

@@ -6,38 +6,24 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from pypistream.data_dir import DataDir
-from pypistream.holding import HOLD_KEY
 from pypistream.roles import by_process, holders
 from pypistream.settings import Settings
-from pypistream.status_page import duration, size
-from pypistream.wiring import (
-    check_log_structure,
-    check_log_wal,
-    log_library,
-    make_upstream,
-    open_log_for_reading,
-)
-from schemas import codec
+from pypistream.status_page import size
+from pypistream.wiring import check_log_wal, log_library, make_upstream
 from schemas.errors import PypistreamError
 from schemas.manifest import MANIFEST_FILE, Manifest
-from schemas.records import Hold
-from schemas.topics import Offset, Topic
 from sinks.duckdb_check import check_round_trip, check_snapshot, duckdb_version
 from sinks.dump_reader import DumpReader
-from streams.log import Log, TopicPartition
 
 PYTHON_LOWEST = (3, 11)
 FREE_BYTES_MIN = 256 * 1024 * 1024  # below this the next snapshot of even a small log may not fit
-SAMPLE_RECORDS = 500  # checksums looked at, at either end of each partition
-STRUCTURE_SECONDS = 10.0  # for SQLite's own check, unless --deep
 DUMP_BYTES_READ = 256 * 1024 * 1024  # a larger dump is read to its end with --deep only
-CLOCK_SECONDS_MAX = 120.0  # how far in the future a record's time may lie
 BUILT = 1_704_067_200  # 2024-01-01: a clock before that was never set
 
 
@@ -183,68 +169,15 @@ def _wrong_size(directory: Path, manifest: Manifest) -> str | None:
     return None
 
 
-async def stored(settings: Settings, data: DataDir, *, deep: bool) -> AsyncIterator[Finding]:
-    """The log: its file or its cluster, its checksums, its times."""
-    try:
-        if settings.kafka:
-            log = await open_log_for_reading(settings, data)
-            text = f"{settings.kafka} answers, its topics are as they have to be"
-        else:
-            whole = check_log_structure(data, None if deep else STRUCTURE_SECONDS)
-            log = await open_log_for_reading(settings, data)
-            far = "as far as looked (--deep looks at all)"
-            text = "structure is sound" if whole else f"structure: {far}"
-    except PypistreamError as error:
-        yield failed("log", error)
-        return
-    yield ok("log", text)
-    try:
-        count, newest_ms = await _checksums(log, deep=deep)
-        yield ok("checksums", f"{count:,} records read{'' if deep else ' (a sample)'}, all match")
-        yield _clock(newest_ms)
-    except PypistreamError as error:
-        yield failed("checksums", error)
-    finally:
-        await log.close()
+async def upstream(settings: Settings, held: str | None) -> Finding:
+    """One request for the journal's last serial, if a person said whom to ask.
 
-
-async def _checksums(log: Log, *, deep: bool) -> tuple[int, int]:
-    """Read records, which checks them: how many, the newest's append time. Raises LogCorrupt."""
-    count = newest_ms = 0
-    for topic in Topic:
-        starts, ends = await log.starts(topic), await log.ends(topic)
-        for at, start in starts.items():
-            places = [start, Offset(max(start, ends[at] - SAMPLE_RECORDS))]
-            for place in places[: 1 if deep else 2]:
-                reader = await log.reader({at: place})
-                while records := await reader.read(SAMPLE_RECORDS, 0):
-                    count += len(records)
-                    newest_ms = max(newest_ms, records[-1].timestamp_ms)
-                    if not deep:
-                        break
-                await reader.close()
-    return count, newest_ms
-
-
-def _clock(newest_ms: int) -> Finding:
-    ahead_seconds = newest_ms / 1000 - time.time()
-    if ahead_seconds > CLOCK_SECONDS_MAX:
-        return Finding(
-            Verdict.PROBLEM,
-            "clock",
-            f"the newest record was written {duration(ahead_seconds)} in the future",
-            "check this machine's clock (NTP): lag and waits are measured with it",
-        )
-    return ok("clock", "no record lies in the future")
-
-
-async def upstream(settings: Settings, data: DataDir) -> Finding:
-    """One request for the journal's last serial, if a person said whom to ask."""
+    `held`: upstream asked every process to wait, why and how long.
+    """
     if not settings.upstream and not settings.contact:
         return Finding(
             Verdict.NOTE, "upstream", "not asked: PyPI wants a contact", "add --contact MAIL"
         )
-    held = await _held(settings, data)
     if held is not None:
         return Finding(Verdict.NOTE, "upstream", f"not asked: on hold, {held}", "wait")
     try:
@@ -258,25 +191,3 @@ async def upstream(settings: Settings, data: DataDir) -> Finding:
         hint = error.hint or "check the network and --upstream"
         return Finding(Verdict.PROBLEM, "upstream", str(error), hint)
     return ok("upstream", f"answers, its last serial is {serial:,}")
-
-
-async def _held(settings: Settings, data: DataDir) -> str | None:
-    """Upstream asked every process of this directory to wait: why and how long."""
-    if not settings.kafka and not data.log.exists():
-        return None
-    try:
-        log = await open_log_for_reading(settings, data)
-    except PypistreamError:
-        return None  # another check says what is wrong with the log
-    try:
-        table = await log.table(TopicPartition(Topic.PROGRESS, log.partitions + 1))
-    except PypistreamError:
-        return None
-    finally:
-        await log.close()
-    row = table.rows.get(HOLD_KEY)
-    if row is None or row.value is None:
-        return None
-    hold = codec.decode(row.value, Hold)
-    left_seconds = hold.until_ms / 1000 - time.time()
-    return f"{duration(left_seconds)} more: {hold.reason}" if left_seconds > 0 else None

@@ -30,7 +30,7 @@ BATCH_RECORDS = 500  # of one read: printed at once, so this bounds memory, not 
 IDLE_SECONDS = (
     0.5  # how often to see whether anybody still reads our output; records wake us sooner
 )
-PROBE_RECORDS = 200  # of one look for a serial in the changelog
+PROBE_RECORDS = 200  # of one look for a serial in the changelog; in less than so many none is made
 RETRIES_MAX = 10  # in a row, when the log does not answer
 RETRY_SECONDS = 1.0
 
@@ -139,40 +139,47 @@ async def start_positions(log: Log, request: Request) -> dict[TopicPartition, Of
             # Answers come in any order of serials, so only reading all of it finds every one.
             positions.update(starts)
             continue
-        for at, start in starts.items():
-            positions[at] = await _seek(log, at, (start, ends[at]), since)
+        spans = {at: (start, ends[at]) for at, start in starts.items()}
+        positions.update(await _seek(log, spans, since))
     return positions
 
 
-async def _seek(log: Log, at: TopicPartition, span: tuple[Offset, Offset], serial: int) -> Offset:
-    """A changelog offset within `span` with every row above `serial` at or after it.
+Spans = Mapping[TopicPartition, tuple[Offset, Offset]]
 
-    Rows of one partition are in the order of their serials, but for `late` ones: halving finds it.
+
+async def _seek(log: Log, spans: Spans, serial: int) -> dict[TopicPartition, Offset]:
+    """Changelog offsets within `spans` with every row above `serial` at or after them.
+
+    Rows of one partition are in the order of their serials, but for `late` ones: halving finds it,
+    in all partitions at once. What is nearer than a probe is read and passed over.
     """
-    low, high = span
-    while low < high:
-        middle = Offset((low + high) // 2)
-        found = await _serial_at_or_after(log, at, middle, high)
-        if found is None or found[1] > serial:
-            high = middle
-        else:
-            low = Offset(found[0] + 1)
+    low = {at: span[0] for at, span in spans.items()}
+    high = {at: span[1] for at, span in spans.items()}
+    while wide := [at for at in spans if high[at] - low[at] > PROBE_RECORDS]:
+        middle = {at: Offset((low[at] + high[at]) // 2) for at in wide}
+        found = await _rows_at_or_after(log, middle, high)
+        for at in wide:
+            row = found.get(at)
+            if row is None or row[1] > serial:
+                high[at] = middle[at]
+            else:
+                low[at] = Offset(row[0] + 1)
     return low
 
 
-async def _serial_at_or_after(
-    log: Log, at: TopicPartition, position: Offset, end: Offset
-) -> tuple[Offset, int] | None:
-    """The first row in order from `position` on, before `end`: its offset and serial."""
-    reader = await log.reader({at: position})
+async def _rows_at_or_after(
+    log: Log, places: Mapping[TopicPartition, Offset], ends: Mapping[TopicPartition, Offset]
+) -> dict[TopicPartition, tuple[Offset, int]]:
+    """The first row in order from each place on, before its end: its offset and serial."""
+    found: dict[TopicPartition, tuple[Offset, int]] = {}
+    reader = await log.reader(places)
     try:
-        while reader.position(at) < end:
+        while any(at not in found and reader.position(at) < ends[at] for at in places):
             for record in await reader.read(PROBE_RECORDS, IDLE_SECONDS):
-                serial = serial_of(record)
-                if record.offset >= end:
-                    return None
-                if serial is not None and record.header("late") != "true":
-                    return record.offset, serial
-        return None
+                at, serial = TopicPartition(record.topic, record.partition), serial_of(record)
+                late = record.header("late") == "true"
+                if serial is not None and not late and record.offset < ends[at]:
+                    found.setdefault(at, (record.offset, serial))
+        return found
     finally:
         await reader.close()

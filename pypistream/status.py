@@ -32,7 +32,7 @@ async def _status(given: Mapping[str, object]) -> int:
     as_json, watch = bool(given["json"]), bool(given["watch"])
     log = await open_log_for_reading(settings, data)
     try:
-        reader = StatusReader(data, log, brief=bool(given["brief"]))
+        reader = StatusReader(data, log, brief=bool(given["brief"]), kafka=settings.kafka)
         if watch:
             await _watch(reader, as_json=as_json)
         report = await reader.report()

@@ -54,6 +54,8 @@ def _log(report: StatusReport) -> str:
     if report.log_id is None:
         return "not founded yet: no `run` has reached upstream"
     parts = [report.log_id]
+    if report.kafka:
+        parts.append(f"on {report.kafka}")
     if report.partitions > 1:
         parts.append(f"{report.partitions} partitions")
     if report.filter.include:

@@ -20,7 +20,8 @@ from schemas.records import Cut, Filter, Hold, State, Status
 from schemas.topics import Offset, Topic
 from sinks.dump_reader import DumpReader
 from streams.log import Log, TopicPartition
-from streams.progress import Progress, read_progress
+from streams.progress import Progress, ProgressWatch
+from streams.watching import plain_place
 
 NAMES_MAX = 1_000  # of each status in a report; the state topic, dump and snapshot have all
 LISTED = (Status.DEAD, Status.PARKED, Status.STALE, Status.PENDING)
@@ -93,6 +94,8 @@ class DumpReport(msgspec.Struct):
 class StatusReport(msgspec.Struct):
     """Times in RFC 3339, UTC. `lag_serials` and `lag_seconds` are null while `watermark` is.
 
+    `kafka` names the brokers, "" = the log is embedded.
+
     `names`, `due` and `exceptions` are null in a brief report. `exceptions` holds at most NAMES_MAX
     of each status and no names absent only once; `names` has all of them, by status.
     """
@@ -100,6 +103,7 @@ class StatusReport(msgspec.Struct):
     time: str
     data: str
     upstream: str
+    kafka: str
     log_id: str | None
     partitions: int
     filter: Filter
@@ -126,16 +130,18 @@ class StatusReport(msgspec.Struct):
 class StatusReader:
     """Makes reports; the second one reads only what is new since the first."""
 
-    def __init__(self, data: DataDir, log: Log, *, brief: bool) -> None:
+    def __init__(self, data: DataDir, log: Log, *, brief: bool, kafka: str = "") -> None:
         self._data = data
         self._log = log
+        self._kafka = kafka
+        self._watch = ProgressWatch(log)
         self._fold = None if brief else StateFold(log)
 
     async def report(self) -> StatusReport:
         """How things stand now. Raises LogCorrupt, LogUnavailable."""
         if self._fold is not None:
             await self._fold.look()
-        progress = await read_progress(self._log)
+        progress = await self._watch.look()
         now_ms = int(time.time() * 1000)
         mark, head, config = progress.watermark, progress.head, progress.config
         marker_time = _marker_time(progress.cuts)
@@ -145,6 +151,7 @@ class StatusReader:
             time=rfc3339(now_ms / 1000),
             data=str(self._data.root.absolute()),
             upstream=str(self._data.stored().get("upstream", "")),
+            kafka=self._kafka,
             log_id=config.log_id if config else None,
             partitions=self._log.partitions,
             filter=config.filter if config else Filter(),
@@ -169,8 +176,7 @@ class StatusReader:
         )
 
     async def _hold(self, now_ms: int) -> HoldReport | None:
-        at = TopicPartition(Topic.PROGRESS, self._log.partitions + 1)
-        row = (await self._log.table(at)).rows.get(HOLD_KEY)
+        row = (await self._log.table(plain_place(self._log))).rows.get(HOLD_KEY)
         if row is None or row.value is None:
             return None
         hold = codec.decode(row.value, Hold)

@@ -14,13 +14,16 @@ from typing import Self
 from schemas.topics import Topic
 from streams.log import Log, LogUnavailable, Reader, Record, Table, TopicPartition
 
-READ_RECORDS_MAX = 5_000  # of one batch; a busy worker writes 20 cuts a second
+READ_RECORDS_MAX = 5_000  # of one batch of small records; a busy worker writes 20 cuts a second
 READ_WAIT_SECONDS = 0.5  # of one read; what lies below an end has been committed
 STALL_SECONDS = 30.0  # without a record or a position that moves, though there is more
 
 
 async def up_to_now(
-    log: Log, reader: Reader, places: Collection[TopicPartition]
+    log: Log,
+    reader: Reader,
+    places: Collection[TopicPartition],
+    batch_records_max: int = READ_RECORDS_MAX,
 ) -> AsyncIterator[list[Record]]:
     """Everything committed up to now in `places`, which the reader reads; its other ones, too.
 
@@ -33,7 +36,7 @@ async def up_to_now(
         patience = loop.time() + STALL_SECONDS
         while missing:
             before = [reader.position(at) for at in missing]
-            records = await reader.read(READ_RECORDS_MAX, READ_WAIT_SECONDS)
+            records = await reader.read(batch_records_max, READ_WAIT_SECONDS)
             if records:
                 yield records
             if records or before != [reader.position(at) for at in missing]:

@@ -7,7 +7,7 @@ import click
 from pypistream import options
 
 
-@click.command("run", short_help="All roles in one process, on the embedded log.")
+@click.command("run", short_help="All roles in one process, on the embedded log or on Kafka.")
 @options.pipeline
 @click.option(
     "--backfill", is_flag=True, help="Fetch every project, not only what changes from now on."
