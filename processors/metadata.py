@@ -47,16 +47,23 @@ class Worker:
     clock: Clock
     settings: WorkerSettings
     session: Session | None = None  # the present one, for displays
+    earlier_commits: int = 0  # of the sessions before
 
     async def run(self) -> None:
         """Take the writer id, read progress and state, then go on from there."""
         # The id comes first: only then is what we read all there ever was.
         writer = await self.log.writer(f"worker-{self.settings.partition}")
         try:
-            self.session = await Session.restore(self, writer)
-            await self.session.run()
+            session = await Session.restore(self, writer)
+            self.earlier_commits, self.session = self.commits, session
+            await session.run()
         finally:
             await writer.close()
+
+    @property
+    def commits(self) -> int:
+        """Transactions written since this worker was made, over all its sessions."""
+        return self.earlier_commits + (self.session.transactions.committed if self.session else 0)
 
     @property
     def cut(self) -> Cut | None:

@@ -11,14 +11,23 @@ import structlog
 
 from producers.actions import kind_of
 from producers.founding import PRODUCE_ID, found, progress_record
+from producers.presence import sign_record
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.errors import InvalidName, JournalGone, Retriable, SerialJumped, UpstreamRefused
 from schemas.names import normalize
-from schemas.records import ChangelogEntry, Config, DeadLetter, Filter, Head, Marker
+from schemas.records import Alive, ChangelogEntry, Config, DeadLetter, Filter, Head, Marker
 from schemas.topics import Topic
 from streams.clock import Clock
-from streams.log import Log, LogUnavailable, NextOffsets, Outgoing, TopicPartition, Writer
+from streams.log import (
+    Closing,
+    Log,
+    LogUnavailable,
+    NextOffsets,
+    Outgoing,
+    TopicPartition,
+    Writer,
+)
 from streams.progress import HEAD_KEY, read_progress
 from upstream.source import BadRow, JournalPage, JournalRow, Upstream
 
@@ -55,6 +64,8 @@ class ChangelogProducer:
         self._clock = clock
         self._settings = settings
         self._writer: Writer | None = None
+        self._turn = asyncio.Lock()  # a page and a sign of life may come at the same time
+        self._spent = False  # an error or a cancel left the writer in a state unknown
         self._marker_serial: int | None = None  # of the last marker this producer wrote
         self._marker_ms = 0
         self._below_ms = 0
@@ -62,10 +73,13 @@ class ChangelogProducer:
         self.head: Head | None = None
         self.reached: int | None = None  # upstream's head as the last complete poll saw it
         self.trouble = ""  # why the last poll failed, for people to look at
+        self.rows = 0  # read so far
+        self.polled_ms: int | None = None  # when the last complete poll ended
 
     async def begin(self) -> Config:
         """Take the id, read or found the log. Raises Retriable, UpstreamRefused, LogMismatch."""
-        self._writer = await self._log.writer(PRODUCE_ID)
+        await self.close()
+        self._writer, self._spent = await self._log.writer(PRODUCE_ID), False
         self.head = (await read_progress(self._log)).head
         base = self._settings.base
         if self.head is None and base is None:
@@ -78,8 +92,13 @@ class ChangelogProducer:
             ends = await self._log.ends(Topic.CHANGELOG)
             offsets = tuple(ends[at] for at in sorted(ends))
             self.head = Head(base, base, now_ms // 1000, offsets)
-            await self._writer.commit([progress_record(self._log, HEAD_KEY, self.head, now_ms)])
+            await self._write([progress_record(self._log, HEAD_KEY, self.head, now_ms)])
         return config
+
+    async def sign(self, holder: str, *, ended: bool = False) -> None:
+        """Write that `holder` is alive, or that it has ended. Raises as every write does."""
+        now_ms = self._clock.now_ms()
+        await self._write([sign_record(self._log, Alive(holder, now_ms // 1000, ended), now_ms)])
 
     async def run(self) -> None:
         """Poll for ever. Waits out upstream's errors; those of the log and SerialJumped end it."""
@@ -106,9 +125,10 @@ class ChangelogProducer:
             page = await self._upstream.journal_since(head.serial)
             self._check_jump(page, head)
             count += len(page.rows)
+            self.rows += len(page.rows)
             await self._publish(page, reached=not page.full)
             if not page.full:
-                self.reached = self._head().serial
+                self.reached, self.polled_ms = self._head().serial, self._clock.now_ms()
                 break
         if count == 0:
             await self._check_below()
@@ -182,8 +202,6 @@ class ChangelogProducer:
         ]
 
     async def _commit(self, records: Sequence[Outgoing], serial: int) -> None:
-        if self._writer is None:
-            raise AssertionError("begin() comes first")
         now_ms = self._clock.now_ms()
         base = self._head().base
         head = self._head()
@@ -197,8 +215,19 @@ class ChangelogProducer:
             head = Head(serial, base, now_ms // 1000, offsets)
             return [progress_record(self._log, HEAD_KEY, head, now_ms)]
 
-        await self._writer.commit(records, closing)
+        await self._write(records, closing)
         self.head = head
+
+    async def _write(self, records: Sequence[Outgoing], closing: Closing | None = None) -> None:
+        """One transaction. Raises WriterFenced, LogUnavailable; then the writer is spent."""
+        async with self._turn:
+            if self._writer is None:
+                raise AssertionError("begin() comes first")
+            if self._spent:
+                raise LogUnavailable("the last write failed: the writer id has to be taken anew")
+            self._spent = True
+            await self._writer.commit(records, closing)
+            self._spent = False
 
     def _entry(self, row: JournalRow) -> Outgoing:
         try:

@@ -15,15 +15,16 @@ from importlib.metadata import version
 import click
 
 from pypistream.terminal import escaped
-from schemas.errors import PypistreamError, UsageError
+from schemas.errors import NoProgress, PypistreamError, UsageError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STALE, EXIT_GAVE_UP, EXIT_INTERRUPTED = 1, 2, 3, 75, 130
 
 _COMMANDS = (
-    "run", "demo", "upstream", "sink", "follow", "query", "dump", "status", "rebuild",
-    "dead-letters", "topics", "doctor", "init",
+    "run", "demo", "upstream", "produce", "process", "sink", "backfill", "follow", "query", "dump",
+    "status", "rebuild", "dead-letters", "topics", "doctor", "init",
 )  # fmt: skip
 _HIDDEN = ("sinks",)
+_EXIT_CODES: dict[type[PypistreamError], int] = {UsageError: EXIT_USAGE, NoProgress: EXIT_GAVE_UP}
 
 
 class Commands(click.Group):
@@ -79,7 +80,7 @@ def invoke(arguments: Sequence[str]) -> int:
         click.echo(f"Error: {escaped(str(error))}", err=True)
         if error.hint:
             click.echo(f"Next:  {escaped(error.hint)}", err=True)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+        return _EXIT_CODES.get(type(error), EXIT_FAILED)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has seen enough
         return 0

@@ -64,11 +64,10 @@ class Observer:
         then, fetched_then, entries_then = self._samples[0]
         span = max(now - then, 1e-9)
         head = self.pipeline.producer.head
-        cuts = [worker.cut for worker in self.pipeline.workers]
         return Facts(
             seconds=now - self._started,
             head=head.serial if head else 0,
-            watermark=watermark(cuts),
+            watermark=watermark(self.pipeline.cuts),
             names=self.pipeline.counts(),
             fetched=fetched,
             fetch_rate=(fetched - fetched_then) / span,

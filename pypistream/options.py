@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,36 +34,51 @@ SNAPSHOT_EVERY = option(
     "--snapshot-every", type=float, metavar="S", help="Seconds between DuckDB files.  [60]"
 )
 DUMP_EVERY = option("--dump-every", type=float, metavar="S", help="Seconds between dumps.  [600]")
-_PIPELINE = (
-    option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
-    option("--contact", metavar="MAIL", help="Mail address or URL, by which PyPI reaches you."),
-    option("--rate", type=float, metavar="N", help="Fetches per second, 0 = unlimited.  [10]"),
-    option("--in-flight", type=int, metavar="N", help="Requests at once.  [8]"),
-    option("--poll", type=float, metavar="S", help="Seconds between looks at the journal.  [10]"),
-    option("--settle", type=float, metavar="S", help="Seconds a burst is waited out.  [3]"),
-    SNAPSHOT_EVERY,
-    DUMP_EVERY,
-    option(
+_PIPELINE = {
+    "upstream": option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
+    "contact": option(
+        "--contact", metavar="MAIL", help="Mail address or URL, by which PyPI reaches you."
+    ),
+    "rate": option(
+        "--rate", type=float, metavar="N", help="Fetches per second, 0 = unlimited.  [10]"
+    ),
+    "in_flight": option("--in-flight", type=int, metavar="N", help="Requests at once.  [8]"),
+    "poll": option(
+        "--poll", type=float, metavar="S", help="Seconds between looks at the journal.  [10]"
+    ),
+    "settle": option(
+        "--settle", type=float, metavar="S", help="Seconds a burst is waited out.  [3]"
+    ),
+    "snapshot_every": SNAPSHOT_EVERY,
+    "dump_every": DUMP_EVERY,
+    "once_wait": option(
         "--once-wait",
         type=float,
         metavar="S",
         help="With --once: wait for what is due so soon.  [60]",
     ),
-    option(
+    "releases": option(
         "--releases",
         type=click.Choice(["all", "latest"]),
         help="Keep a slim form of every release, or only the latest.  [all]",
     ),
-    option("--include", multiple=True, metavar="GLOB", help="Only these projects (repeatable)."),
-    option("--exclude", multiple=True, metavar="GLOB", help="Not these projects (repeatable)."),
-    option(
+    "include": option(
+        "--include", multiple=True, metavar="GLOB", help="Only these projects (repeatable)."
+    ),
+    "exclude": option(
+        "--exclude", multiple=True, metavar="GLOB", help="Not these projects (repeatable)."
+    ),
+    "partitions": option(
         "--partitions",
         type=int,
         metavar="N",
         hidden=True,
         help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
     ),
-)
+}
+_PRODUCE = ("upstream", "contact", "poll", "releases", "include", "exclude", "partitions")
+_BACKFILL = ("upstream", "contact", "rate")
+_PROCESS = ("upstream", "contact", "rate", "in_flight", "poll", "settle", "partitions")
 
 # A password is in no option: PYPISTREAM_KAFKA_PASSWORD or the file named here, see `kafka_access`.
 _KAFKA = (
@@ -109,6 +124,25 @@ def place(function: F) -> F:
 
 def pipeline(function: F) -> F:
     """Everything a `run` can be told."""
-    for decorate in reversed((data, config, *_PIPELINE, kafka)):
+    return _decorated(function, _PIPELINE)
+
+
+def produce(function: F) -> F:
+    """What concerns the journal."""
+    return _decorated(function, _PRODUCE)
+
+
+def process(function: F) -> F:
+    """What concerns documents."""
+    return _decorated(function, _PROCESS)
+
+
+def backfill(function: F) -> F:
+    """What concerns the index, and how long its documents take."""
+    return _decorated(function, _BACKFILL)
+
+
+def _decorated(function: F, names: Iterable[str]) -> F:
+    for decorate in reversed((data, config, *(_PIPELINE[name] for name in names), kafka)):
         function = decorate(function)
     return function

@@ -1,33 +1,38 @@
 """One process with every role but the sinks: produce, process, reconcile, cleaning, hold.
 
 `Pipeline.run` goes on until cancelled; `caught_up` says when a `--once` run has done its work.
+On brokers other processes may work on some of the partitions: `assignment` says on which we do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from processors.metadata import Worker, WorkerSettings
+from processors.metadata import Worker
 from processors.slots import Slots
-from producers.changelog import ChangelogProducer, ProducerSettings
+from producers.changelog import ChangelogProducer
 from producers.reconcile import Reconciler
 from pypistream.holding import SharedHold
+from pypistream.processing import Means, Processing
+from pypistream.producing import Producing, producer_settings
+from pypistream.restarts import restarting
 from pypistream.settings import Settings
-from schemas.errors import LogFull, Retriable, UpstreamUnavailable
-from schemas.records import Config, Reason, Status
+from schemas.errors import Retriable, UpstreamUnavailable
+from schemas.records import Config, Cut, Reason, Status
 from schemas.topics import Topic
+from streams.assignment import Assignment, Everything
 from streams.clock import Clock
 from streams.log import Log
-from streams.progress import read_progress
+from streams.progress import Progress, ProgressWatch, read_progress
 from upstream.source import NotModified, SerialMap, Upstream
 
-RESTART_SECONDS = 5.0  # a full disk or a busy log is looked at again this often
 CLEAN_SECONDS = 10.0  # between two rounds of compaction
 MAP_SECONDS = 5.0  # between two tries to get a serial map that upstream did not answer
+PROGRESS_SECONDS = 1.0  # how soon the progress of other processes is seen
 
 log_ = structlog.get_logger("pipeline")
 
@@ -42,13 +47,16 @@ class Pipeline:
     clock: Clock
     settings: Settings
     backfill: bool
+    assignment: Assignment | None = None  # None = all partitions are ours
+    on_hopeless: Callable[[], object] = bool  # see Processing
     producer: ChangelogProducer = field(init=False)
-    workers: list[Worker] = field(init=False, default_factory=list)
+    processing: Processing = field(init=False)
     reconciler: Reconciler | None = None
     asks_written: bool = False
+    _producing: Producing = field(init=False)
+    _progress: Progress | None = None  # of all partitions, kept where others work on some
     _map: SerialMap | None = None
     _head_at_start: int | None = None
-    _stumbled: bool = False
 
     async def begin(self) -> Config:
         """Found or read the log. Raises Retriable, UpstreamRefused: a new log needs upstream."""
@@ -61,48 +69,37 @@ class Pipeline:
             self.log,
             self.upstream,
             self.clock,
-            ProducerSettings(
-                poll_seconds=self.settings.poll,
-                base=self._map.last_serial if self._map else None,
-                wanted=self.settings.filter if self._new_or_filtered(head is None) else None,
-                releases=self.settings.releases,
+            producer_settings(
+                self.settings, head is None, self._map.last_serial if self._map else None
             ),
         )
-        config = await self.producer.begin()
+        shared = self.assignment is not None
+        self._producing = Producing(self.log, self.producer, self.clock, apart=shared)
+        config = await self._producing.begin()
         slots = Slots(self.settings.in_flight)
-        self.workers = [
-            Worker(
-                self.log,
-                self.upstream,
-                slots,
-                self.clock,
-                WorkerSettings(partition, config, self.settings.settle),
-            )
-            for partition in range(config.partitions)
-        ]
+        means = Means(self.log, self.upstream, self.clock, slots, config, self.settings.settle)
+        assignment = self.assignment or Everything(config.partitions)
+        self.processing = Processing(means, assignment, self.on_hopeless)
         if self.backfill:
             self.reconciler = Reconciler(self.log, self.clock, config)
         return config
-
-    def _new_or_filtered(self, new: bool) -> bool:
-        return new or bool(self.settings.include or self.settings.exclude)
 
     async def run(self) -> None:
         """Run the roles until cancelled, or until one ends with an error that does not pass."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(restarting(lambda: self.hold.run(self.upstream)))
-            tasks.create_task(restarting(self._produce))
-            for worker in self.workers:
-                tasks.create_task(restarting(worker.run))
+            tasks.create_task(self._producing.run())
+            tasks.create_task(self.processing.run())
+            if self.assignment is not None:
+                tasks.create_task(restarting(self._watch_progress))
             if self.reconciler is not None:
                 tasks.create_task(restarting(self._reconcile))
             tasks.create_task(restarting(self._clean))
 
-    async def _produce(self) -> None:
-        if self._stumbled:
-            await self.producer.begin()
-        self._stumbled = True  # whatever ends `run`: the writer is thrown away, never reused
-        await self.producer.run()
+    async def _watch_progress(self) -> None:
+        async with ProgressWatch(self.log) as watch:
+            while True:
+                self._progress = await watch.look(PROGRESS_SECONDS)
 
     async def _reconcile(self) -> None:
         """Ask for everything the map has and we do not."""
@@ -148,49 +145,47 @@ class Pipeline:
             self._head_at_start = self.producer.reached
         if self._head_at_start is None or (self.backfill and not self.asks_written):
             return False
+        if not self.processing.assignment.known:
+            return False
         horizon_ms = self.clock.now_ms() + int(self.settings.once_wait * 1000)
-        return all(self._done(worker, self._head_at_start, horizon_ms) for worker in self.workers)
+        head = self._head_at_start
+        return all(
+            self._done(cut, self.processing.worker(partition), head, horizon_ms)
+            for partition, cut in enumerate(self.cuts)
+        )
 
-    def _done(self, worker: Worker, head: int, horizon_ms: int) -> bool:
-        session, cut = worker.session, worker.cut
-        if session is None or cut is None or cut.serial < head:
+    def _done(self, cut: Cut | None, worker: Worker | None, head: int, horizon_ms: int) -> bool:
+        """Whether a partition is; that of another process is judged by its cut alone."""
+        if cut is None or cut.serial < head:
             return False
         if cut.backfill is not None and not cut.backfill.closed:
             return False
-        return session.at_rest() and session.agenda.idle(horizon_ms)
+        if worker is None:
+            return True
+        session = worker.session
+        return session is not None and session.at_rest() and session.agenda.idle(horizon_ms)
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Those of this process."""
+        return self.processing.workers
+
+    @property
+    def cuts(self) -> Sequence[Cut | None]:
+        """The last cut of every partition: our own as written, the others' as seen."""
+        known = self._progress.cuts if self._progress else (None,) * self.log.partitions
+        own = [self.processing.worker(partition) for partition in range(self.log.partitions)]
+        return [worker.cut if worker else cut for worker, cut in zip(own, known, strict=True)]
 
     @property
     def restored(self) -> bool:
         """Whether every worker has read the log: before that nothing is known of it."""
-        return all(worker.session is not None for worker in self.workers)
+        return self.processing.restored
 
     async def empty(self) -> bool:
         """Whether no name was ever heard of."""
         return not any((await self.log.ends(Topic.STATE)).values())
 
     def counts(self) -> dict[Status, int]:
-        """Names by status over all partitions."""
-        total = dict.fromkeys(Status, 0)
-        for worker in self.workers:
-            for status, count in worker.counts().items():
-                total[status] += count
-        return total
-
-
-async def restarting(role: Callable[[], Awaitable[None]]) -> None:
-    """Run `role` again after what passes (a busy log, a full disk); any other error ends it."""
-    while True:
-        try:
-            await role()
-        except* (Retriable, LogFull) as group:
-            log_.warning("waiting", error=str(first_of(group)), seconds=RESTART_SECONDS)
-        else:
-            return
-        await asyncio.sleep(RESTART_SECONDS)
-
-
-def first_of(error: BaseException) -> BaseException:
-    """The first error inside nested groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        """Names by status over the partitions of this process."""
+        return self.processing.counts()

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pypistream.cli import EXIT_INTERRUPTED
+from pypistream.cli import EXIT_GAVE_UP
 from pypistream.data_dir import DataDir
 from pypistream.display import Display, line_of, make_display
 from pypistream.facts import Observer
 from pypistream.holding import SharedHold
 from pypistream.logs import log_to_stderr
-from pypistream.pipeline import Pipeline, first_of
+from pypistream.pipeline import Pipeline
+from pypistream.restarts import first_of
 from pypistream.settings import Settings, resolve
+from pypistream.sharing import kept_for_produce, shared_rate
 from pypistream.sinks_child import SinksChild
-from pypistream.wiring import check_upstream, make_upstream, open_log, upstream_url
+from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
+from pypistream.wiring import (
+    check_upstream,
+    make_assignment,
+    make_upstream,
+    open_log,
+    upstream_url,
+)
 from schemas.errors import Fatal, Retriable, UpstreamRefused
 from schemas.records import Status
 from streams.clock import SystemClock
@@ -58,7 +65,7 @@ async def run_plan(plan: Plan) -> int:
     data.create()
     locks = [data.hold("produce"), data.hold("process")]
     data.store(plan.settings.stored())
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     try:
         return await _Run(plan, data, stop).run()
     except BaseExceptionGroup as group:
@@ -66,21 +73,6 @@ async def run_plan(plan: Plan) -> int:
     finally:
         for lock in locks:
             lock.release()
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once."""
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(EXIT_INTERRUPTED)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    return stop
 
 
 class _Run:
@@ -99,7 +91,14 @@ class _Run:
         clock = SystemClock()
         hold = SharedHold(log, clock)
         upstream = make_upstream(settings, hold.asked)
-        pipeline = Pipeline(log, upstream, hold, clock, settings, self._plan.backfill)
+        assignment = make_assignment(settings, log.partitions)
+        if assignment is not None:
+            kept = kept_for_produce(settings.rate, settings.poll)
+            upstream.follow(shared_rate(settings.rate, kept, assignment, produces=True))
+        pipeline = Pipeline(
+            *(log, upstream, hold, clock, settings, self._plan.backfill, assignment),
+            on_hopeless=lambda: end_within(GIVE_UP_SECONDS_MAX, EXIT_GAVE_UP),
+        )
         sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
         try:
             if await self._begin(pipeline, display):

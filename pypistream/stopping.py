@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,6 +13,8 @@ from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.terminal import ReaderGone
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SECONDS_MAX = 9.5  # a drained stop takes 10 s: whatever still hangs then is cut off
+GIVE_UP_SECONDS_MAX = 10.0  # what hangs need not end when it is cancelled
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
@@ -33,15 +36,28 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
     return await work
 
 
-def stop_on_signals() -> asyncio.Event:
-    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once."""
+def stop_on_signals(*, cut_off: bool = False) -> asyncio.Event:
+    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once.
+
+    `cut_off`: after STOP_SECONDS_MAX it is ended, too, with exit 0. As after a kill nothing that
+    was committed is lost, and a server that does not answer must not hold the end up.
+    """
     stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
             os._exit(EXIT_INTERRUPTED)
         stop.set()
+        if cut_off:
+            end_within(STOP_SECONDS_MAX, 0)
 
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     return stop
+
+
+def end_within(seconds: float, exit_code: int) -> None:
+    """End this process after so long, if it has not ended by itself; also if its loop hangs."""
+    timer = threading.Timer(seconds, os._exit, [exit_code])
+    timer.daemon = True
+    timer.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,14 @@ from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
 from schemas.errors import UsageError
 from sinks.sink import Sink
+from streams.assignment import Assignment
 from streams.log import Log
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
 from streams.sqlite_log import SqliteLog
 from streams.topic_report import LogReport, embedded_report
 from upstream.client import HttpUpstream
 from upstream.settings import ClientSettings, default_upstream
-from upstream.source import Upstream
+from upstream.source import SharedUpstream
 
 if TYPE_CHECKING:
     from streams.kafka_settings import KafkaSettings
@@ -24,14 +26,18 @@ if TYPE_CHECKING:
 _EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobody is there
 
 
-async def open_log(settings: Settings, data: DataDir) -> Log:
+async def open_log(settings: Settings, data: DataDir | None) -> Log:
     """The log these settings name, made if it is not there.
 
     The embedded one lies in `data`; on Kafka `data` is made all the same, for what roles keep.
+    None: a role that keeps nothing. Raises UsageError for an embedded log without a directory.
     """
-    data.create()
+    if data is not None:
+        data.create()
     kafka = settings.kafka_settings()
     if kafka is None:
+        if data is None:
+            raise UsageError("the embedded log needs a data directory", hint="add --data DIR")
         return await SqliteLog.open(data.log, settings.partitions)
     from streams.kafka_log import KafkaLog  # 0.1 s: an embedded run never loads a Kafka client
 
@@ -128,9 +134,24 @@ def check_upstream(settings: Settings) -> ClientSettings:
     )
 
 
-def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> Upstream:
+def make_assignment(settings: Settings, partitions: int) -> Assignment | None:
+    """Which partitions this process works on; None = on all of them, there is no other process."""
+    kafka = settings.kafka_settings()
+    if kafka is None:
+        return None
+    from streams.kafka_group import KafkaGroup
+
+    return KafkaGroup(kafka, partitions)
+
+
+def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> SharedUpstream:
     """The HTTP client for these settings."""
     return HttpUpstream(check_upstream(settings), on_hold=on_hold)
+
+
+def kafka_library() -> str:
+    """What the log on Kafka rests on, with its version."""
+    return f"aiokafka {version('aiokafka')}"
 
 
 def log_library() -> str:

@@ -17,6 +17,7 @@ PypistreamError
     ├── JournalGone               XML-RPC is not served any more (404, 410, 501)
     ├── SerialJumped              the journal's serial rose by more than is believable
     ├── WriterFenced              another process took this writer id
+    ├── NoProgress                a partition stands still again and again: begin a new process
     ├── LogCorrupt                a record's checksum does not match
     ├── LogTruncated              a stored position lies below the log's start
     ├── LogFull                   no space left for the log
@@ -126,6 +127,13 @@ class SerialJumped(Fatal):
 
 class WriterFenced(Fatal):
     """Another process took this writer id; what it has not committed is lost to us."""
+
+
+class NoProgress(Fatal):
+    """A partition has work, and its worker, begun anew several times, wrote nothing.
+
+    What holds it up is in this process or beyond it; a supervisor begins a new one.
+    """
 
 
 class LogCorrupt(Fatal):

@@ -57,7 +57,7 @@ VALUES = (
     Published(
         "progress",
         "Positions and what belongs to the log as a whole",
-        (examples.CUT, examples.CONFIG, examples.HEAD, examples.HOLD),
+        (examples.CUT, examples.CONFIG, examples.HEAD, examples.ALIVE, examples.HOLD),
     ),
     Published("dead-letter", "What could not be processed", (examples.DEAD_LETTER,)),
     Published("packages.jsonl", "A line of packages.jsonl.zst", (examples.PACKAGE_LINE,)),

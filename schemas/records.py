@@ -241,6 +241,17 @@ class Hold(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Alive(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In partition N of `progress`, key `alive`: a sign of life of the holder of the `produce` id.
+
+    Written every few seconds by that id, on brokers only. `ended`: the last one, it has stopped.
+    """
+
+    holder: str
+    time: int
+    ended: bool = False
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """In `dead-letter`: evidence of what could not be processed. `excerpt`: up to 4 KiB of text."""
 

@@ -26,6 +26,11 @@ class Assignment(Protocol):
         """What is assigned, as far as this process knows."""
         ...
 
+    @property
+    def known(self) -> bool:
+        """Whether it was ever said what is assigned here, if only that nothing is."""
+        ...
+
     def share(self) -> float:
         """The part of the rate that may be used now, 0 to 1."""
         ...
@@ -49,6 +54,11 @@ class Everything:
     def partitions(self) -> frozenset[int]:
         """All."""
         return self._partitions
+
+    @property
+    def known(self) -> bool:
+        """From the beginning."""
+        return True
 
     def share(self) -> float:
         """All."""
@@ -80,6 +90,11 @@ class Membership:
     _before: int = field(default=0, init=False)  # how many were ours before this assignment
     _confirmed: float = field(default=float("-inf"), init=False)
     _member: bool = field(default=False, init=False)  # False: what is held is only remembered
+
+    @property
+    def known(self) -> bool:
+        """Whether there ever was an assignment."""
+        return self._since > float("-inf")
 
     def assigned(self, partitions: frozenset[int], now: float) -> None:
         """The group gave us these. That it did confirms us, too."""

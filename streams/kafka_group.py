@@ -57,6 +57,11 @@ class KafkaGroup:
         """What the group gave us last."""
         return self._member.partitions
 
+    @property
+    def known(self) -> bool:
+        """Whether the group has ever answered."""
+        return self._member.known
+
     def share(self) -> float:
         """The part of the rate that may be used now."""
         return self._member.share(_now())

@@ -1,0 +1,70 @@
+"""Whether somebody holds the `produce` id: signs of life in `progress`, written by that id alone.
+
+A broker's fencing lets the newest win, so a supervisor that restarts the older one would have the
+two throw each other out for ever. So whoever begins looks first, and whoever was fenced looks
+again. No clock of another machine is believed: what counts is whether signs keep coming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from schemas import codec
+from schemas.codec import Envelope, dataschema
+from schemas.errors import LogCorrupt
+from schemas.records import Alive
+from schemas.topics import Topic
+from streams.log import Log, Outgoing, Record, TopicPartition
+
+ALIVE_KEY = "alive"
+SIGN_SECONDS = 2.0  # between two signs: one small transaction each
+# Three signs missed. A successor waits for so long, and all it does until it holds the id has to
+# fit into the 15 s for which a killed `produce` may hold readers up.
+SILENT_SECONDS = 7.0
+READ_RECORDS_MAX = 100
+
+
+def sign_record(log: Log, sign: Alive, now_ms: int) -> Outgoing:
+    """One sign of life."""
+    envelope = Envelope(
+        id=f"{ALIVE_KEY}:{sign.holder}:{now_ms}",
+        type=f"pypistream.{ALIVE_KEY}",
+        subject="",
+        time=now_ms / 1000,
+        dataschema=dataschema(Topic.PROGRESS),
+    )
+    value, headers = codec.encode(sign), codec.headers(envelope)
+    return Outgoing(Topic.PROGRESS, ALIVE_KEY, value, headers, partition=log.partitions)
+
+
+async def other_holder(log: Log, own: str, silent_seconds: float = SILENT_SECONDS) -> Alive | None:
+    """The sign of another live holder; None if none came for so long, or the last one has ended.
+
+    Raises LogUnavailable.
+    """
+    at = TopicPartition(Topic.PROGRESS, log.partitions)
+    table = await log.table(at)
+    last = _sign(table.rows.get(ALIVE_KEY))
+    if last is None or last.ended or last.holder == own:
+        return None
+    reader = await log.reader({at: table.next_offset})
+    loop = asyncio.get_running_loop()
+    end = loop.time() + silent_seconds
+    try:
+        while (left := end - loop.time()) > 0:
+            for record in await reader.read(READ_RECORDS_MAX, left):
+                sign = _sign(record) if record.key == ALIVE_KEY else None
+                if sign is not None and sign.holder != own:
+                    return None if sign.ended else sign
+    finally:
+        await reader.close()
+    return None
+
+
+def _sign(record: Record | None) -> Alive | None:
+    if record is None or record.value is None:
+        return None
+    try:
+        return codec.decode(record.value, Alive)
+    except LogCorrupt:
+        return None  # what is no sign of life proves no life

@@ -1,0 +1,23 @@
+"""`pypistream process`: a part of the partitions of a log, with others beside it."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("process", short_help="One role: documents of the projects that changed.")
+@options.process
+def command(**given: object) -> int:
+    """Fetch what changed and publish it, sharing partitions and rate with others of its kind.
+
+    \b
+    pypistream process --kafka 127.0.0.1:9092 --contact you@your-domain --rate 10
+
+    Start as many as you like: all together keep to --rate, which must be the same for each;
+    --in-flight is for this process. When one ends or dies the others take over its partitions.
+    """  # noqa: D301  click's mark for lines that stay as they are
+    from pypistream.apart import process
+
+    return process(given)

@@ -1,0 +1,201 @@
+"""The role `process`: one worker per assigned partition, watched, moved and begun anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from processors.metadata import Worker, WorkerSettings
+from processors.slots import Slots
+from pypistream.restarts import RESTART_SECONDS, first_of, restarting
+from pypistream.watchdog import Verdict, Watchdog
+from schemas.errors import LogFull, Retriable, WriterFenced
+from schemas.records import Config, Status
+from schemas.topics import Topic
+from streams.assignment import Assignment
+from streams.clock import Clock
+from streams.log import Log, LogUnavailable
+from upstream.source import Upstream
+
+WATCH_SECONDS = 5.0  # between two looks at what waits and what was written
+# After a partition's id was taken by somebody else: the group says by then to whom it belongs, and
+# if it is still ours nobody but a process that was put out can have done it.
+TAKE_AGAIN_SECONDS = 3.0
+
+log_ = structlog.get_logger("process")
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every worker of a process shares."""
+
+    log: Log
+    upstream: Upstream
+    clock: Clock
+    slots: Slots
+    config: Config
+    settle_seconds: float
+
+    def worker(self, partition: int) -> Worker:
+        """A worker that has not begun."""
+        settings = WorkerSettings(partition, self.config, self.settle_seconds)
+        return Worker(self.log, self.upstream, self.slots, self.clock, settings)
+
+
+@dataclass
+class _Life:
+    """A worker, its task, and what can end its present session."""
+
+    worker: Worker
+    dog: Watchdog
+    task: asyncio.Task[None] | None = None
+    session: asyncio.Timeout | None = None
+
+
+@dataclass
+class Processing:
+    """See the module's text. `on_hopeless` is called before `run` raises NoProgress."""
+
+    means: Means
+    assignment: Assignment
+    on_hopeless: Callable[[], object] = bool
+    lags: Mapping[int, int | None] = field(init=False, default_factory=dict)
+    """Per partition: changelog records not yet decided, as of the last look; None = unknown."""
+    _lives: dict[int, _Life] = field(init=False, default_factory=dict)
+    _leaving: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the workers of what is assigned already, so that they can be looked at."""
+        for partition in sorted(self.assignment.partitions):
+            self._lives[partition] = self._new_life(partition)
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Those of the partitions that this process works on, in their order."""
+        return [self._lives[partition].worker for partition in sorted(self._lives)]
+
+    def worker(self, partition: int) -> Worker | None:
+        """The worker of that partition, None if it is not ours."""
+        life = self._lives.get(partition)
+        return life.worker if life else None
+
+    @property
+    def restored(self) -> bool:
+        """Whether every worker has read the log: before that nothing is known of it."""
+        return bool(self._lives) and all(worker.session is not None for worker in self.workers)
+
+    def counts(self) -> dict[Status, int]:
+        """Names by status over the partitions that are ours."""
+        total = dict.fromkeys(Status, 0)
+        for worker in self.workers:
+            for status, count in worker.counts().items():
+                total[status] += count
+        return total
+
+    async def run(self) -> None:
+        """Work until cancelled, or until an error that does not pass.
+
+        Raises NoProgress when the watchdog gave up. Workers end before the group is left.
+        """
+        membership = asyncio.create_task(restarting(self.assignment.run))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_watched(membership))
+                tasks.create_task(self._follow(tasks))
+                tasks.create_task(restarting(self._watch))
+        finally:
+            membership.cancel()
+            await asyncio.wait([membership])
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        """Have one life for each assigned partition; those that stay go on undisturbed."""
+        assigned: frozenset[int] = frozenset()
+        while True:
+            assigned = await self.assignment.changed(assigned)
+            for partition in self._lives.keys() - assigned:
+                self._end(partition)
+            for partition in sorted(assigned):
+                life = self._lives.setdefault(partition, self._new_life(partition))
+                if life.task is None:
+                    life.task = tasks.create_task(self._live(life))
+
+    def _new_life(self, partition: int) -> _Life:
+        return _Life(self.means.worker(partition), Watchdog(partition))
+
+    def _end(self, partition: int) -> None:
+        task = self._lives.pop(partition).task
+        if task is not None:
+            task.cancel()
+            self._leaving[partition] = task
+            task.add_done_callback(lambda _: self._leaving.pop(partition, None))
+
+    async def _live(self, life: _Life) -> None:
+        """Run a worker again and again, until cancelled or until an error that does not pass."""
+        partition = life.dog.partition
+        if partition in self._leaving:  # it went and came back before its writer was closed
+            await asyncio.wait([self._leaving[partition]])
+        while True:
+            wait = RESTART_SECONDS
+            try:
+                await self._session(life)
+            except* WriterFenced:
+                log_.warning("the partition has been taken by another", partition=partition)
+                wait = TAKE_AGAIN_SECONDS
+            except* (Retriable, LogFull) as group:
+                error = str(first_of(group))
+                log_.warning("waiting", partition=partition, error=error, seconds=wait)
+            life.dog.excused()
+            await asyncio.sleep(wait)
+            # Whose it is, is not known just now. A share comes back by time alone, too: no event.
+            while self.assignment.share() <= 0:  # noqa: ASYNC110
+                await asyncio.sleep(TAKE_AGAIN_SECONDS / 10)
+
+    async def _session(self, life: _Life) -> None:
+        """One life of the worker; the watchdog can end it."""
+        try:
+            async with asyncio.timeout(None) as life.session:
+                await life.worker.run()
+        except TimeoutError:
+            raise LogUnavailable("the worker stood still and was cancelled") from None
+        finally:
+            life.session = None
+
+    # --- the watchdog ---------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self.lags = await self._look()
+            for partition, life in list(self._lives.items()):
+                if life.session is None:
+                    life.dog.excused()
+                    continue
+                lag = self.lags.get(partition)
+                verdict = life.dog.look(self.means.clock.now_ms(), life.worker.commits, lag)
+                if verdict is Verdict.STUCK:
+                    log_.error("no progress: begun anew", partition=partition, waiting=lag)
+                    life.session.reschedule(asyncio.get_running_loop().time())
+                elif verdict is Verdict.HOPELESS:
+                    self.on_hopeless()
+                    raise life.dog.error(lag)
+
+    async def _look(self) -> dict[int, int | None]:
+        try:
+            ends = await self.means.log.ends(Topic.CHANGELOG)
+        except LogUnavailable:
+            return {}
+        end = {at.partition: offset for at, offset in ends.items()}
+        lags: dict[int, int | None] = {}
+        for partition, life in self._lives.items():
+            cut = life.worker.cut
+            lags[partition] = max(0, end[partition] - (cut.changelog if cut else 0))
+        return lags
+
+
+async def _watched(task: asyncio.Task[None]) -> None:
+    """Wait for a task that goes on after us; its error is ours."""
+    await asyncio.wait([task])
+    task.result()

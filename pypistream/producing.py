@@ -1,0 +1,132 @@
+"""The role `produce`: the journal into the log, by one live process and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import uuid
+from dataclasses import dataclass, field
+
+import structlog
+
+from producers.changelog import ChangelogProducer, ProducerSettings
+from producers.presence import SIGN_SECONDS, SILENT_SECONDS, other_holder
+from pypistream.restarts import RESTART_SECONDS, first_of
+from pypistream.settings import Settings
+from schemas.errors import LogFull, PypistreamError, Retriable, WriterFenced
+from schemas.records import Config
+from streams.clock import Clock
+from streams.log import Log
+
+LAST_SIGN_SECONDS_MAX = 2.0  # for "I have ended": without it a successor waits SILENT_SECONDS
+
+log_ = structlog.get_logger("produce")
+
+
+def own_name() -> str:
+    """Who we are, for people and for telling processes apart."""
+    return f"process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4().hex[:8]}"
+
+
+def producer_settings(settings: Settings, new: bool, base: int | None = None) -> ProducerSettings:
+    """For a new log, or for one that has a filter: then only what is asked for is compared."""
+    filtered = bool(settings.include or settings.exclude)
+    return ProducerSettings(
+        poll_seconds=settings.poll,
+        base=base,
+        wanted=settings.filter if new or filtered else None,
+        releases=settings.releases,
+    )
+
+
+@dataclass
+class Producing:
+    """`begin`, then `run`. `apart`: other processes may want the role, and no lock tells.
+
+    `take_over`: do not look first whether another one is alive; it is fenced, and ends.
+    """
+
+    log: Log
+    producer: ChangelogProducer
+    clock: Clock
+    apart: bool = False
+    take_over: bool = False
+    name: str = field(default_factory=own_name)
+    _stumbled: bool = field(init=False, default=False)
+
+    async def begin(self) -> Config:
+        """Take the id, found or read the log.
+
+        Raises Retriable, UpstreamRefused, LogMismatch; WriterFenced if another one is alive.
+        """
+        if self.apart and not self.take_over:
+            await self._alone("another `produce` is alive")
+        config = await self.producer.begin()
+        if self.apart:
+            await self.producer.sign(self.name)
+        return config
+
+    async def run(self) -> None:
+        """Poll until cancelled, or until an error that does not pass.
+
+        Raises WriterFenced if another process has taken the role.
+        """
+        try:
+            while True:
+                await self._session()
+                await asyncio.sleep(RESTART_SECONDS)
+        finally:
+            await self._leave()
+
+    async def _session(self) -> None:
+        """From taking the id to the first error."""
+        fenced: BaseException | None = None
+        try:
+            if self._stumbled:
+                await self.producer.begin()
+            self._stumbled = True  # whatever ends this: the writer is thrown away, never reused
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.producer.run())
+                if self.apart:
+                    tasks.create_task(self._sign())
+        except* WriterFenced as group:
+            fenced = first_of(group)
+        except* (Retriable, LogFull) as group:
+            log_.warning("waiting", error=str(first_of(group)), seconds=RESTART_SECONDS)
+        if fenced is None:
+            return
+        if not self.apart:
+            raise fenced
+        # Brokers also give up an id whose transaction took too long: is there really another one?
+        log_.warning("the `produce` id is lost", error=str(fenced))
+        await self._alone("another process has taken `produce`")
+
+    async def _sign(self) -> None:
+        while True:
+            await self.producer.sign(self.name)
+            await asyncio.sleep(SIGN_SECONDS)
+
+    async def _alone(self, text: str) -> None:
+        other = await other_holder(self.log, self.name)
+        if other is None:
+            return
+        self._stumbled = False
+        raise WriterFenced(
+            f"{text}: {other.holder}, last seen {_ago(self.clock.now_ms() / 1000 - other.time)}",
+            hint="one is enough; stop that one first, or take its place with --take-over "
+            f"(after a kill -9 a new one waits {SILENT_SECONDS:g} s)",
+        )
+
+    async def _leave(self) -> None:
+        """Say that we have ended, so that a successor need not wait; whether or not it is heard."""
+        if self.apart:
+            with contextlib.suppress(TimeoutError, PypistreamError):
+                async with asyncio.timeout(LAST_SIGN_SECONDS_MAX):
+                    await self.producer.sign(self.name, ended=True)
+        await self.producer.close()
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s ago" if seconds >= 1 else "just now"
