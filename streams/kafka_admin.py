@@ -94,14 +94,18 @@ class Admin:
         """The topics of these names that are there. Raises LogRefused without Describe on one."""
         request = MetadataRequest(list(names), False)  # False: what is not there is not made
         response = await self._ask("look at the topics", request)
-        found = {}
+        found, denied = {}, set()
         for topic in response.to_object()["topics"]:
             name, code = topic["topic"], topic["error_code"]
-            if code == _UNKNOWN:
-                continue
-            if code and not kafka.for_code(code).retriable:
+            if code == _DENIED:
+                denied.add(name)
+            elif code and code != _UNKNOWN and not kafka.for_code(code).retriable:
                 self._refuse("look at the topics", code, name, "")
-            found[name] = _layout(topic["partitions"], whole=not code)
+            elif code != _UNKNOWN:
+                found[name] = _layout(topic["partitions"], whole=not code)
+        if denied:
+            with translated("look at the topics", self._settings.security.principal):
+                raise kafka.TopicAuthorizationFailedError(denied)
         return found
 
     async def create(self, topics: Sequence[NewTopic]) -> None:

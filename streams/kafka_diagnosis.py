@@ -18,7 +18,6 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import LogRefused, PypistreamError, Retriable, UsageError
-from streams.kafka_errors import text_of
 from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable
 
@@ -190,7 +189,8 @@ async def _talk(settings: KafkaSettings, host: str, port: int) -> set[tuple[str,
         ) from error
     except kafka.UnsupportedSaslMechanismError as error:
         raise UsageError(
-            f"{at} does not know {security.mechanism}: {text_of(error)}", hint="--kafka-mechanism"
+            f"{at} does not offer {security.mechanism}",
+            hint="--kafka-mechanism: what the brokers have in sasl.enabled.mechanisms",
         ) from error
     except kafka.IllegalSaslStateError as error:
         other = "SSL" if security.tls else "PLAINTEXT"

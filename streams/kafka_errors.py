@@ -72,6 +72,7 @@ _OPERATIONS = {  # by resource, and for a topic by what was to be done with it; 
     "append": "Write",
     "commit": "Write",
     "take": "Write",
+    "look": "Describe",
     "create": "Create",
     "describe": "DescribeConfigs",
     "alter": "AlterConfigs",
@@ -145,13 +146,14 @@ def missing_right(error: BaseException, action: str, principal: str = "") -> Log
     """Say which right is missing, who lacks it, and the command that grants it."""
     kind = next(kind for kind in _RIGHTS if isinstance(error, kind))
     resource, flag = _RIGHTS[kind]
+    cluster = resource == "cluster"
     operation = _OPERATIONS.get(resource) or _OPERATIONS.get(action.split(maxsplit=1)[0], "Read")
-    names = sorted(_names(error.args))
+    names = [] if cluster else sorted(_names(error.args))
     who = principal or "the Kafka user"
     granted = who if who.startswith("User:") else "User:NAME"
-    target = "--cluster" if resource == "cluster" else f"{flag} {names[0] if names else 'NAME'}"
+    target = flag if cluster else " ".join(f"{flag} {name}" for name in names or ["NAME"])
     return LogRefused(
-        f"cannot {action}: {who} lacks the right {operation} on the {resource}"
+        f"cannot {action}: {who} lacks the right {operation} on the {resource}{'s' if len(names) > 1 else ''}"
         f" {', '.join(names)}".rstrip(),
         hint=f"kafka-acls --bootstrap-server HOST:PORT --add --allow-principal {granted} "
         f"--operation {operation} {target} ({GRANT})",

@@ -103,10 +103,11 @@ def test_a_missing_right_is_named_with_the_command_that_grants_it() -> None:
         "User:worker",
     )
     assert str(found) == (
-        "cannot append: User:worker lacks the right Write on the topic pypi.metadata, pypi.state"
+        "cannot append: User:worker lacks the right Write on the topics pypi.metadata, pypi.state"
     )
     assert (
-        "--add --allow-principal User:worker --operation Write --topic pypi.metadata" in found.hint
+        "--add --allow-principal User:worker --operation Write --topic pypi.metadata --topic pypi.state"
+        in found.hint
     )
     found = meaning(kafka.TransactionalIdAuthorizationFailed("pypi.worker-0"), "take the writer id")
     assert "--operation Write --transactional-id pypi.worker-0" in found.hint
