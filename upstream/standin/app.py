@@ -68,13 +68,12 @@ class Standin:
         if watch is not None:
             watch.used(request.route)
         self.stats.begin(request)
+        began = asyncio.get_running_loop().time()
         status, fault = 0, ""
         try:
             if request.method == "POST" and not await self._take_call(request, exchange):
                 status = _TOO_LARGE
                 return
-            if self._latency > 0:
-                await asyncio.sleep(self._latency)
             answer = None
             if self.faults.active:
                 spoilt = self.faults.answer(request, self.site)
@@ -82,6 +81,7 @@ class Standin:
                     answer, fault = spoilt
             if answer is None:
                 answer = self.site.answer(request)
+            await self._wait_until(began + self._latency)
             if answer.deliver is not None:
                 await answer.deliver(exchange, answer)
             else:
@@ -91,6 +91,12 @@ class Standin:
                 self.stats.told_to_wait(request, answer.retry_after)
         finally:
             self.stats.end(request, status, fault)
+
+    async def _wait_until(self, due: float) -> None:
+        """An answer takes `latency_ms` in all: what making it took is part of that."""
+        wait = due - asyncio.get_running_loop().time()
+        if wait > 0:
+            await asyncio.sleep(wait)
 
     async def _take_call(self, request: Request, exchange: Exchange) -> bool:
         """Read the body of an XML-RPC call; answers 413 itself and returns False if too large."""
