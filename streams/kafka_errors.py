@@ -152,8 +152,9 @@ def missing_right(error: BaseException, action: str, principal: str = "") -> Log
     who = principal or "the Kafka user"
     granted = who if who.startswith("User:") else "User:NAME"
     target = flag if cluster else " ".join(f"{flag} {name}" for name in names or ["NAME"])
+    many = "s" if len(names) > 1 else ""
     return LogRefused(
-        f"cannot {action}: {who} lacks the right {operation} on the {resource}{'s' if len(names) > 1 else ''}"
+        f"cannot {action}: {who} lacks the right {operation} on the {resource}{many}"
         f" {', '.join(names)}".rstrip(),
         hint=f"kafka-acls --bootstrap-server HOST:PORT --add --allow-principal {granted} "
         f"--operation {operation} {target} ({GRANT})",

@@ -106,7 +106,7 @@ def test_a_missing_right_is_named_with_the_command_that_grants_it() -> None:
         "cannot append: User:worker lacks the right Write on the topics pypi.metadata, pypi.state"
     )
     assert (
-        "--add --allow-principal User:worker --operation Write --topic pypi.metadata --topic pypi.state"
+        "--allow-principal User:worker --operation Write --topic pypi.metadata --topic pypi.state"
         in found.hint
     )
     found = meaning(kafka.TransactionalIdAuthorizationFailed("pypi.worker-0"), "take the writer id")
