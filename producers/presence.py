@@ -37,19 +37,20 @@ def sign_record(log: Log, sign: Alive, now_ms: int) -> Outgoing:
     return Outgoing(Topic.PROGRESS, ALIVE_KEY, value, headers, partition=log.partitions)
 
 
-async def other_holder(log: Log, own: str, silent_seconds: float = SILENT_SECONDS) -> Alive | None:
-    """The sign of another live holder; None if none came for so long, or the last one has ended.
+async def other_holder(log: Log, own: str, *, fenced: bool = False) -> Alive | None:
+    """The sign of another live holder; None if none comes for SILENT_SECONDS.
 
-    Raises LogUnavailable.
+    None at once if there never was one or the last one says that it has ended; but not to whoever
+    was `fenced`: its successor may not have signed yet. Raises LogUnavailable.
     """
     at = TopicPartition(Topic.PROGRESS, log.partitions)
     table = await log.table(at)
     last = _sign(table.rows.get(ALIVE_KEY))
-    if last is None or last.ended or last.holder == own:
+    if not fenced and (last is None or last.ended):
         return None
     reader = await log.reader({at: table.next_offset})
     loop = asyncio.get_running_loop()
-    end = loop.time() + silent_seconds
+    end = loop.time() + SILENT_SECONDS
     try:
         while (left := end - loop.time()) > 0:
             for record in await reader.read(READ_RECORDS_MAX, left):

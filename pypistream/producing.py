@@ -13,7 +13,7 @@ import structlog
 
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.presence import SIGN_SECONDS, SILENT_SECONDS, other_holder
-from pypistream.restarts import RESTART_SECONDS, first_of
+from pypistream.restarts import RESTART_SECONDS, first_of, restarting
 from pypistream.settings import Settings
 from schemas.errors import LogFull, PypistreamError, Retriable, WriterFenced
 from schemas.records import Config
@@ -101,18 +101,18 @@ class Producing:
             raise fenced
         # Brokers also give up an id whose transaction took too long: is there really another one?
         log_.warning("the `produce` id is lost", error=str(fenced))
-        await self._alone("another process has taken `produce`")
+        text = "another process has taken `produce`"
+        await restarting(lambda: self._alone(text, fenced=True))
 
     async def _sign(self) -> None:
         while True:
             await self.producer.sign(self.name)
             await asyncio.sleep(SIGN_SECONDS)
 
-    async def _alone(self, text: str) -> None:
-        other = await other_holder(self.log, self.name)
+    async def _alone(self, text: str, *, fenced: bool = False) -> None:
+        other = await other_holder(self.log, self.name, fenced=fenced)
         if other is None:
             return
-        self._stumbled = False
         raise WriterFenced(
             f"{text}: {other.holder}, last seen {_ago(self.clock.now_ms() / 1000 - other.time)}",
             hint="one is enough; stop that one first, or take its place with --take-over "

@@ -22,7 +22,7 @@ from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.reconcile import Reconciler, ask_record
-from pypistream.pipeline import restarting
+from pypistream.restarts import restarting
 from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Ask, Config, Reason
