@@ -84,7 +84,7 @@ def _topics(settings: Settings, report: LogReport) -> Iterator[Finding]:
         yield Finding(Verdict.PROBLEM, "topics", text, todo)
     if not faulty and not leaderless:
         copies = min(topic.replication or 0 for topic in report.topics)
-        text = f"{settings.kafka_prefix}*, {report.partitions} partitions, {copies} copies"
+        text = f"{settings.kafka_prefix}*, {report.partitions} partitions, copies of each: {copies}"
         yield ok("topics", text)
 
 

@@ -1,0 +1,25 @@
+"""`pypistream backfill`: ask for every project that the log lacks."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("backfill", short_help="Ask for every project that the log lacks, beside any role.")
+@options.backfill
+@click.option("--yes", is_flag=True, help="Do not ask before it starts.")
+def command(**given: object) -> int:
+    """Compare upstream's index with the log and leave asks for what differs in `refetch`.
+
+    Whoever processes the log fetches them, after live events; no running role is disturbed. On a
+    terminal it says how many there are and how long they take, and asks. It ends when the last ask
+    is written; given again it asks only for what is missing then.
+
+    \b
+    pypistream backfill --kafka 127.0.0.1:9092 --contact you@example.org
+    """  # noqa: D301  click's mark for lines that stay as they are
+    from pypistream.backfilling import backfill
+
+    return backfill(given)
