@@ -166,7 +166,7 @@ async def _no_tls(settings: KafkaSettings, at: str, host: str, port: int) -> Pyp
             hint="--kafka-certfile FILE --kafka-keyfile FILE",
         )
     finally:
-        _close(connection)
+        await _close(connection)
     plain = "SASL_PLAINTEXT" if settings.security.sasl else "PLAINTEXT"
     return UsageError(
         f"{at} does not speak TLS, and {settings.security.protocol} is set",
@@ -203,7 +203,7 @@ async def _talk(settings: KafkaSettings, host: str, port: int) -> set[tuple[str,
     except (kafka.KafkaError, OSError) as error:
         raise await _hung_up(settings, host, port) from error
     finally:
-        _close(connection)
+        await _close(connection)
     return {(broker[1], broker[2]) for broker in answer.brokers}
 
 
@@ -257,7 +257,7 @@ async def _greets(settings: KafkaSettings, host: str, port: int) -> bool:
     except (kafka.KafkaError, OSError):
         return False
     finally:
-        _close(connection)
+        await _close(connection)
     return True
 
 
@@ -272,9 +272,11 @@ async def _greeted(
     return await create_conn(host, port, **arguments)
 
 
-def _close(connection: AIOKafkaConnection | None) -> None:
+async def _close(connection: AIOKafkaConnection | None) -> None:
     if connection is not None:
-        connection.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LATE_ALERT_SECONDS):
+                await connection.close()
 
 
 @contextlib.asynccontextmanager

@@ -63,12 +63,12 @@ _RIGHTS: dict[type[BaseException], tuple[str, str]] = {  # error: resource, its 
     kafka.TopicAuthorizationFailedError: ("topic", "--topic"),
     kafka.GroupAuthorizationFailedError: ("group", "--group"),
     kafka.TransactionalIdAuthorizationFailed: ("transactional id", "--transactional-id"),
-    kafka.ClusterAuthorizationFailedError: ("cluster", "--cluster"),
+    kafka.ClusterAuthorizationFailedError: ("cluster", "--topic"),
 }
 _OPERATIONS = {  # by resource, and for a topic by what was to be done with it; Read by default
     "group": "Read",
     "transactional id": "Write",
-    "cluster": "IdempotentWrite",  # a producer with Write on any topic does not need it
+    "cluster": "Write",
     "append": "Write",
     "commit": "Write",
     "take": "Write",
@@ -146,18 +146,20 @@ def missing_right(error: BaseException, action: str, principal: str = "") -> Log
     """Say which right is missing, who lacks it, and the command that grants it."""
     kind = next(kind for kind in _RIGHTS if isinstance(error, kind))
     resource, flag = _RIGHTS[kind]
-    cluster = resource == "cluster"
     operation = _OPERATIONS.get(resource) or _OPERATIONS.get(action.split(maxsplit=1)[0], "Read")
-    names = [] if cluster else sorted(_names(error.args))
     who = principal or "the Kafka user"
-    granted = who if who.startswith("User:") else "User:NAME"
-    target = flag if cluster else " ".join(f"{flag} {name}" for name in names or ["NAME"])
+    names = sorted(_names(error.args))
     many = "s" if len(names) > 1 else ""
+    lacks = f"lacks the right {operation} on the {resource}{many} {', '.join(names)}".rstrip()
+    if isinstance(error, kafka.ClusterAuthorizationFailedError):
+        # KIP-679: a plain producer needs that right on any topic, or one on the cluster
+        lacks, names = "has the right Write on no topic", []
+    granted = who if who.startswith("User:") else "User:NAME"
+    targets = " ".join(f"{flag} {name}" for name in names or ["NAME"])
     return LogRefused(
-        f"cannot {action}: {who} lacks the right {operation} on the {resource}{many}"
-        f" {', '.join(names)}".rstrip(),
+        f"cannot {action}: {who} {lacks}",
         hint=f"kafka-acls --bootstrap-server HOST:PORT --add --allow-principal {granted} "
-        f"--operation {operation} {target} ({GRANT})",
+        f"--operation {operation} {targets} ({GRANT})",
     )
 
 

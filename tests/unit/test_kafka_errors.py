@@ -113,8 +113,8 @@ def test_a_missing_right_is_named_with_the_command_that_grants_it() -> None:
     assert "--operation Write --transactional-id pypi.worker-0" in found.hint
     assert "User:NAME" in found.hint
     found = meaning(kafka.ClusterAuthorizationFailedError(), "append", "the subject of me.crt")
-    assert "the subject of me.crt lacks the right IdempotentWrite on the cluster" in str(found)
-    assert "--operation IdempotentWrite --cluster" in found.hint
+    assert str(found) == "cannot append: the subject of me.crt has the right Write on no topic"
+    assert "--allow-principal User:NAME --operation Write --topic NAME" in found.hint
 
 
 def test_the_size_of_a_record_is_kept_where_it_is_known() -> None:
