@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import kafka_broker
 from tests.support.loopback_only import sitecustomize
 
 ROOT = Path(__file__).parent
 # Of one test, where 20 s are not enough on a busy machine: the real program under a fault or for a
 # whole run; fifty examples on real files; other processes that have to start.
 TIMEOUT_SECONDS = {"faults": 600, "e2e": 600, "property": 180, "integration": 60}
+KAFKA_TIMEOUT_SECONDS = 180  # the first one waits for the broker, the others for the first one
 ID_CHARACTERS_MAX = 60
 SEED = "PYPISTREAM_SEED"
 # A developer's own settings must not reach the program under test; these are the tests' own.
@@ -44,6 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = seed
     settings.load_profile("long" if os.environ.get("PYPISTREAM_TEST_LONG") else "short")
+    if not hasattr(config, "workerinput"):
+        kafka_broker.prepare()
+
+
+@pytest.hookimpl(trylast=True)  # after xdist ended its workers; comes after Ctrl-C, too
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the broker that a test of this run started."""
+    if not hasattr(config, "workerinput"):
+        kafka_broker.stop()
 
 
 def pytest_report_header() -> str:
@@ -62,12 +74,24 @@ def replay() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its folder's name; the folders of long tests get a longer time-out."""
+    """Mark each test with its folder's name, and with `kafka`; long ones get a longer time-out."""
     for item in items:
         folder = item.path.relative_to(ROOT).parts[0]
         item.add_marker(folder)
-        if folder in TIMEOUT_SECONDS and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS[folder]))
+        seconds = TIMEOUT_SECONDS.get(folder, 0)
+        if _on_kafka(item):
+            item.add_marker("kafka")
+            seconds = max(seconds, KAFKA_TIMEOUT_SECONDS)
+        if seconds and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(seconds))
+
+
+def _on_kafka(item: pytest.Item) -> bool:
+    """Whether it asks for a broker, or for the adapter `kafka` by a parameter."""
+    if not isinstance(item, pytest.Function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "kafka_bootstrap" in item.fixturenames or "kafka" in [*map(str, parameters)]
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -84,3 +108,24 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def seed() -> int:
     """Return the run's one seed: everything random in a test comes from it."""
     return int(os.environ[SEED])
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> str:
+    """Return HOST:PORT of the run's one Kafka broker, as PYPISTREAM_TEST_KAFKA says it, too."""
+    return kafka_broker.bootstrap()
+
+
+@pytest.fixture(autouse=True)
+def _kafka_if_asked_for(request: pytest.FixtureRequest) -> None:
+    """A test with `kafka` among its parameters finds the broker up."""
+    if request.node.get_closest_marker("kafka"):
+        request.getfixturevalue("kafka_bootstrap")
+
+
+@pytest.fixture
+async def kafka_prefix(kafka_bootstrap: str) -> AsyncIterator[str]:
+    """Return a beginning for the names of this test's topics, which are dropped at its end."""
+    prefix = kafka_broker.fresh_prefix()
+    yield prefix
+    await kafka_broker.drop_topics(kafka_bootstrap, prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from typing import NoReturn
 
 import pytest
 
@@ -14,12 +15,18 @@ PROBE_SECONDS_MAX = 10  # a daemon that answers later than that is of no use to 
 def needs(tool: str) -> str:
     """Path of a program. Without it the test is skipped and says so; with CI=true it fails."""
     path = shutil.which(tool)
-    if path is not None and (tool != "docker" or _daemon_answers(path)):
-        return path
-    what = f"needs {tool}" if path is None else f"needs {tool}, whose daemon does not answer"
+    if path is None:
+        missing(tool)
+    if tool == "docker" and not _daemon_answers(path):
+        missing(f"{tool}, whose daemon does not answer")
+    return path
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test, saying what it needs; with CI=true it fails."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}; under CI=true nothing may be missing", pytrace=False)
-    pytest.skip(what)
+        pytest.fail(f"needs {what}; under CI=true nothing may be missing", pytrace=False)
+    pytest.skip(f"needs {what}")
 
 
 def _daemon_answers(docker: str) -> bool:
