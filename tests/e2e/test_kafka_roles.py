@@ -1,0 +1,248 @@
+"""Roles as processes on a real broker: they share, take over, wait for one another, and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from producers.presence import SILENT_SECONDS
+from schemas.topics import Topic
+from tests.support.history import records_of
+from tests.support.kafka_roles import (
+    all_true,
+    assigned,
+    go_on,
+    pause,
+    roles,
+    share_settled,
+    table,
+    until,
+)
+from tests.support.process import Program
+from tests.support.standin import Running, Site, standin, standin_process
+from tests.support.world_changes import rest
+from upstream.standin.settings import StandinSettings
+
+ALL = set(range(12))
+SESSION_SECONDS = 10.0
+TAKE_OVER_SECONDS_MAX = SESSION_SECONDS + 5.0  # a heartbeat until the others hear of it, and a join
+STOP_SECONDS = 12.0  # longer than a session
+HELD_UP_SECONDS_MAX = 15.0
+QUIET_SECONDS = 1.0
+DRAINED_SECONDS_MAX = 10.5
+
+
+@pytest.fixture
+def site(seed: int) -> Iterator[Running]:
+    """A stand-in that lives."""
+    settings = StandinSettings(
+        projects=400, seed=seed % 1000, sizes="small", changes_per_second=8, latency_ms=20
+    )
+    with standin(settings) as running:
+        yield running
+
+
+async def test_any_order_of_start_and_a_clean_stop(
+    kafka_bootstrap: str, kafka_prefix: str, site: Running, tmp_path: Path
+) -> None:
+    """A processor waits for the log to begin, says so, and goes on; SIGTERM ends both with 0."""
+    async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+        worker = kafka.process("early")
+        await until(worker, lambda: "waiting for `pypistream produce`" in worker.text(), 40, "wait")
+        producer = kafka.produce()
+        await until(worker, lambda: assigned(worker) == ALL, 40, "assignment")
+        async with kafka.log() as log:
+            await kafka.ask_all(log)
+            rest(site)
+            await all_true(log, site, 90)
+            for program in (worker, producer):
+                begun = time.monotonic()
+                assert program.stop(signal.SIGTERM) == 0, program.text()
+                assert time.monotonic() - begun < DRAINED_SECONDS_MAX
+            await kafka.assert_history(log)
+        left = {path.name for path in tmp_path.glob("*/*")}  # noqa: ASYNC240  a small folder
+        assert left == {"said.txt"}  # not even the default data directory was made
+
+
+async def test_killed_and_taken_over(
+    kafka_bootstrap: str, kafka_prefix: str, site: Running, tmp_path: Path
+) -> None:
+    """After kill -9 of one of two the other has all within a session, and nothing is lost."""
+    async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+        kafka.produce()
+        first = kafka.process("first", 40)
+        async with kafka.log() as log:
+            await kafka.ask_all(log)
+            second = kafka.process("second", 40)
+            await share_settled(first, second)
+            await asyncio.sleep(2)
+            first.kill()
+            took = await until(second, lambda: assigned(second) == ALL, 30, "take-over")
+            assert took < TAKE_OVER_SECONDS_MAX
+            rest(site)
+            await all_true(log, site, 120)
+            await kafka.assert_history(log)
+
+
+async def test_stopped_for_longer_than_a_session(
+    kafka_bootstrap: str, kafka_prefix: str, site: Running, tmp_path: Path
+) -> None:
+    """SIGSTOP: whoever goes on fetches nothing before the group has given it something again."""
+    async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+        kafka.produce()
+        stopped, other = kafka.process("stopped", 20), kafka.process("other", 20)
+        async with kafka.log() as log:
+            await kafka.ask_all(log)
+            await share_settled(stopped, other)
+            await asyncio.sleep(3)
+            pause(stopped)
+            await asyncio.sleep(STOP_SECONDS)
+            assert assigned(other) == ALL
+            said, resumed = len(stopped.text()), time.monotonic()
+            go_on(stopped)
+            await until(stopped, lambda: "assigned" in stopped.text()[said:], 30, "new assignment")
+            given = time.monotonic()
+            await share_settled(stopped, other)
+            await asyncio.sleep(5)
+
+            # The last look before it was seen may be older by its own length.
+            early = [
+                each
+                for each in kafka.requests("stopped", resumed)
+                if each["at"] < given + QUIET_SECONDS / 2
+            ]
+            assert early == []
+            assert kafka.requests("stopped", given)  # it works again
+            rest(site)
+            await all_true(log, site, 120)
+            await kafka.assert_history(log)
+
+
+async def test_one_produce_and_no_more(
+    kafka_bootstrap: str, kafka_prefix: str, site: Running, tmp_path: Path
+) -> None:
+    """A second one ends; after kill -9 a new one takes over in time; a fenced one says so."""
+    async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+        first = kafka.produce("first")
+        await until(first, lambda: "log " in first.text() and "polled" in first.text(), 40, "log")
+        second = kafka.produce("second")
+        assert second.wait(30) == 1
+        assert "another `produce` is alive" in second.text()
+        assert first.alive
+
+        async with kafka.log() as log:
+            await until(first, lambda: _rows(first) > 10, 30, "rows")
+            first.process.kill()
+            third = kafka.produce("third")
+            took = await until(third, lambda: _rows(third) > 0, 40, "rows after the kill")
+            assert SILENT_SECONDS - 2 < took < HELD_UP_SECONDS_MAX
+
+            fourth = kafka.produce("fourth", "--take-over")
+            assert third.wait(HELD_UP_SECONDS_MAX + 10) == 1
+            assert "another process has taken `produce`" in third.text()
+            await until(fourth, lambda: _rows(fourth) > 0, 20, "rows after the take-over")
+            rest(site)
+            await asyncio.sleep(3)
+            assert fourth.stop(signal.SIGTERM) == 0
+            await kafka.assert_history(log)
+
+
+def _rows(program: Program) -> int:
+    """Journal rows that it says it has read."""
+    found = re.findall(r"rows ([0-9,]+)", program.text())
+    return int(found[-1].replace(",", "")) if found else 0
+
+
+async def test_a_429_to_one_stops_all(
+    kafka_bootstrap: str, kafka_prefix: str, site: Running, tmp_path: Path
+) -> None:
+    """One answer to one of three: within about a second nobody asks, until the time is over."""
+    async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+        kafka.produce()
+        three = [kafka.process(name, 30) for name in ("one", "two", "three")]
+        async with kafka.log() as log:
+            await kafka.ask_all(log)
+            await share_settled(*three)
+            await asyncio.sleep(4)
+            said = time.monotonic()
+            assert all(kafka.requests(name, said - 3) for name in ("one", "two", "three"))
+            site.fault("429-retry-after", route="json", retry_after=8, count=1)
+            await asyncio.sleep(10)
+            asked = [
+                each
+                for name in ("one", "two", "three", "produce")
+                for each in kafka.requests(name, said)
+            ]
+            told = min(each["at"] for each in asked if each["status"] == 429)
+            held = [each for each in asked if told + 1.5 < each["at"] < told + 8]
+            assert held == []
+            await asyncio.sleep(3)
+            assert kafka.requests("one", told + 8)
+
+
+async def test_several_keep_the_rate_together(
+    kafka_bootstrap: str, kafka_prefix: str, tmp_path: Path, seed: int
+) -> None:
+    """--rate 20 with 1, 2 and 4 processors, and while they come and go: 20/s within 10 %."""
+    with standin_process(3000, seed % 1000) as site:
+        async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+            kafka.produce("produce", "--poll", "5")
+            workers = [kafka.process("p1", 20)]
+            async with kafka.log() as log:
+                await kafka.ask_all(log)
+            await share_settled(*workers)
+            await asyncio.sleep(3)
+            rates = {"1": await _rate(site, 12)}
+            workers.append(kafka.process("p2", 20))
+            rates["1 to 2"] = await _rate(site, 20)
+            await share_settled(*workers)
+            rates["2"] = await _rate(site, 12)
+            workers += [kafka.process(name, 20) for name in ("p3", "p4")]
+            rates["2 to 4"] = await _rate(site, 20)
+            await share_settled(*workers)
+            rates["4"] = await _rate(site, 12)
+            workers.pop().stop(signal.SIGTERM)
+            rates["4 to 3"] = await _rate(site, 20)
+            print(rates)  # noqa: T201  seen with -rP
+            assert all(18.0 <= rate <= 22.0 for rate in rates.values()), rates
+            peak = site.control("stats")["window_peak"]["all"]
+            assert peak <= 10 * 20 + 2, peak
+
+
+async def _rate(site: Site, seconds: float) -> float:
+    """Requests of all kinds per second from now on."""
+    before, begun = site.control("stats")["total"], time.monotonic()
+    await asyncio.sleep(seconds)
+    count: int = site.control("stats")["total"] - before
+    return count / (time.monotonic() - begun)
+
+
+async def test_a_run_with_a_process_beside_it(
+    kafka_bootstrap: str, kafka_prefix: str, site: Running, tmp_path: Path
+) -> None:
+    """`run` is a member like any other; with --once it judges the others by their cuts."""
+    async with roles(kafka_bootstrap, kafka_prefix, site, tmp_path) as kafka:
+        arguments = ("--poll", "1", "--rate", "0", "--settle", "0.3", "--snapshot-every", "2")
+        data = ("--data", str(tmp_path / "data"))
+        run = kafka.start("run", "run", *arguments, *data, "--backfill")
+        beside = kafka.process("beside")
+        await share_settled(run, beside)
+        async with kafka.log() as log:
+            rest(site)
+            await all_true(log, site, 120)
+            assert run.stop(signal.SIGTERM) == 0, run.text()
+            await until(beside, lambda: assigned(beside) == ALL, 20, "the rest of it")
+            site.change("role", site.served_names()[0])
+            once = kafka.start("run", "once", *arguments, *data, "--once", "--once-wait", "1")
+            assert once.wait(90) == 0, once.text()
+            await all_true(log, site, 5)
+            assert await table(log, Topic.STATE)
+            await kafka.assert_history(log)
+            assert {record.partition for record in await records_of(log, Topic.METADATA)} == ALL
+        assert (tmp_path / "data" / "pypi.duckdb").exists()
