@@ -1,12 +1,12 @@
-"""`pypistream upstream`: serve the stand-in until Ctrl-C."""
+"""`pypistream upstream`: serve the stand-in until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import click
 
+from pypistream.stopping import run_until_stopped
 from schemas.errors import UsageError
 from upstream.standin.server import serve as serve_standin
 from upstream.standin.settings import StandinSettings
@@ -19,13 +19,14 @@ def serve(given: Mapping[str, object]) -> int:
     def ready(url: str) -> None:
         click.echo(f"listening on {url}")
 
+    async def work() -> int:
+        await serve_standin(settings, ready=ready)
+        return 0
+
     try:
-        asyncio.run(serve_standin(settings, ready=ready))
+        return run_until_stopped(work())
     except OSError as error:
         raise UsageError(
             f"port {settings.port} cannot be used: {error.strerror or error}",
             hint="another one with --port, or --port 0 for a free one",
         ) from error
-    except KeyboardInterrupt:
-        return 0
-    return 0

@@ -1,8 +1,8 @@
-"""Cut from requirements.lock what a part of the project needs, with versions and hashes as they are.
+"""Cut from requirements.lock what a part of the project needs: versions and hashes as they are.
 
-`python scripts/locked.py run` prints what the installed program needs, `build` what makes its wheel:
-one lock for all, so that an image cannot hold other versions than those under test. Needs only the
-stdlib: it runs where nothing is installed yet.
+`python scripts/locked.py run` prints what the installed program needs, `build` what makes its
+wheel: one lock for all, so that an image cannot hold other versions than those under test. Needs
+only the stdlib: it runs where nothing is installed yet.
 """
 
 from __future__ import annotations
