@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+import signal
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+import psutil
 import pytest
 
 from schemas.errors import LogRefused, PypistreamError, TopicsMissing, UsageError
+from schemas.records import Config
 from schemas.topics import TOPICS, Offset, Topic, partition_count
 from streams.kafka_log import KafkaLog
 from streams.kafka_settings import KafkaSettings, SecuritySettings
 from streams.kafka_topics import ensure_topics, inspect_topics, mend_topics
 from streams.log import Outgoing, TopicPartition
+from streams.progress import read_progress
 from tests.support import tools
 from tests.support.documents_run import blocks
 from tests.support.kafka_broker import image
+from tests.support.process import Program, started
+from tests.support.reading_world import run
+from tests.support.standin import standin
 
 if TYPE_CHECKING:
     from tests.support.kafka_secure import SecureKafka
 
 PAGE = Path(__file__).parents[2] / "docs/kafka.md"
 PARTITIONS = 2
+PROJECTS = 60
+ROLE_SECONDS_MAX = 90.0  # for five programs to start on a busy machine, and to agree
 ROLES = ("sink", "produce", "process", "ask", "operator")  # as the page calls them
 TOOLS_AT_ONCE = 2  # each is a Java program of its own
 NOBODY = "nobody"  # may log in, and no more
 MUTUAL = "mutual"  # comes with a certificate
 SECRET = "correct-horse-battery"
-DECIDED = (Topic.METADATA, Topic.RELEASES, Topic.STATE, Topic.PROGRESS, Topic.DEAD_LETTER)
-pytestmark = pytest.mark.timeout(300)  # a broker of its own, and a dozen of Kafka's tools
 
 
 def commands() -> list[str]:
@@ -45,7 +54,11 @@ def commands() -> list[str]:
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     """A broker with users; each role has the rights that the page gives it."""
-    from tests.support.kafka_secure import SecureContainer, SecureKafka, make_certificates
+    from tests.support.kafka_secure import (  # half a second, for these tests only
+        SecureContainer,
+        SecureKafka,
+        make_certificates,
+    )
 
     tools.needs("docker")
     tools.needs("openssl")
@@ -69,9 +82,9 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
         container.stop()
 
 
-def ask(topic: Topic, key: str | None = "a-project", partition: int | None = None) -> Outgoing:
-    """A record; what is in it is nobody's business here."""
-    return Outgoing(topic, key, b"{}", (), partition)
+def ask(topic: Topic) -> Outgoing:
+    """A record that is refused: what is in it does not matter."""
+    return Outgoing(topic, "a-project", b"{}")
 
 
 async def refused(settings: KafkaSettings) -> PypistreamError:
@@ -91,6 +104,18 @@ async def test_a_wrong_password_is_called_one(secure: SecureKafka) -> None:
         assert isinstance(error, LogRefused)
         assert f"refuses the login of User:{user}" in str(error)
         assert "unknown user or wrong password" in str(error)
+
+
+def test_a_command_says_why_and_ends(secure: SecureKafka, tmp_path: Path) -> None:
+    """A user at a terminal: one line with the cause, one with what to do, exit 1, no traceback."""
+    given = environment(secure.login("sink", password=SECRET))
+    done = run("status", "--data", str(tmp_path), cwd=tmp_path, environment=given)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("Error:", "Next:"))]
+    assert len(lines) == 2
+    assert "refuses the login of User:sink with SCRAM-SHA-512" in lines[0]
+    assert "Traceback" not in done.stderr
+    assert SECRET not in done.stdout + done.stderr
 
 
 async def test_an_authority_that_nobody_trusts_is_named(secure: SecureKafka) -> None:
@@ -193,31 +218,28 @@ async def test_a_sink_reads_with_read_only_rights(secure: SecureKafka) -> None:
             await log.close()
 
 
-async def test_produce_writes_the_journal_and_nothing_else(secure: SecureKafka) -> None:
-    """Its own id, its own topics; a document is the workers' business."""
+async def test_produce_may_write_no_document(secure: SecureKafka) -> None:
+    """Its own id and no worker's; the decisions' topics are not its own."""
     log = await KafkaLog.open(secure.login("produce"), create=False)
     try:
-        writer = await log.writer("produce")
-        await writer.commit([ask(Topic.CHANGELOG), ask(Topic.PROGRESS, "head", PARTITIONS)])
-        await log.append([ask(Topic.REFETCH), ask(Topic.PROGRESS, "hold", PARTITIONS + 1)])
-        with pytest.raises(LogRefused, match=r"right Write on the topic pypi\.metadata"):
-            await writer.commit([ask(Topic.METADATA)])
+        for topic in (Topic.METADATA, Topic.RELEASES, Topic.STATE, Topic.DEAD_LETTER):
+            writer = await log.writer("produce")
+            with pytest.raises(LogRefused, match=rf"right Write on the topic pypi\.{topic}"):
+                await writer.commit([ask(topic)])
         with pytest.raises(LogRefused, match=r"transactional id pypi\.worker-0"):
             await log.writer("worker-0")
     finally:
         await log.close()
 
 
-async def test_process_writes_what_it_decides_and_no_journal(secure: SecureKafka) -> None:
-    """An id per partition, the topics of its decisions, plain writes of its waits."""
+async def test_process_may_write_no_journal(secure: SecureKafka) -> None:
+    """A worker's id for each partition; neither the id nor the topics of `produce`."""
     log = await KafkaLog.open(secure.login("process"), create=False)
     try:
-        writers = [await log.writer(f"worker-{each}") for each in range(PARTITIONS)]
-        for partition, writer in enumerate(writers):
-            await writer.commit([ask(topic, partition=partition) for topic in DECIDED])
-        await log.append([ask(Topic.PROGRESS, "hold", PARTITIONS + 1)])
-        with pytest.raises(LogRefused, match=r"right Write on the topic pypi\.changelog"):
-            await writers[0].commit([ask(Topic.CHANGELOG)])
+        for number, topic in enumerate((Topic.CHANGELOG, Topic.REFETCH)):
+            writer = await log.writer(f"worker-{number}")
+            with pytest.raises(LogRefused, match=rf"right Write on the topic pypi\.{topic}"):
+                await writer.commit([ask(topic)])
         with pytest.raises(LogRefused, match=r"transactional id pypi\.produce"):
             await log.writer("produce")
     finally:
@@ -228,7 +250,6 @@ async def test_who_asks_disturbs_nobody(secure: SecureKafka) -> None:
     """Asks and requests are plain writes: no id can be taken with these rights."""
     log = await KafkaLog.open(secure.login("ask"), create=False)
     try:
-        await log.append([ask(Topic.REFETCH), ask(Topic.PROGRESS, "request", PARTITIONS + 1)])
         with pytest.raises(LogRefused, match="transactional id"):
             await log.writer("produce")
         with pytest.raises(LogRefused, match=r"topic pypi\.state"):
@@ -266,3 +287,92 @@ async def test_who_may_not_create_topics_is_told_so(secure: SecureKafka) -> None
         await ensure_topics(asking, 1, create=True)
     with pytest.raises(TopicsMissing):
         await ensure_topics(asking, create=False)
+
+
+def environment(settings: KafkaSettings) -> dict[str, str]:
+    """What a role is told, all of it by its environment."""
+    security = settings.security
+    given = {
+        "": settings.bootstrap,
+        "_PREFIX": settings.prefix,
+        "_SECURITY": security.protocol,
+        "_USERNAME": security.username,
+        "_PASSWORD": security.password,
+        "_CAFILE": security.cafile,
+        "_CERTFILE": security.certfile,
+        "_KEYFILE": security.keyfile,
+    }
+    return {f"PYPISTREAM_KAFKA{name}": value for name, value in given.items() if value}
+
+
+def founded(settings: KafkaSettings) -> bool:
+    """Whether `produce` has written how this log is."""
+
+    async def config() -> Config | None:
+        log = await KafkaLog.open(settings, create=False)
+        try:
+            return (await read_progress(log)).config
+        finally:
+            await log.close()
+
+    return asyncio.run(config()) is not None
+
+
+def complete(view: Path) -> bool:
+    """Whether it is there and claims a watermark: the backfill has been through."""
+    if not view.exists():
+        return False
+    with duckdb.connect(str(view), read_only=True) as connection:
+        (watermark,) = connection.execute("SELECT watermark FROM progress").fetchone() or (None,)
+        return watermark is not None
+
+
+def known(view: Path) -> set[str]:
+    """Names that it shows, or names as exceptions."""
+    with duckdb.connect(str(view), read_only=True) as connection:
+        shown = "SELECT name FROM projects UNION SELECT name FROM exceptions"
+        return {name for (name,) in connection.execute(shown).fetchall()}
+
+
+def test_the_roles_run_with_the_pages_rights(secure: SecureKafka, tmp_path: Path) -> None:
+    """Real programs, each as its own user: a journal, its documents, a file and a dump.
+
+    The sinks may only read; one of them comes with a certificate. No password is left anywhere.
+    """
+    produce, process, asks, sink = (
+        environment(secure.login(role)) for role in ("produce", "process", "ask", "sink")
+    )
+    mutual = environment(secure.certificate(MUTUAL))
+    passwords = [secure.login(role).security.password for role in ROLES]
+    with contextlib.ExitStack() as stack, standin(projects=PROJECTS) as site:
+
+        def start(role: str, given: dict[str, str], *arguments: str) -> Program:
+            cwd = tmp_path / role.replace(" ", "-")
+            cwd.mkdir()
+            words = (*role.split(), *arguments)
+            return stack.enter_context(started(*words, cwd=cwd, environment=given))
+
+        upstream = ("--upstream", site.url, "--contact", "t@site.test")
+        programs = [
+            start("produce", produce, *upstream, "--poll", "1"),
+            start("process", process, *upstream, "--rate", "0", "--settle", "0"),
+            start("sink duckdb", sink, "--data", "DIR", "--snapshot-every", "1"),
+            start("sink dump", mutual, "--data", "DIR", "--dump-every", "1"),
+        ]
+        programs[0].until(lambda: founded(secure.login("sink")), ROLE_SECONDS_MAX, "new log")
+        asking = start("backfill", asks, *upstream, "--yes")
+        assert asking.process.wait(ROLE_SECONDS_MAX) == 0, asking.text()
+
+        view = tmp_path / "sink-duckdb/DIR/pypi.duckdb"
+        programs[2].until(lambda: complete(view), ROLE_SECONDS_MAX, "complete DuckDB file")
+        assert known(view) >= set(site.served_names())
+        dumped = tmp_path / "sink-dump/DIR/dumps"
+        programs[3].until(lambda: [*dumped.glob("**/packages*")], ROLE_SECONDS_MAX, "dump")
+        for program in programs:
+            words = " ".join(psutil.Process(program.process.pid).cmdline())
+            assert not any(password in words for password in passwords)
+            assert program.stop(signal.SIGTERM) == 0, program.text()
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left) > len(programs)
+    for path in left:
+        assert not any(password.encode() in path.read_bytes() for password in passwords), path
