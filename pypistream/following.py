@@ -30,7 +30,7 @@ BATCH_RECORDS = 500  # of one read: printed at once, so this bounds memory, not 
 IDLE_SECONDS = (
     0.5  # how often to see whether anybody still reads our output; records wake us sooner
 )
-PROBE_RECORDS = 200  # of one look for a serial in the changelog; in less than so many none is made
+PROBE_RECORDS = 200  # of one look for a serial in the changelog
 RETRIES_MAX = 10  # in a row, when the log does not answer
 RETRY_SECONDS = 1.0
 
@@ -151,14 +151,14 @@ async def _seek(log: Log, spans: Spans, serial: int) -> dict[TopicPartition, Off
     """Changelog offsets within `spans` with every row above `serial` at or after them.
 
     Rows of one partition are in the order of their serials, but for `late` ones: halving finds it,
-    in all partitions at once. What is nearer than a probe is read and passed over.
+    in all partitions at once, with one reader each time.
     """
     low = {at: span[0] for at, span in spans.items()}
     high = {at: span[1] for at, span in spans.items()}
-    while wide := [at for at in spans if high[at] - low[at] > PROBE_RECORDS]:
-        middle = {at: Offset((low[at] + high[at]) // 2) for at in wide}
+    while unsure := [at for at in spans if low[at] < high[at]]:
+        middle = {at: Offset((low[at] + high[at]) // 2) for at in unsure}
         found = await _rows_at_or_after(log, middle, high)
-        for at in wide:
+        for at in unsure:
             row = found.get(at)
             if row is None or row[1] > serial:
                 high[at] = middle[at]
