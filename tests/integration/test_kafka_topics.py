@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from streams.kafka_admin import Admin, NewTopic
 from streams.kafka_configs import new_configs, topic_name
 from streams.kafka_settings import KafkaSettings
 from streams.kafka_topics import ensure_topics, inspect_topics, mend_topics
-from tests.support.kafka_broker import drop_topics
 from tests.support.reading_world import run
 
 CREATORS = 4
@@ -26,11 +24,9 @@ LOOK_SECONDS = 0.05
 
 
 @pytest.fixture
-async def settings(kafka_bootstrap: str) -> AsyncIterator[KafkaSettings]:
-    """A prefix of this test's own."""
-    found = KafkaSettings(kafka_bootstrap, prefix=f"t{secrets.token_hex(4)}.")
-    yield found
-    await drop_topics(kafka_bootstrap, found.prefix)
+def settings(kafka_bootstrap: str, kafka_prefix: str) -> KafkaSettings:
+    """A log of this test's own, of which nothing is there yet."""
+    return KafkaSettings(kafka_bootstrap, kafka_prefix)
 
 
 async def _set(settings: KafkaSettings, topic: Topic, **configs: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from schemas.topics import RECORD_BYTES_MAX, TOPICS, Topic
 from streams.kafka_configs import (
     MESSAGE_BYTES_MAX,
+    NEW_LOG_PARTITIONS,
+    REPLICATION_MAX,
     differences,
     log_partitions,
     mended,
@@ -17,6 +21,7 @@ from streams.kafka_configs import (
     wanted,
 )
 
+PAGE = Path(__file__).parents[2] / "docs/kafka.md"
 DAY_MS = 86_400_000
 
 
@@ -127,3 +132,13 @@ def test_the_number_of_partitions_is_what_most_topics_say() -> None:
 def test_names_have_the_prefix() -> None:
     """Nothing else is added."""
     assert topic_name("pypi.", Topic.DEAD_LETTER) == "pypi.dead-letter"
+
+
+def test_the_page_explains_every_config() -> None:
+    """docs/kafka.md has a row for each that a topic is made with, and the numbers of a new log."""
+    page = PAGE.read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for topic in Topic:
+        for config in wanted(topic, 3):
+            assert [row for row in rows if row.startswith(f"| `{config}` |")], config
+    assert f"({NEW_LOG_PARTITIONS} partitions, {REPLICATION_MAX} copies" in page

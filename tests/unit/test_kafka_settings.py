@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -113,26 +111,6 @@ def test_who_we_are_is_named_as_far_as_it_is_known() -> None:
     assert scram().principal == "User:alice"
     mutual = SecuritySettings("SSL", certfile="me.crt", keyfile="me.key")
     assert mutual.principal == "the subject of me.crt"
-
-
-def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    """Not there, not PEM, or a key that is encrypted: said, not asked for on the terminal."""
-    text = tmp_path / "text.pem"
-    text.write_text("no certificate")
-    for cafile, message in ((tmp_path / "none.pem", "cannot be read"), (text, "no certificate")):
-        settings = KafkaSettings("a:1", security=scram(cafile=str(cafile)))
-        with pytest.raises(UsageError, match=f"{cafile.name} .*{message}"):
-            settings.connection()
-    key, certificate = tmp_path / "me.key", tmp_path / "me.crt"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:x", "-days", "2",
-         "-subj", "/CN=me", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    mutual = SecuritySettings("SSL", certfile=str(certificate), keyfile=str(key))
-    with pytest.raises(UsageError, match=r"me\.key cannot be used") as caught:
-        mutual.ssl_context()
-    assert "not be encrypted" in caught.value.hint
 
 
 def test_settings_cannot_be_changed() -> None:
