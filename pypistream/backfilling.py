@@ -65,7 +65,11 @@ def backfill(given: Mapping[str, object]) -> int:
         return code  # stopped before the index had come
     owed = found[0]
     _say(summary(owed, settings.rate))
-    if owed.asks and _asks_first(given) and not click.confirm("Ask for them?", default=True, err=True):
+    if (
+        owed.asks
+        and _asks_first(given)
+        and not click.confirm("Ask for them?", default=True, err=True)
+    ):
         return 0
     return run_until_stopped(_write(settings, data, owed))
 
