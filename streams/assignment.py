@@ -111,9 +111,17 @@ class Membership:
         """To a question put at `asked` the group answered that we belong to it."""
         self._confirmed = max(self._confirmed, asked)
 
-    def denied(self) -> None:
-        """The group does not know us (any more)."""
-        self._member = False
+    def denied(self, asked: float) -> None:
+        """To a question put at `asked` the group answered that it does not know us.
+
+        It may have been answered before we joined, and heard after that: then it says nothing.
+        """
+        if asked >= self._since:
+            self._member = False
+
+    def well(self, now: float) -> bool:
+        """Whether we are known to belong to the group."""
+        return self._member and not self._doubtful(now)
 
     def share(self, now: float) -> float:
         """The part of the rate that may be used now.
@@ -121,7 +129,7 @@ class Membership:
         In the first second nobody takes more than before, and a newcomer nothing: whoever gave
         something up may learn of it a little later than whoever got it.
         """
-        if not self._member or self._doubtful(now):
+        if not self.well(now):
             return 0.0
         quiet = now - self._since < QUIET_SECONDS
         count = min(self._before, len(self.partitions)) if quiet else len(self.partitions)

@@ -30,6 +30,7 @@ from schemas.topics import Topic
 from streams.assignment import Membership
 from streams.kafka_errors import translated
 from streams.kafka_settings import KafkaSettings
+from streams.log import LogUnavailable
 
 GROUP_ID = "process"  # after the prefix
 SESSION_MS = 10_000  # a killed process's partitions are free after this
@@ -38,6 +39,9 @@ POLL_MS = 500  # of one `getmany`, which is what tells aiokafka that somebody is
 CONFIRM_SECONDS = 1.0  # between two looks at the group's members
 ANSWER_SECONDS_MAX = 3.0  # of one such look: then the coordinator is looked for anew
 START_SECONDS_MAX = 30.0  # metadata and coordinator; joining is not waited for
+# Without being a member: three times what a join takes when somebody's session has to end first.
+# Then this client is thrown away and a new one made, whatever state it got itself into.
+LOST_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 3.0  # leaving is a courtesy: without it others wait for SESSION_MS
 
 log_ = structlog.get_logger("group")
@@ -98,10 +102,17 @@ class KafkaGroup:
                 topic = self._settings.prefix + Topic.CHANGELOG
                 consumer.subscribe([topic], listener=_Notes(self, consumer))
                 confirming = asyncio.create_task(self._confirm(admin, name))
-                while True:  # raises what the group's background work ran into
-                    await consumer.getmany(timeout_ms=POLL_MS)  # all is paused: nothing comes
+                well = _now()
+                while _now() - well < LOST_SECONDS_MAX:
+                    # All is paused: nothing comes, but what aiokafka's own tasks ran into.
+                    await consumer.getmany(timeout_ms=POLL_MS)
+                    if self._member.well(_now()):
+                        well = _now()
+            raise LogUnavailable(
+                f"the group {self._group_id} has not known us for {LOST_SECONDS_MAX:g} s"
+            )
         finally:
-            self._member.denied()  # whatever ended this: nobody answers for us any more
+            self._member.denied(_now())  # whatever ended this: nobody answers for us any more
             if confirming is not None:
                 confirming.cancel()
             await _stopped(consumer.stop(), admin.close())
@@ -127,8 +138,8 @@ class KafkaGroup:
             return
         if name in names:
             self._member.confirmed(asked)
-        elif self.partitions:
-            self._member.denied()
+        else:
+            self._member.denied(asked)
 
     def _rejoining(self) -> None:
         self._member.rejoining(_now())

@@ -74,13 +74,24 @@ def test_an_answer_to_an_older_question_proves_nothing_new() -> None:
 def test_whoever_was_put_out_begins_as_a_newcomer() -> None:
     """Its old share is somebody else's, and being listed again is no assignment."""
     one = settled(ALL)
-    one.denied()
+    one.denied(0.5)
     one.confirmed(1.0)
     assert one.share(1.0) == 0.0
+    assert not one.well(1.0)
 
     one.assigned(ALL, 2.0)
     assert one.share(2.5) == 0.0
     assert one.share(3.0) == 1.0
+
+
+def test_an_answer_from_before_the_join_that_comes_after_it_says_nothing() -> None:
+    """Questions and joins go over different connections: they may overtake each other."""
+    one = member()
+    one.assigned(ALL, 10.0)
+    one.denied(9.9)
+
+    assert one.well(10.0)
+    assert one.share(11.0) == 1.0
 
 
 def test_stopped_for_longer_than_half_a_session_then_joining_anew() -> None:
@@ -141,7 +152,7 @@ def _rebalanced(
     stay = [one for one in members if chance.random() < 0.7]
     for one in members:
         if one not in stay:
-            one.denied()
+            one.denied(float("inf"))
     stay += [member() for _ in range(chance.randint(0 if stay else 1, 2))]
     parts = sorted(ALL)
     chance.shuffle(parts)
