@@ -203,37 +203,43 @@ def ask(url: str, body: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
-def status(data: Path) -> dict[str, Any]:
-    """`pypistream status`."""
+def status(data: Path) -> dict[str, Any] | None:
+    """`pypistream status`; None as long as there is no log."""
     command = [*PROGRAM, "status", "--brief", "--json", "--data", str(data)]
-    told: dict[str, Any] = json.loads(
-        subprocess.run(command, check=True, capture_output=True).stdout
-    )
-    return told
+    ended = subprocess.run(command, check=False, capture_output=True)
+    return json.loads(ended.stdout) if ended.returncode == 0 else None
 
 
 def measure(
-    url: str, setting: Setting, data: Path, changes: int, publish: float = PUBLISH_SECONDS
+    url: str,
+    setting: Setting,
+    data: Path,
+    changes: int,
+    publish: float = PUBLISH_SECONDS,
+    more: Sequence[str] = (),
 ) -> Measured:
-    """Run one setting on a new directory; `publish` = period of snapshot and dump in seconds."""
+    """Run one setting on a new directory; `publish` = period of snapshot and dump in seconds.
+
+    `more` are further options, for a log that lies elsewhere.
+    """
     arguments = [
         "run", "--data", str(data), "--upstream", url, "--rate", str(setting.rate),
         "--poll", str(setting.poll), "--settle", str(setting.settle),
-        "--snapshot-every", str(publish), "--dump-every", str(publish),
+        "--snapshot-every", str(publish), "--dump-every", str(publish), *more,
     ]  # fmt: skip
     if setting.backfill:
         arguments.append("--backfill")
     before = ask(f"{url}/_control/stats")["requests"]
     with (
         background(*arguments, stderr=subprocess.DEVNULL),
-        followed(data, setting) as (follower, publications),
+        followed(url, data, setting) as (follower, publications),
     ):
         made = make_changes(url, changes)
         seen = wait_for(follower, made)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline and not _all_published(seen, publications):
             time.sleep(LOOK_SECONDS)
-        backfill = status(data)["backfill"]
+        backfill = (status(data) or {})["backfill"]
     after = ask(f"{url}/_control/stats")["requests"]
     delays = [seen[change].seconds - change.seconds for change in made if change in seen]
     lines = list(seen.values())
@@ -266,15 +272,17 @@ def _all_published(seen: dict[Change, Seen], publications: Publications) -> bool
 
 
 @contextmanager
-def followed(data: Path, setting: Setting) -> Iterator[tuple[Follower, Publications]]:
+def followed(url: str, data: Path, setting: Setting) -> Iterator[tuple[Follower, Publications]]:
     """`follow` and a look at the files, once the log is there and the backfill under way."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (data / "log.sqlite").exists() or not _under_way(status(data), setting):
+    while not _under_way(status(data), setting):
         if time.monotonic() > deadline:
             raise SystemExit("the program did not get under way")
         time.sleep(LOOK_SECONDS)
     publications = Publications(data)
-    follow = ("follow", "--data", str(data), "--topic", "metadata")
+    # None of our changes is missed, however long `follow` takes to start.
+    since = str(ask(f"{url}/_control/serial")["serial"])
+    follow = ("follow", "--data", str(data), "--topic", "metadata", "--since", since)
     with background(*follow, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         follower = Follower(process)
         threads = [threading.Thread(target=follower.read, daemon=True)]
@@ -289,7 +297,9 @@ def followed(data: Path, setting: Setting) -> Iterator[tuple[Follower, Publicati
             thread.join()
 
 
-def _under_way(report: dict[str, Any], setting: Setting) -> bool:
+def _under_way(report: dict[str, Any] | None, setting: Setting) -> bool:
+    if report is None:
+        return False
     if not setting.backfill:
         return report["head"] is not None
     return report["backfill"] is not None and report["backfill"]["done"] > 0

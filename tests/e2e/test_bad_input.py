@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from tests.support.published import (
     view_differences,
 )
 from tests.support.standin import Running, standin
+from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 60
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -35,6 +37,8 @@ QUICK = ("--rate", "0", "--poll", "1", "--settle", "0.2", "--snapshot-every", "1
 ONCE = ("--once", "--once-wait", "0")
 DRAIN_SECONDS_MAX = 10.0
 COUNT = "SELECT count(*) FROM projects"
+
+embedded_only = pytest.mark.parametrize("where", [embedded(1)], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +53,30 @@ def healed(site: Running) -> Iterator[None]:
     site.heal()
 
 
+@pytest.fixture(scope="module", params=[embedded(1), on_kafka(4)])
+def where(request: pytest.FixtureRequest) -> Iterator[Where]:
+    with placed(request) as found:
+        yield found
+
+
+@pytest.fixture
+def new_log(where: Where) -> tuple[str, ...]:
+    """Options that name a log of the test's own; a directory that is in use knows its log."""
+    return where.another(secrets.token_hex(4)).options
+
+
 @pytest.fixture(scope="module")
-def prepared(site: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(where: Where, site: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a finished backfill."""
     root = tmp_path_factory.mktemp("prepared")
-    ended = command(*run(root / "data", site), "--backfill", *ONCE, cwd=root)
+    ended = command(*run(root / "data", site), *where.options, "--backfill", *ONCE, cwd=root)
     assert ended.returncode == 0, ended.stderr
     return root / "data"
 
 
 @pytest.fixture
 def data(prepared: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of it. A log on Kafka is the same for all copies, and only grows."""
     return Path(shutil.copytree(prepared, tmp_path / "data"))
 
 
@@ -87,17 +103,16 @@ def refused(*arguments: str, cwd: Path, code: int, says: str, hint: str = "") ->
 # --- upstream -----------------------------------------------------------------------------------
 
 
-def test_no_network(site: Running, tmp_path: Path) -> None:
+def test_no_network(site: Running, new_log: tuple[str, ...], tmp_path: Path) -> None:
     """Nothing is founded: the same directory may have another filter when the network is back."""
     data = tmp_path / "data"
+    away = (*run(data, CLOSED_PORT), *new_log)
+    refused(*away, cwd=tmp_path, code=1, says="attempts failed", hint="--upstream")
     refused(
-        *run(data, CLOSED_PORT), cwd=tmp_path, code=1, says="attempts failed", hint="--upstream"
+        *away, "--backfill", cwd=tmp_path, code=1, says="attempts failed", hint="check the network"
     )
-    refused(
-        *run(data, CLOSED_PORT), "--backfill", cwd=tmp_path, code=1, says="attempts failed",
-        hint="check the network",
-    )  # fmt: skip
-    ended = command(*run(data, site), "--include", "loopback-*", "--backfill", *ONCE, cwd=tmp_path)
+    there = (*run(data, site), *new_log, "--include", "loopback-*")
+    ended = command(*there, "--backfill", *ONCE, cwd=tmp_path)
 
     assert 0 == ended.returncode, ended.stderr
     assert 0 < len(read_dump(data).packages) < PROJECTS / 2
@@ -163,11 +178,11 @@ def test_html_for_a_while(site: Running, data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_upstream_that_hangs_does_not_hold_up_the_end(
-    number: int, site: Running, tmp_path: Path
+    number: int, site: Running, new_log: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Neither before the log is founded nor afterwards."""
     site.fault("hang")
-    with started(*run(tmp_path / "new", site), cwd=tmp_path) as program:
+    with started(*run(tmp_path / "new", site), *new_log, cwd=tmp_path) as program:
         program.until(lambda: site.control("stats")["in_flight"]["all"]["now"], 20, "request")
         assert 0 == program.stop(number, DRAIN_SECONDS_MAX), program.text()
         assert "Traceback" not in program.text()
@@ -230,6 +245,7 @@ def test_a_directory_in_use(site: Running, data: Path, tmp_path: Path) -> None:
     assert (0, 0) == (asked.returncode, answered.returncode), asked.stderr + answered.stderr
 
 
+@embedded_only
 @pytest.mark.parametrize("arguments", [["run"], ["status"], ["query", "SELECT 1"]])
 def test_a_directory_of_another_version(arguments: list[str], data: Path) -> None:
     settings = data / "settings.json"
@@ -238,12 +254,14 @@ def test_a_directory_of_another_version(arguments: list[str], data: Path) -> Non
     refused(*arguments, *place, cwd=data.parent, code=1, says="layout 7", hint="new --data")
 
 
+@embedded_only
 def test_settings_that_cannot_be_read(data: Path) -> None:
     (data / "settings.json").write_text("{")
     for name in ("run", "status"):
         refused(name, "--data", str(data), cwd=data.parent, code=2, says="settings", hint="remove")
 
 
+@embedded_only
 @pytest.mark.parametrize("damage", ["start", "middle", "cut"])
 def test_a_damaged_log(damage: str, site: Running, data: Path) -> None:
     """Whoever meets the damage stops and names what mends it; nothing is guessed."""
@@ -261,6 +279,7 @@ def test_a_damaged_log(damage: str, site: Running, data: Path) -> None:
     refused(*run(data, site), *ONCE, cwd=data.parent, code=1, says="log.sqlite", hint="backup")
 
 
+@embedded_only
 def test_a_flipped_bit_in_a_record(site: Running, data: Path) -> None:
     """SQLite does not notice: the record's checksum does."""
     with sqlite3.connect(data / "log.sqlite") as log:
@@ -319,11 +338,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk(site: Running, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk(
+    site: Running, new_log: tuple[str, ...], small_disk: Path, tmp_path: Path
+) -> None:
     """It says so and waits; when there is room again it goes on, and nothing is lost."""
     data, filler = small_disk / "data", small_disk / "filler"
     filler.write_bytes(bytes(22 << 20))
-    with started(*run(data, site), "--backfill", cwd=tmp_path) as program:
+    with started(*run(data, site), *new_log, "--backfill", cwd=tmp_path) as program:
         program.until(
             lambda: "full" in program.text() or "space" in program.text(), 60, "complaint"
         )

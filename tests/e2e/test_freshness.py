@@ -6,11 +6,13 @@ a machine that has other things to do, only their order of magnitude is held.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from benchmarks import freshness
+from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 4_000  # at 50 a second over a minute of backfill: longer than all this takes
 CHANGES = 15
@@ -19,15 +21,24 @@ SLOW_MACHINE = 2.0  # times what the benchmark holds
 PERIODS_MAX = 3.0  # one to wait, and what the machine takes to publish, twice
 
 
+@pytest.fixture(scope="module", params=[embedded(1), on_kafka(4)])
+def where(request: pytest.FixtureRequest) -> Iterator[Where]:
+    with placed(request) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, freshness.Measured]:
+def results(
+    where: Where, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, freshness.Measured]:
     """Default delays and the shortest ones, side by side on one stand-in, amid a backfill."""
     root = tmp_path_factory.mktemp("freshness")
     wanted = [each for each in freshness.SETTINGS if each.backfill and each.rate]
     settings = [each for each in wanted if each.poll in (1, 10)]
 
     def measured(setting: freshness.Setting) -> freshness.Measured:
-        return freshness.measure(url, setting, root / str(setting.poll), CHANGES, PUBLISH_SECONDS)
+        data, log = root / str(setting.poll), where.another(str(setting.poll)).options
+        return freshness.measure(url, setting, data, CHANGES, PUBLISH_SECONDS, log)
 
     with freshness.standin(PROJECTS) as url, ThreadPoolExecutor(len(settings)) as side_by_side:
         found = side_by_side.map(measured, settings)

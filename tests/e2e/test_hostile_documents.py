@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+import pytest
 
 from processors.decide import Patience
 from schemas.records import Status
@@ -23,6 +25,7 @@ from tests.support.published import (
     view_differences,
 )
 from tests.support.standin import Running, standin
+from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 80
 PATIENCE = Patience(schedule_seconds=(0.1, 0.2))  # instead of half an hour
@@ -76,12 +79,18 @@ def peak_bytes(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def test_each_is_a_dead_letter_or_an_anomaly(tmp_path: Path) -> None:
+@pytest.fixture(params=[embedded(1), on_kafka(4)])
+def where(request: pytest.FixtureRequest) -> Iterator[Where]:
+    with placed(request) as found:
+        yield found
+
+
+async def test_each_is_a_dead_letter_or_an_anomaly(where: Where, tmp_path: Path) -> None:
     """With its reason, serial and hash; all others are fetched as if nothing was."""
     with standin(projects=PROJECTS) as site:
         spoilt = spoil(site)
         served = site.served_names()
-        async with in_process(site, tmp_path, PATIENCE) as run:
+        async with in_process(site, tmp_path, PATIENCE, where) as run:
             dead = {name for name, case in spoilt.items() if case.reason}
             await run.until(
                 lambda: {n for n, s in run.states.items() if s.status is Status.DEAD} == dead, "end"
@@ -107,7 +116,7 @@ async def test_each_is_a_dead_letter_or_an_anomaly(tmp_path: Path) -> None:
             assert case.anomaly in odd[name].split(","), (case, odd[name])
 
 
-def test_the_stream_goes_on_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_the_stream_goes_on_and_nothing_is_lost(where: Where, tmp_path: Path) -> None:
     """They wait with their reasons while others change; healed, they come right by themselves."""
     data = tmp_path / "data"
     with standin(projects=PROJECTS) as site:
@@ -116,6 +125,7 @@ def test_the_stream_goes_on_and_nothing_is_lost(tmp_path: Path) -> None:
         arguments = (
             *("run", "--data", str(data), "--upstream", site.url, "--backfill", "--rate", "0"),
             *("--poll", "1", "--settle", "0.2", "--snapshot-every", "1", "--dump-every", "1"),
+            *where.options,
         )
         with started(*arguments, cwd=tmp_path) as program:
             program.until((data / "dumps/manifest.json").exists, 60, "dump")

@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from pypistream.data_dir import DataDir
-from streams.sqlite_log import SqliteLog
 from tests.support import view_oracle
 from tests.support.history import assert_history
 from tests.support.process import Program, command, started
@@ -35,10 +33,12 @@ from tests.support.published import (
 )
 from tests.support.schema_check import assert_log_valid
 from tests.support.standin import Running, standin
+from tests.support.where import Where, embedded, on_kafka, placed
 from tests.support.world_changes import rest
 from upstream.standin.settings import StandinSettings
 
 KILLS = int(os.environ.get("PYPISTREAM_TEST_KILLS", "10"))
+EMBEDDED_PARTITIONS = (1, 4)[int(os.environ["PYPISTREAM_SEED"]) % 2]
 LIFE_SECONDS = (0.6, 3.0)  # of one run: from before the log is open to amid publications
 PROJECTS_EACH = 60  # so many a kill: the backfill is still going on at the last one
 FETCHES_PER_SECOND = 60
@@ -55,7 +55,7 @@ class Murders:
     site: Running
     data: Path
     chance: random.Random
-    partitions: int
+    where: Where
     made: list[str] = field(default_factory=list)
     watermarks: list[int] = field(default_factory=list)
     vectors: list[list[dict[str, int] | None]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Murders:
     def arguments(self, *more: str) -> tuple[str, ...]:
         return (
             *("run", "--data", str(self.data), "--upstream", self.site.url, "--backfill"),
-            *("--partitions", str(self.partitions), *QUICK, *more),
+            *(*self.where.options, *QUICK, *more),
         )
 
     def go_on(self, kills: int) -> None:
@@ -103,8 +103,14 @@ class Murders:
             self.watermarks.append(query(self.data / "pypi.duckdb", sql)[0][0])
 
 
+@pytest.fixture(params=[embedded(EMBEDDED_PARTITIONS), on_kafka(4)])
+def where(request: pytest.FixtureRequest) -> Iterator[Where]:
+    with placed(request) as found:
+        yield found
+
+
 @pytest.mark.timeout(600)
-async def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
+async def test_killed_at_any_moment(where: Where, tmp_path: Path, seed: int) -> None:
     """During a backfill with live changes; then everything is as after an undisturbed run."""
     chance = random.Random(seed)
     settings = StandinSettings(
@@ -117,31 +123,28 @@ async def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
     with standin(settings) as site:
         site.fault("serial-back", share=0.1)
         site.fault("stale", share=0.2, lag_seconds=2)
-        murders = Murders(site, data, chance, (1, 4)[seed % 2])
+        murders = Murders(site, data, chance, where)
         murders.go_on(KILLS)
         site.heal()
         rest(site)
         _once(murders.arguments("--rate", "0"), tmp_path)
-        fresh = Murders(site, undisturbed, chance, murders.partitions)
+        fresh = Murders(site, undisturbed, chance, where.another("undisturbed"))
         _once(fresh.arguments("--rate", "0"), tmp_path)
         truth = truths(site.ask("/_control/truth").body)
         journal = site.control("journal?since=0")
 
-    sys.stdout.write(f"kills: {murders.made}, {murders.partitions} partitions\n")
+    sys.stdout.write(f"kills: {murders.made}, {where}\n")
     dump = read_dump(data)
     assert_none(dump_differences(dump, truth))
     assert_none(drop_in_differences(dump))
     assert_none(view_differences(data / "pypi.duckdb", truth, dump.exceptions))
     assert_same(data, undisturbed)
     assert_never_back(murders)
-    log = await SqliteLog.open(DataDir(data).log, create=False)
-    try:
-        counts, base = await assert_history(log, journal)
+    async with where.log(data) as log:
+        counts, base = await assert_history(log, journal, dense=where.embedded)
         assert assert_journal_once(data / "pypi.duckdb", journal, base)
         assert counts["metadata"] >= len(dump.packages) > 0.75 * settings.projects
         assert await assert_log_valid(log) == counts.total()
-    finally:
-        await log.close()
 
 
 def assert_never_back(murders: Murders) -> None:

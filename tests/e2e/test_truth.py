@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pypistream.data_dir import DataDir
-from streams.sqlite_log import SqliteLog
 from tests.support.process import Program, command, started, status
 from tests.support.published import (
     Dump,
@@ -24,6 +23,7 @@ from tests.support.published import (
 )
 from tests.support.schema_check import assert_log_valid
 from tests.support.standin import Running, standin
+from tests.support.where import Where, embedded, on_kafka, placed
 from tests.support.world_changes import rest
 from upstream.standin.settings import StandinSettings
 
@@ -41,6 +41,7 @@ EXPLAINED = {
 class Ended:
     """A data directory after a backfill and a last `--once`, with the truth of that moment."""
 
+    where: Where
     data: Path
     truth: dict[str, Truth]
     journal: list[list[object]]
@@ -57,25 +58,29 @@ class Ended:
         return int(self.dump.manifest["vector"][0]["low"])
 
 
-@pytest.fixture(scope="module", params=sorted(PROJECTS))
-def ended(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, seed: int
-) -> Ended:
+@pytest.fixture(scope="module", params=[*map(embedded, PROJECTS), *map(on_kafka, PROJECTS)])
+def where(request: pytest.FixtureRequest) -> Iterator[Where]:
+    with placed(request) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ended(where: Where, tmp_path_factory: pytest.TempPathFactory, seed: int) -> Ended:
     """Backfill while the journal lives, stop both, catch up with `--once`."""
     root = tmp_path_factory.mktemp("truth")
     data = root / "data"
     settings = StandinSettings(
-        projects=PROJECTS[request.param], seed=seed % 1000, changes_per_second=CHANGES_PER_SECOND
+        projects=PROJECTS[where.partitions], seed=seed % 1000, changes_per_second=CHANGES_PER_SECOND
     )
     with standin(settings) as site:
-        count = str(request.param)
-        arguments = ("run", "--data", str(data), "--partitions", count, "--upstream", site.url)
+        arguments = ("run", "--data", str(data), *where.options, "--upstream", site.url)
         with started(*arguments, *QUICK, "--backfill", cwd=root) as program:
             _live_backfill(site, program, data)
             assert program.stop() == 0, program.text()
         last = command(*arguments, *QUICK, "--once", "--once-wait", "1", cwd=root)
         assert last.returncode == 0, last.stderr
         return Ended(
+            where,
             data,
             truths(site.ask("/_control/truth").body),
             site.control("journal?since=0"),
@@ -143,8 +148,5 @@ def test_dump_and_snapshot_claim_the_same(ended: Ended) -> None:
 
 
 async def test_every_record_keeps_to_the_schemas(ended: Ended) -> None:
-    log = await SqliteLog.open(DataDir(ended.data).log, create=False)
-    try:
+    async with ended.where.log(ended.data) as log:
         assert await assert_log_valid(log) > 3 * len(ended.dump.packages)
-    finally:
-        await log.close()

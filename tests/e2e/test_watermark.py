@@ -19,17 +19,18 @@ import duckdb
 import pytest
 
 from processors.decide import Patience
-from pypistream.data_dir import DataDir
 from schemas import codec
 from schemas.records import Cut, Status
 from schemas.topics import Topic
+from streams.log import Log
 from streams.progress import CUT_KEY
-from streams.sqlite_log import SqliteLog
 from tests.support.claims import Claim, Past, Shown, broken, claim_of, replay
+from tests.support.history import records_of
 from tests.support.in_process import in_process
-from tests.support.process import command, started, status
+from tests.support.process import Program, command, started, status
 from tests.support.published import read_dump
 from tests.support.standin import Running, standin
+from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 400
 FETCHES_PER_SECOND = 45  # some ten seconds of backfill
@@ -38,7 +39,6 @@ LIVE_SECONDS_MAX = 120.0  # of a busy machine; a quiet one takes 22
 CHANGES_PER_SECOND = 6.0
 QUICK = ("--poll", "1", "--settle", "0.3", "--snapshot-every", "1", "--dump-every", "1")
 SAMPLE_SECONDS = 0.4
-READ_RECORDS_MAX = 1_000
 SPURIOUS_SHARE = 0.3
 SECOND_LOOK_SECONDS = 5.0  # instead of sixty
 
@@ -47,7 +47,9 @@ SECOND_LOOK_SECONDS = 5.0  # instead of sixty
 class Sampler:
     """Looks at the published files again and again, as their readers do."""
 
+    where: Where
     data: Path
+    program: Program
     taken: list[tuple[Claim, Shown]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Sampler:
             self._snapshot(self.data / "pypi.duckdb")
         if self._new("dumps/manifest.json"):
             self._dump()
-        if (self.data / "log.sqlite").exists():
+        if self.where.begun(self.data, self.program):
             self.reports.append(status(self.data))
 
     def _new(self, name: str) -> bool:
@@ -126,30 +128,39 @@ class Sampler:
         self.taken.append((claim, Shown(dict(dump.states), bodies)))
 
 
-async def test_never_ahead_of_the_truth(tmp_path: Path, seed: int) -> None:
+@pytest.fixture(params=[embedded(4), on_kafka(4)])
+def where(request: pytest.FixtureRequest) -> Iterator[Where]:
+    with placed(request) as found:
+        yield found
+
+
+async def test_never_ahead_of_the_truth(where: Where, tmp_path: Path, seed: int) -> None:
     """During a whole backfill with live changes and stale answers: every cut, every publication.
 
-    Two programs side by side, with one partition and with four.
+    With four partitions; embedded one with a single partition works beside it.
     """
+    places = [Where(1), where] if where.embedded else [where]
     with ExitStack() as stack:
         living = standin(projects=PROJECTS, seed=seed % 1000, changes_per_second=CHANGES_PER_SECOND)
         site = stack.enter_context(living)
         site.fault("stale", share=0.2, lag_seconds=4)
         site.fault("soft-purge", share=0.2)
-        samplers, programs = [], []
-        for partitions in (1, 4):
-            data = tmp_path / str(partitions)
+        samplers = []
+        for place in places:
+            data = tmp_path / str(place.partitions)
             arguments = (
                 *("run", "--data", str(data), "--upstream", site.url, "--backfill"),
-                *("--rate", str(FETCHES_PER_SECOND), "--partitions", str(partitions), *QUICK),
+                *("--rate", str(FETCHES_PER_SECOND), *place.options, *QUICK),
             )
-            said = f"said-{partitions}"
-            programs.append(stack.enter_context(started(*arguments, cwd=tmp_path, name=said)))
-            samplers.append(Sampler(data))
-        with samplers[0].at_work(), samplers[1].at_work():
+            said = f"said-{place.partitions}"
+            program = stack.enter_context(started(*arguments, cwd=tmp_path, name=said))
+            samplers.append(Sampler(place, data, program))
+        with ExitStack() as working:
+            for sampler in samplers:
+                working.enter_context(sampler.at_work())
             await asyncio.to_thread(enough, samplers)
-        for program in programs:
-            assert program.stop() == 0, program.text()
+        for sampler in samplers:
+            assert sampler.program.stop() == 0, sampler.program.text()
         past = Past(site)
         last = site.control("serial")["serial"]
     for sampler in samplers:
@@ -165,12 +176,9 @@ def enough(samplers: list[Sampler]) -> None:
 
 async def assert_never_ahead(sampler: Sampler, past: Past, last: int) -> None:
     """Every claim that was made there was true, and some of each kind were made."""
-    log = await SqliteLog.open(DataDir(sampler.data).log, create=False)
-    try:
+    async with sampler.where.log(sampler.data) as log:
         replayed = await replay(log, past)
         await assert_counted(log)
-    finally:
-        await log.close()
     wrong = [*replayed.wrong, *(text for taken in sampler.taken for text in broken(*taken, past))]
 
     assert not wrong, f"{len(wrong)}: {wrong[:5]}"
@@ -183,16 +191,13 @@ async def assert_never_ahead(sampler: Sampler, past: Past, last: int) -> None:
     assert {tuple(claim[1:]) for claim in published} <= known
 
 
-async def assert_counted(log: SqliteLog) -> None:
+async def assert_counted(log: Log) -> None:
     """Every cut of an open backfill says how many names are decided; the number only rises."""
-    reader = await log.reader(await log.starts(Topic.PROGRESS))
     done: dict[int, list[int]] = {}
-    while records := await reader.read(READ_RECORDS_MAX, 0):
-        for record in records:
-            cut = codec.decode(record.value or b"", Cut) if record.key == CUT_KEY else None
-            if cut is not None and cut.backfill is not None:
-                done.setdefault(record.partition, []).append(cut.backfill.done)
-    await reader.close()
+    for record in await records_of(log, Topic.PROGRESS):
+        cut = codec.decode(record.value or b"", Cut) if record.key == CUT_KEY else None
+        if cut is not None and cut.backfill is not None:
+            done.setdefault(record.partition, []).append(cut.backfill.done)
     assert len(done) == log.partitions
     for counted in done.values():
         assert counted == sorted(counted)
@@ -222,14 +227,14 @@ def assert_reports(reports: list[dict[str, Any]]) -> None:
     assert all(each["backfill"] is None for each in reports[first:])
 
 
-async def test_spurious_404s_lose_no_project(tmp_path: Path, seed: int) -> None:
+async def test_spurious_404s_lose_no_project(where: Where, tmp_path: Path, seed: int) -> None:
     """Each is an exception to the watermark until its second look, which finds it again."""
     patience = Patience(absent_again_seconds=SECOND_LOOK_SECONDS)
     with standin(projects=PROJECTS, seed=seed % 1000) as site:
         served = set(site.served_names())
         listed = {line["name"] for line in _index(site)}
         site.fault("spurious-404", share=SPURIOUS_SHARE, route="json")
-        async with in_process(site, tmp_path, patience) as run:
+        async with in_process(site, tmp_path, patience, where) as run:
             await run.until(lambda: run.mark is not None, "watermark")
             site.heal()
             states = run.states
@@ -252,15 +257,20 @@ def _index(site: Running) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif("not os.environ.get('PYPISTREAM_TEST_LONG')", reason="takes over a minute")
-def test_spurious_404s_lose_no_project_of_the_real_program(tmp_path: Path, seed: int) -> None:
+def test_spurious_404s_lose_no_project_of_the_real_program(
+    where: Where, tmp_path: Path, seed: int
+) -> None:
     """With its own patience: the second look is a minute later, and nothing asks for it."""
     data = tmp_path / "data"
     with standin(projects=PROJECTS, seed=seed % 1000) as site:
         served = set(site.served_names())
         site.fault("spurious-404", share=SPURIOUS_SHARE, route="json")
-        arguments = ("run", "--data", str(data), "--upstream", site.url, "--backfill", "--rate=0")
+        arguments = (
+            *("run", "--data", str(data), "--upstream", site.url, "--backfill", "--rate=0"),
+            *where.options,
+        )
         with started(*arguments, *QUICK, cwd=tmp_path) as program:
-            program.until((data / "log.sqlite").exists, 30, "log")
+            program.until(lambda: where.begun(data, program), 30, "log")
             program.until(lambda: status(data)["watermark"], 60, "watermark")
             site.heal()
             program.until(lambda: status(data)["names"]["ok"] == len(served), 100, "second looks")

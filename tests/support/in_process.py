@@ -13,12 +13,12 @@ from processors.decide import Patience
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.pipeline import Pipeline
-from pypistream.settings import Settings
 from pypistream.wiring import make_upstream, open_log
 from schemas.records import State
 from streams.clock import SystemClock
 from streams.progress import watermark
 from tests.support.standin import Running
+from tests.support.where import Where
 
 SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.05
@@ -53,9 +53,11 @@ class InProcess:
 
 
 @asynccontextmanager
-async def in_process(site: Running, data: Path, patience: Patience) -> AsyncIterator[InProcess]:
-    """Run one until the block is left."""
-    settings = Settings(data=data, upstream=site.url, rate=0, poll=1, settle=0.2)
+async def in_process(
+    site: Running, data: Path, patience: Patience, where: Where
+) -> AsyncIterator[InProcess]:
+    """Run one until the block is left; all partitions are its own."""
+    settings = where.settings(data, upstream=site.url, rate=0, poll=1, settle=0.2)
     log, clock = await open_log(settings, DataDir(data)), SystemClock()
     hold = SharedHold(log, clock)
     upstream = make_upstream(settings, hold.asked)
