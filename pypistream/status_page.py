@@ -106,7 +106,8 @@ def _hold(report: StatusReport) -> str:
 
 def _roles(report: StatusReport) -> str:
     if not report.roles:
-        return "no process is running on this directory"
+        alive = "no `produce` is alive, and " if report.kafka else ""
+        return f"{alive}no process is running on this directory"
     return by_process(Holder(role, owner) for role, owner in report.roles.items())
 
 

@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from producers.presence import ALIVE_KEY
 from pypistream.data_dir import DataDir
 from pypistream.holding import HOLD_KEY
 from pypistream.roles import holders
@@ -16,7 +17,7 @@ from pypistream.state_fold import StateFold
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import DumpCorrupt
-from schemas.records import Cut, Filter, Hold, State, Status
+from schemas.records import Alive, Cut, Filter, Hold, State, Status
 from schemas.topics import Offset, Topic
 from sinks.dump_reader import DumpReader
 from streams.log import Log, TopicPartition
@@ -26,6 +27,7 @@ from streams.watching import plain_place
 NAMES_MAX = 1_000  # of each status in a report; the state topic, dump and snapshot have all
 LISTED = (Status.DEAD, Status.PARKED, Status.STALE, Status.PENDING)
 SOON_MS = 60_000
+ALIVE_MS = 15_000  # a sign of life comes every 2 s; the broker's clock may be another than ours
 
 
 class NameReport(msgspec.Struct):
@@ -168,7 +170,7 @@ class StatusReader:
             due=_due(self._fold.exceptions, now_ms) if self._fold else None,
             exceptions=_exceptions(self._fold.exceptions) if self._fold else None,
             hold=await self._hold(now_ms),
-            roles={holder.role: holder.owner for holder in holders(self._data)},
+            roles=await self._roles(now_ms),
             positions=await self._positions(progress),
             snapshot=next((file for file in files if file.path == self._data.snapshot.name), None),
             dump=_dump(self._data, config.log_id if config else None),
@@ -184,6 +186,18 @@ class StatusReader:
         if left_seconds <= 0:
             return None
         return HoldReport(rfc3339(hold.until_ms / 1000), left_seconds, hold.reason)
+
+    async def _roles(self, now_ms: int) -> dict[str, str]:
+        """Who holds the roles on this directory; on Kafka also who writes the journal, anywhere."""
+        roles = {holder.role: holder.owner for holder in holders(self._data)}
+        if self._kafka:
+            at = TopicPartition(Topic.PROGRESS, self._log.partitions)
+            row = (await self._log.table(at)).rows.get(ALIVE_KEY)
+            if row is not None and row.value is not None and now_ms - row.timestamp_ms < ALIVE_MS:
+                sign = codec.decode(row.value, Alive)
+                if not sign.ended:
+                    roles.setdefault("produce", sign.holder)
+        return roles
 
     async def _positions(self, progress: Progress) -> list[PartitionReport]:
         changelog = await self._log.ends(Topic.CHANGELOG)

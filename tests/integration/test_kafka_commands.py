@@ -242,7 +242,9 @@ def test_roles_apart_and_a_backfill_beside_them(
             again = command("backfill", *flags, *upstream, cwd=tmp_path)
             assert process.alive
             assert produce.alive
+            alive = json.loads(command("status", "--brief", "--json", *flags, cwd=tmp_path).stdout)
 
+    assert f"process {produce.process.pid} on " in alive["roles"]["produce"]
     assert f"{PROJECTS} projects" in mine.stderr
     assert json.loads(rows.stdout) == {"n": names}
     assert "asked for 0 projects" in again.stdout
