@@ -21,7 +21,7 @@ from schemas.topics import Topic
 from streams.clock import SystemClock
 from streams.kafka_log import KafkaLog
 from streams.kafka_settings import KafkaSettings
-from streams.log import Record, TopicPartition
+from streams.log import Log, Record, TopicPartition
 from streams.progress import Progress, read_progress
 from tests.support.history import assert_history
 from tests.support.oracle import oracle_trim
@@ -147,7 +147,7 @@ def go_on(program: Program) -> None:
     program.process.send_signal(signal.SIGCONT)
 
 
-async def table(log: KafkaLog, topic: Topic) -> dict[str, Record]:
+async def table(log: Log, topic: Topic) -> dict[str, Record]:
     """All partitions, folded."""
     found: dict[str, Record] = {}
     for partition in range(log.partitions):
@@ -155,7 +155,7 @@ async def table(log: KafkaLog, topic: Topic) -> dict[str, Record]:
     return found
 
 
-async def all_true(log: KafkaLog, site: Site, seconds_max: float) -> Progress:
+async def all_true(log: Log, site: Site, seconds_max: float) -> Progress:
     """Wait until everything is decided, then hold it against what is true upstream."""
     begun = time.monotonic()
     wrong = ["nothing was looked at"]
