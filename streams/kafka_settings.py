@@ -5,6 +5,7 @@ Secrets: the password stands in no repr, no error and no log line. It is kept in
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -32,6 +33,12 @@ TLS_PROTOCOLS = ("SSL", "SASL_SSL")
 SASL_PROTOCOLS = ("SASL_PLAINTEXT", "SASL_SSL")
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+# What goes wrong comes back as an error, which we report once and in our words; the client's own
+# lines, ten a second while a broker is away, are for whoever configures logging to see them. Those
+# of level DEBUG hold each request, the login among them: they are for nobody.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
 
 _TOPIC_NAME_MAX = 249  # characters: Kafka's Topic.MAX_NAME_LENGTH
 _PREFIX_MAX = _TOPIC_NAME_MAX - max(len(topic) for topic in Topic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import ssl
 
 import pytest
@@ -111,6 +112,15 @@ def test_who_we_are_is_named_as_far_as_it_is_known() -> None:
     assert scram().principal == "User:alice"
     mutual = SecuritySettings("SSL", certfile="me.crt", keyfile="me.key")
     assert mutual.principal == "the subject of me.crt"
+
+
+def test_requests_are_logged_by_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """One of them is the login; not even who asks for everything sees it."""
+    caplog.set_level(logging.DEBUG)
+    library = logging.getLogger("aiokafka.conn")
+    library.debug("Request: %s", SECRET)
+    library.error("Unable to connect")
+    assert caplog.messages == ["Unable to connect"]
 
 
 def test_settings_cannot_be_changed() -> None:
