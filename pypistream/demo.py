@@ -28,7 +28,7 @@ def demo(given: Mapping[str, object]) -> int:
     and the stand-in of another demo would begin at an earlier serial.
     """
     named = given.get("data")
-    if named and DataDir(Path(str(named))).log.exists():
+    if named and _has_log(DataDir(Path(str(named)))):
         raise UsageError(
             f"{named} holds a log already, and a demo starts a new one",
             hint="name another --data, or none for a temporary directory",
@@ -42,6 +42,10 @@ def demo(given: Mapping[str, object]) -> int:
         if not named:
             shutil.rmtree(data, ignore_errors=True)
             sys.stderr.write(f"removed {data}\n")
+
+
+def _has_log(data: DataDir) -> bool:
+    return data.log.exists() or bool(data.stored().get("kafka"))
 
 
 async def _demo(data: Path, given: Mapping[str, object]) -> int:

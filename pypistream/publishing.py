@@ -67,7 +67,7 @@ async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: 
             if await feed.finish() is None:
                 raise NotPublished(
                     f"the log in {settings.kafka or data.root} holds nothing yet",
-                    hint="`pypistream run --backfill`",
+                    hint="`pypistream backfill`, or a `run --backfill`, fetches every project",
                 )
     finally:
         await log.close()

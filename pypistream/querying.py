@@ -25,8 +25,8 @@ SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more is no query but a mistake
 
 def query(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    _, data = located(given)
-    require_snapshot(data)
+    settings, data = located(given)
+    require_snapshot(data, kafka=bool(settings.kafka))
     stdout = Stdout()
     format_name = str(given["format"] or ("table" if stdout.terminal else "jsonl"))
     if format_name == "parquet" and stdout.terminal:
@@ -84,12 +84,14 @@ class _Gathered:
         self._stdout.write(held)
 
 
-def require_snapshot(data: DataDir) -> None:
+def require_snapshot(data: DataDir, *, kafka: bool) -> None:
     """Raises UsageError, saying what would make one."""
     data.check()
     if data.snapshot.exists():
         return
-    if data.log.exists():
+    if kafka:
+        hint = f"`pypistream sink duckdb --data {data.root}` makes one from the log on Kafka"
+    elif data.log.exists():
         hint = f"a `pypistream run --data {data.root}` publishes one every --snapshot-every seconds"
     else:
         hint = f"start with `pypistream run --data {data.root}`, or name another --data directory"
