@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.support.published import Truth, read_dump, truths
 from tests.support.standin import Site
 from tests.support.tools import missing, needs
@@ -27,7 +25,6 @@ UP_SECONDS_MAX = 360.0  # with the build, on a machine without its layers
 COMMAND_SECONDS_MAX = 90.0  # three brokers that stop one after the other take a minute
 LOOK_SECONDS = 1.0
 LOG_LINES = 15  # of each service, when something fails
-SERVICES = tuple(yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"])
 DATA = "sink-dump"  # a service that has the data directory with dump and DuckDB file
 QUICK = {
     "PYPISTREAM_IMAGE": "pypistream-test",
@@ -123,7 +120,7 @@ class Stack:
     def said(self) -> str:
         """The last lines of every service, and how it is."""
         states = self.attempt("ps", "--all").stdout
-        ours = (name for name in SERVICES if not name.startswith("kafka"))
+        ours = [each["Service"] for each in self.containers() if "kafka" not in each["Service"]]
         return states + self.attempt("logs", "--tail", str(LOG_LINES), *ours).stdout
 
     def left(self) -> str:
