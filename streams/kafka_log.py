@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -86,7 +87,7 @@ class KafkaLog:
         )
         self._producers.add(producer)
         try:
-            with translated(f"take the writer id {writer_id}"):
+            with self._translated(f"take the writer id {writer_id}"):
                 async with asyncio.timeout(TAKE_SECONDS_MAX):
                     await producer.start()
             ends = await self._offsets(every_partition(self._partitions), "end")
@@ -95,7 +96,7 @@ class KafkaLog:
             raise
         writer = KafkaWriter(
             writer_id,
-            self._settings.prefix,
+            self._settings,
             producer,
             ends,
             self._visible,
@@ -114,7 +115,7 @@ class KafkaLog:
         offsets = [Offset(-1)] * len(records)
         producer = await self._plain_producer()
         try:
-            with translated("append"):
+            with self._translated("append"):
                 async with asyncio.timeout(CALL_SECONDS_MAX):
                     pieces = list(packed(producer, groups))
                     for at, found in (await sent(producer, pieces, self._settings.prefix)).items():
@@ -138,7 +139,7 @@ class KafkaLog:
         )
         await self._started(consumer)
         begin(consumer, self._settings.prefix, positions)
-        reader = KafkaReader(consumer, self._settings.prefix, positions, self._readers.discard)
+        reader = KafkaReader(consumer, self._settings, positions, self._readers.discard)
         self._readers.add(reader)
         return reader
 
@@ -158,7 +159,7 @@ class KafkaLog:
         )
         await self._started(consumer)
         try:
-            with translated(f"fold {at.topic}/{at.partition}"):
+            with self._translated(f"fold {at.topic}/{at.partition}"):
                 async with asyncio.timeout(FOLD_SECONDS_MAX):
                     place = kafka_partition(self._settings.prefix, at)
                     return await folded(consumer, place, at.topic, (start, end))
@@ -200,6 +201,9 @@ class KafkaLog:
         if not self._open:
             raise LogUnavailable("the log has been closed")
 
+    def _translated(self, action: str) -> AbstractContextManager[None]:
+        return translated(action, self._settings.security.principal)
+
     def _all(self, topic: Topic) -> list[TopicPartition]:
         return [
             TopicPartition(topic, partition)
@@ -217,7 +221,7 @@ class KafkaLog:
 
     async def _started(self, client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
         try:
-            with translated("connect"):
+            with self._translated("connect"):
                 async with asyncio.timeout(CALL_SECONDS_MAX):
                     await client.start()
         except BaseException:
@@ -262,7 +266,7 @@ class KafkaLog:
         looker = await self._asker()
         places = {kafka_partition(self._settings.prefix, at): at for at in where}
         ask = looker.end_offsets if which == "end" else looker.beginning_offsets
-        with translated(f"ask for the {which} of partitions"):
+        with self._translated(f"ask for the {which} of partitions"):
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 found: Mapping[KafkaPartition, int] = await ask(list(places))
         return {at: Offset(found[place]) for place, at in places.items()}

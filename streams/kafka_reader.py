@@ -13,6 +13,7 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.topics import Offset, Topic
 from streams.kafka_errors import translated
+from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable, Record, Table, TopicPartition
 
 FETCH_WAIT_MS = 500  # the broker holds an empty answer so long; a record ends the wait at once
@@ -88,12 +89,13 @@ class KafkaReader:
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
-        prefix: str,
+        settings: KafkaSettings,
         positions: Mapping[TopicPartition, Offset],
         on_close: Callable[[KafkaReader], None],
     ) -> None:
         self._consumer = consumer
-        self._places = {kafka_partition(prefix, at): at for at in positions}
+        self._principal = settings.security.principal
+        self._places = {kafka_partition(settings.prefix, at): at for at in positions}
         self._order = list(self._places)
         self._positions = dict(positions)
         self._first = 0  # which partition is served first, so that none starves
@@ -109,7 +111,7 @@ class KafkaReader:
     async def read(self, max_records: int, wait_seconds: float) -> list[Record]:
         """Up to `max_records` records, in the order of each partition. See the port's errors."""
         self._check()
-        with translated("read"):
+        with translated("read", self._principal):
             records = await self._ready(max_records)
             if not records and wait_seconds > 0:
                 records = await self._awaited(max_records, wait_seconds)
@@ -227,13 +229,15 @@ async def stopped(client: Any) -> None:
 
 
 def _hush(client: Any) -> None:
-    """Look at the errors of batches that aiokafka failed and nobody waits for.
+    """Look at the errors of futures that aiokafka failed and nobody waits for.
 
     Else asyncio prints each of them when it is collected ("Future exception was never retrieved").
     """
     accumulator = getattr(client, "_message_accumulator", None)
+    futures = [getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)]
     for batches in getattr(accumulator, "_batches", {}).values():
         for batch in batches:
-            for future in (batch.future, batch._drain_waiter):  # noqa: SLF001 (see above)
-                if future.done() and not future.cancelled():
-                    future.exception()
+            futures += [batch.future, batch._drain_waiter]  # noqa: SLF001 (see above)
+    for future in futures:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()

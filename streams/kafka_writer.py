@@ -17,6 +17,7 @@ from schemas.errors import WriterFenced
 from schemas.topics import Offset
 from streams.kafka_batches import grouped, packed, sent
 from streams.kafka_errors import translated
+from streams.kafka_settings import KafkaSettings
 from streams.log import Closing, LogUnavailable, Outgoing, TopicPartition
 
 TRANSACTION_MS_MAX = 10_000  # the broker aborts what is open longer: nobody is held up by a corpse
@@ -35,7 +36,7 @@ class KafkaWriter:
     def __init__(
         self,
         writer_id: str,
-        prefix: str,
+        settings: KafkaSettings,
         producer: AIOKafkaProducer,
         next_offsets: Mapping[TopicPartition, Offset],
         visible: Visible,
@@ -43,7 +44,7 @@ class KafkaWriter:
         partitions: int,
     ) -> None:
         self._id = writer_id
-        self._prefix = prefix
+        self._settings = settings
         self._producer = producer
         self._next = dict(next_offsets)
         self._visible = visible
@@ -62,7 +63,7 @@ class KafkaWriter:
             return []
         self._spent = True
         try:
-            with translated(f"commit as {self._id}"):
+            with translated(f"commit as {self._id}", self._settings.security.principal):
                 async with asyncio.timeout(COMMIT_SECONDS_MAX):
                     offsets = await self._transaction(groups, len(records), closing)
         except BaseException:
@@ -99,7 +100,7 @@ class KafkaWriter:
         written: dict[TopicPartition, Offset] = {}
         await self._producer.begin_transaction()
         pieces = list(packed(self._producer, groups))
-        for at, found in (await sent(self._producer, pieces, self._prefix)).items():
+        for at, found in (await sent(self._producer, pieces, self._settings.prefix)).items():
             written[at] = Offset(found[-1] + 1)
             for (number, _), offset in zip(groups[at], found, strict=True):
                 offsets[number] = offset
@@ -107,7 +108,7 @@ class KafkaWriter:
             # What `closing` needs to know is known only now: offsets come with the broker's answer.
             last = closing(MappingProxyType({**self._next, **written}))
             pieces = list(packed(self._producer, grouped(last, self._partitions)))
-            for at, found in (await sent(self._producer, pieces, self._prefix)).items():
+            for at, found in (await sent(self._producer, pieces, self._settings.prefix)).items():
                 written[at] = Offset(found[-1] + 1)
         await self._producer.commit_transaction()
         # The broker answers when the outcome is certain; its markers follow. Until they are there
