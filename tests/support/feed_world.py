@@ -147,6 +147,13 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.01)
 
 
+async def reached(feed: Feed, cuts: int) -> None:
+    """Catch up until so many cuts were reached: a broker shows a commit when it sees fit."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while await feed.finish() is None or feed.counters.cuts < cuts:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def feeding(
     log: Log, sink: Any, clock: Clock, every: float = 60, **more: Any
