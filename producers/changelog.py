@@ -95,10 +95,9 @@ class ChangelogProducer:
             await self._write([progress_record(self._log, HEAD_KEY, self.head, now_ms)])
         return config
 
-    async def sign(self, holder: str, *, ended: bool = False) -> None:
-        """Write that `holder` is alive, or that it has ended. Raises as every write does."""
-        now_ms = self._clock.now_ms()
-        await self._write([sign_record(self._log, Alive(holder, now_ms // 1000, ended), now_ms)])
+    async def sign(self, sign: Alive) -> None:
+        """Write a sign of life. Raises as every write does."""
+        await self._write([sign_record(self._log, sign, self._clock.now_ms())])
 
     async def run(self) -> None:
         """Poll for ever. Waits out upstream's errors; those of the log and SerialJumped end it."""

@@ -8,6 +8,7 @@ again. No clock of another machine is believed: what counts is whether signs kee
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from schemas import codec
 from schemas.codec import Envelope, dataschema
@@ -37,16 +38,19 @@ def sign_record(log: Log, sign: Alive, now_ms: int) -> Outgoing:
     return Outgoing(Topic.PROGRESS, ALIVE_KEY, value, headers, partition=log.partitions)
 
 
-async def other_holder(log: Log, own: str, *, fenced: bool = False) -> Alive | None:
+async def other_holder(
+    log: Log, own: str, has_ended: Callable[[Alive], bool], *, fenced: bool = False
+) -> Alive | None:
     """The sign of another live holder; None if none comes for SILENT_SECONDS.
 
-    None at once if there never was one or the last one says that it has ended; but not to whoever
-    was `fenced`: its successor may not have signed yet. Raises LogUnavailable.
+    None at once if there never was one, if the last one says that it has ended, or if `has_ended`
+    knows it of who gave it; but not to whoever was `fenced`: its successor may not have signed
+    yet. Raises LogUnavailable.
     """
     at = TopicPartition(Topic.PROGRESS, log.partitions)
     table = await log.table(at)
     last = _sign(table.rows.get(ALIVE_KEY))
-    if not fenced and (last is None or last.ended):
+    if not fenced and (last is None or last.ended or has_ended(last)):
         return None
     reader = await log.reader({at: table.next_offset})
     loop = asyncio.get_running_loop()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import uuid
 from dataclasses import dataclass, field
 
 import structlog
 
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.presence import SIGN_SECONDS, SILENT_SECONDS, other_holder
+from pypistream import whoami
 from pypistream.restarts import RESTART_SECONDS, first_of, restarting
 from pypistream.settings import Settings
 from schemas.errors import LogFull, PypistreamError, Retriable, WriterFenced
@@ -23,11 +21,6 @@ from streams.log import Log
 LAST_SIGN_SECONDS_MAX = 2.0  # for "I have ended": without it a successor waits SILENT_SECONDS
 
 log_ = structlog.get_logger("produce")
-
-
-def own_name() -> str:
-    """Who we are, for people and for telling processes apart."""
-    return f"process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4().hex[:8]}"
 
 
 def producer_settings(settings: Settings, new: bool, base: int | None = None) -> ProducerSettings:
@@ -53,7 +46,7 @@ class Producing:
     clock: Clock
     apart: bool = False
     take_over: bool = False
-    name: str = field(default_factory=own_name)
+    name: str = field(default_factory=whoami.own_name)
     _stumbled: bool = field(init=False, default=False)
 
     async def begin(self) -> Config:
@@ -65,7 +58,7 @@ class Producing:
             await self._alone("another `produce` is alive")
         config = await self.producer.begin()
         if self.apart:
-            await self.producer.sign(self.name)
+            await self._sign_once()
         return config
 
     async def run(self) -> None:
@@ -106,17 +99,20 @@ class Producing:
 
     async def _sign(self) -> None:
         while True:
-            await self.producer.sign(self.name)
+            await self._sign_once()
             await asyncio.sleep(SIGN_SECONDS)
 
+    async def _sign_once(self, *, ended: bool = False) -> None:
+        await self.producer.sign(whoami.sign(self.clock.now_ms(), self.name, ended=ended))
+
     async def _alone(self, text: str, *, fenced: bool = False) -> None:
-        other = await other_holder(self.log, self.name, fenced=fenced)
+        other = await other_holder(self.log, self.name, whoami.has_ended, fenced=fenced)
         if other is None:
             return
         raise WriterFenced(
             f"{text}: {other.holder}, last seen {_ago(self.clock.now_ms() / 1000 - other.time)}",
             hint="one is enough; stop that one first, or take its place with --take-over "
-            f"(after a kill -9 a new one waits {SILENT_SECONDS:g} s)",
+            f"(where nobody can tell that it was killed, a new one waits {SILENT_SECONDS:g} s)",
         )
 
     async def _leave(self) -> None:
@@ -124,7 +120,7 @@ class Producing:
         if self.apart:
             with contextlib.suppress(TimeoutError, PypistreamError):
                 async with asyncio.timeout(LAST_SIGN_SECONDS_MAX):
-                    await self.producer.sign(self.name, ended=True)
+                    await self._sign_once(ended=True)
         await self.producer.close()
 
 

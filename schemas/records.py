@@ -245,11 +245,15 @@ class Alive(msgspec.Struct, frozen=True, omit_defaults=True):
     """In partition N of `progress`, key `alive`: a sign of life of the holder of the `produce` id.
 
     Written every few seconds by that id, on brokers only. `ended`: the last one, it has stopped.
+    `machine`, `pid` and `begun` let another process on the same machine see whether it still runs.
     """
 
     holder: str
     time: int
     ended: bool = False
+    machine: str = ""
+    pid: int = 0
+    begun: int = 0
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

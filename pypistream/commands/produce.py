@@ -19,8 +19,8 @@ def command(*, take_over: bool, **given: object) -> int:
     pypistream produce --kafka 127.0.0.1:9092 --contact you@your-domain
 
     One is enough: a second one sees that the first is alive, says so and ends. After a kill -9
-    the next one waits 7 s before it takes over. On the embedded log it shares --data with one
-    `process`; `pypistream run` does both in one process.
+    the next one takes over at once on the same machine, elsewhere after 7 s of silence. On the
+    embedded log it shares --data with one `process`; `pypistream run` does both in one process.
     """  # noqa: D301  click's mark for lines that stay as they are
     from pypistream.apart import produce
 
