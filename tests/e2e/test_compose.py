@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 from streams.kafka_settings import KafkaSettings
 from streams.kafka_topics import inspect_topics
 from tests.support.compose import Stack, stack
+from tests.support.documents_run import Block, blocks, steps
 
+PAGE = Path(__file__).parents[2] / "docs/kafka.md"
+COMMANDS_MIN = 4
 PROJECTS = 60
 BROKERS = ("kafka-1", "kafka-2", "kafka-3")
 CHANGES = ("release", "create", "yank", "remove-project", "release")
@@ -103,8 +107,26 @@ def test_the_watermark_is_there(cluster: Stack) -> None:
     assert status["watermark"] <= cluster.site.control("serial")["serial"]
 
 
+def test_the_commands_of_the_page_work(cluster: Stack) -> None:
+    """What docs/kafka.md says to type into a container, but for what waits for a change."""
+    typed = [shlex.split(step.command, comments=True) for step in steps(the_block())]
+    inside = [words[2:] for words in typed if words[2] == "exec" and "follow" not in words]
+
+    assert len(inside) >= COMMANDS_MIN
+    for words in inside:
+        done = cluster.attempt(*words)
+        assert (0, "") != (done.returncode, done.stdout), words
+        assert done.returncode == 0, done.stderr
+
+
+def the_block() -> Block:
+    """The block of the page in which a stack is looked at."""
+    [block] = [each for each in blocks(PAGE) if "docker compose exec" in each.text]
+    return block
+
+
 def test_a_query_is_answered_in_the_sinks_container(cluster: Stack) -> None:
-    """As docs/compose.md shows it."""
+    """By the published file, which shows every project that has a document."""
     said = cluster.pypistream(
         "sink-duckdb", "query", "select count(*) from projects", "--format", "csv"
     )
