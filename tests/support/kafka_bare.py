@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -165,25 +165,27 @@ class Watcher:
         if record.key == "p" and record.value is not None:
             self.cuts[record.partition] = json.loads(record.value)
 
-    def cuts_after(self, moment: float) -> dict[int, float]:
-        """By partition: when the first cut written after `moment` (Unix seconds) was seen.
+    def written_after(self, moment: float, key: str = "p") -> dict[int, float]:
+        """By partition of `progress`: when the first `key` written after `moment` was seen.
 
-        Those written earlier that were only read later do not count.
+        Both are Unix seconds. What was written earlier and only read later does not count.
         """
         found: dict[int, float] = {}
-        for at, record in self.seen:
-            if is_cut(record) and record.timestamp_ms / 1000 > moment:
-                found.setdefault(record.partition, at)
+        for at, record in reversed(self.seen):
+            if at < moment:
+                break
+            written = record.timestamp_ms / 1000
+            if (record.topic, record.key) == (Topic.PROGRESS, key) and written > moment:
+                found[record.partition] = at
         return found
 
-    def waiting(self, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """Those of the names that are owed something, and their states."""
-        states = self.tables.get(Topic.STATE, {})
-        there = {name: json.loads(states[name].value or b"{}") for name in names if name in states}
-        lacking: dict[str, Mapping[str, Any]] = {name: {} for name in names if name not in states}
-        return {**lacking, **{name: it for name, it in there.items() if it["status"] != "ok"}}
+    def behind(self, bodies: Mapping[str, int]) -> dict[str, bytes]:
+        """The states of those names of which another serial's body, or none, is published."""
+        rows = self.tables.get(Topic.STATE, {})
+        found = {name: rows[name].value or b"{}" if name in rows else b"{}" for name in bodies}
+        return {name: raw for name, raw in found.items() if _body(raw) != bodies[name]}
 
 
-def is_cut(record: Record) -> bool:
-    """Whether a worker's transaction ends with it."""
-    return record.topic is Topic.PROGRESS and record.key == "p"
+def _body(raw: bytes) -> int:
+    serial: int = json.loads(raw).get("body", 0)
+    return serial
