@@ -1,6 +1,7 @@
 """Who is asked for next, and how far a partition is decided: pure bookkeeping, no I/O, no clock.
 
-Order of service: live events, then due parked work, then asks, then second looks at absent names.
+Order of service: live events, then due parked work, then asks, then second looks at absent names,
+then what the sweep asks for.
 At most one fetch per name is in flight. A topic's position is its lowest entry not yet decided; an
 entry is decided once the state it led to is written. Times: Unix milliseconds.
 """
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from processors.decide import OUTAGE
 from processors.owing import owe, owe_ask, owe_ask_beside, settle_by_map
 from schemas.names import NormalizedName
-from schemas.records import Ask, ChangelogEntry, State, Status
+from schemas.records import Ask, ChangelogEntry, Reason, State, Status
 from schemas.topics import Offset, Topic
 from streams.states import States
 
@@ -34,10 +35,13 @@ class Lane(IntEnum):
     PARKED = 1
     REFETCH = 2
     SECOND_LOOK = 3
+    SWEEP = 4
 
 
 URGENT = (Lane.LIVE,)
 """What the last slot in flight is kept for: parked work may be all those names that hang."""
+UNHURRIED = (Lane.SECOND_LOOK, Lane.SWEEP)
+"""What nobody waits for: neither a backfill nor `--once`."""
 
 
 class Work(NamedTuple):
@@ -151,7 +155,10 @@ class Agenda:
             if state is None:
                 return
             self.states.put(name, state)
-            self._schedule(name, Lane.REFETCH, now, now)
+            lane = Lane.REFETCH
+            if ask.reason is Reason.SWEEP:  # whoever has asked before is in more of a hurry
+                lane = Lane.SWEEP if owed is None else owed.lane
+            self._schedule(name, lane, now, now)
         self._attach(name, Topic.REFETCH, offset)
 
     @property
@@ -229,12 +236,10 @@ class Agenda:
         return owed is None or owed.ticket != item[1] or owed.in_flight
 
     def idle(self, horizon_ms: int) -> bool:
-        """True if nothing is in flight, waits, or comes due until then (second looks apart)."""
-        if any(
-            owed.in_flight and owed.lane is not Lane.SECOND_LOOK for owed in self._owed.values()
-        ):
+        """True if nothing is in flight, waits, or comes due until then (the unhurried apart)."""
+        if any(owed.in_flight and owed.lane not in UNHURRIED for owed in self._owed.values()):
             return False
-        due = self.next_due_ms((Lane.LIVE, Lane.PARKED, Lane.REFETCH))
+        due = self.next_due_ms(lane for lane in Lane if lane not in UNHURRIED)
         return due is None or due > horizon_ms
 
     # --- deciding -------------------------------------------------------------------------------

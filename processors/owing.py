@@ -64,6 +64,8 @@ def owe_ask(state: State | None, ask: Ask) -> State | None:
         next_ms=0,
         reason=BY_MAP if told else state.reason,
         ask=ask.reason,
+        # whoever lied may have done so under the true ETag: "unchanged" would prove the lie
+        etag="" if ask.whole else state.etag,
     )
     if not newer and ask.reason is Reason.SWEEP and state.status in USED_UP:
         return served  # one look: its attempts stay used up

@@ -22,6 +22,7 @@ from schemas.records import (
     Reason,
     State,
     Status,
+    Sweep,
 )
 from schemas.releases import SlimFile, SlimReleases
 
@@ -118,6 +119,9 @@ CUT = Cut(
 CONFIG = Config("0d9c7c1e-6f0e-4b61-9c8e-6c1f3f0f6f35", partitions=1, schema_version=1)
 HEAD = Head(_SERIAL, base=36_000_000, time=_TIME, changelog=(120,))
 HOLD = Hold(_TIME * 1_000 + 30_000, "429 on the XML-RPC route")
+SWEEP = Sweep(
+    3, every=604_800, started=_TIME, time=_TIME + 86_400, names=740_000, asked=106_000, name="cmake"
+)
 ALIVE = Alive("process 12 on host-a, 9f86d081", _TIME, machine="host-a", pid=12, begun=4_711)
 DEAD_LETTER = DeadLetter(
     "Sample.Project", "not-json", _SERIAL, attempts=10, time_ms=_TIME * 1_000, excerpt="<html>"

@@ -57,7 +57,10 @@ VALUES = (
     Published(
         "progress",
         "Positions and what belongs to the log as a whole",
-        (examples.CUT, examples.CONFIG, examples.HEAD, examples.ALIVE, examples.HOLD),
+        (
+            *(examples.CUT, examples.CONFIG, examples.HEAD, examples.ALIVE),
+            *(examples.HOLD, examples.SWEEP),
+        ),
     ),
     Published("dead-letter", "What could not be processed", (examples.DEAD_LETTER,)),
     Published("packages.jsonl", "A line of packages.jsonl.zst", (examples.PACKAGE_LINE,)),

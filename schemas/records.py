@@ -73,7 +73,7 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     """In `refetch`: fetch this name.
 
     `serial` is the one expected (0 = unknown), `map_serial` that of the map the ask was drawn from;
-    `gone` = the map lacks the name.
+    `gone` = the map lacks the name; `whole` = without an ETag: the document must come.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     serial: int = 0
     map_serial: int = 0
     gone: bool = False
+    whole: bool = False
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -239,6 +240,27 @@ class Hold(msgspec.Struct, frozen=True):
 
     until_ms: int
     reason: str
+
+
+class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In partition N + 1 of `progress`, key `sweep`: how far the present round of the sweep is.
+
+    round          1 for the first
+    every          seconds a round is to take; 0 = as fast as it may
+    started, time  Unix seconds: of the round, and of this record
+    ended          when the last ask of the round was written, 0 = not yet
+    names, asked   how many names the round has, and how many of them were asked for
+    name           every name up to this one was asked for; "" = still at `dead` and `stale` ones
+    """
+
+    round: int
+    every: float
+    started: int
+    time: int
+    ended: int = 0
+    names: int = 0
+    asked: int = 0
+    name: str = ""
 
 
 class Alive(msgspec.Struct, frozen=True, omit_defaults=True):

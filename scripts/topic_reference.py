@@ -21,7 +21,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 KEYS = {
     Topic.CHANGELOG: "normalised project name; null for a marker",
     Topic.REFETCH: "normalised project name; null for a marker of a backfill",
-    Topic.PROGRESS: "the partition's number for a cut; `config`, `head`, `alive`, `hold`",
+    Topic.PROGRESS: "the partition's number for a cut; `config`, `head`, `alive`, `hold`, `sweep`",
 }
 TEXTS = {
     Topic.CHANGELOG: "PyPI's journal, row by row, and nothing else. Between the rows lie markers:"
@@ -35,8 +35,8 @@ TEXTS = {
     " is here, too.",
     Topic.REFETCH: "Asks: fetch this name. Not events; they are served after them.",
     Topic.PROGRESS: "One record per worker transaction: its cut through all topics. The log's"
-    " configuration, how far the journal was read, and until when upstream asked to wait. N + 2"
-    " partitions: the last two are the producer's and everybody's.",
+    " configuration, how far the journal was read, until when upstream asked to wait, and how far the"
+    " sweep is. N + 2 partitions: the last two are the producer's and everybody's.",
     Topic.DEAD_LETTER: "What could not be processed, as evidence. The project stays published as it"
     " was.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from processors.agenda import SETTLE_ROUNDS_MAX, URGENT, WAITING_MS_MAX, Agenda, Lane
@@ -13,6 +14,8 @@ from streams.states import States
 NOW = 1_700_000_000_000
 SETTLE_MS = 3_000
 FOO, BAR, BAZ = (NormalizedName(name) for name in ("foo", "bar", "baz"))
+SWEPT = NormalizedName("swept")
+OK = State(Status.OK, 3, body=3, etag="x")
 
 
 def agenda(*known: tuple[NormalizedName, State], slots: int = 8) -> Agenda:
@@ -65,11 +68,14 @@ def test_a_name_that_never_falls_silent_is_fetched_all_the_same() -> None:
     assert found.next_work(NOW + SETTLE_ROUNDS_MAX * SETTLE_MS) is not None
 
 
-def test_live_events_come_before_parked_work_before_asks_before_second_looks() -> None:
+def test_live_events_come_before_parked_work_before_asks_before_second_looks_before_sweeps() -> (
+    None
+):
     parked = State(Status.PARKED, 3, attempts=1, first_ms=1, next_ms=NOW)
     absent = State(Status.ABSENT, 3, attempts=1, next_ms=NOW)
-    found = agenda((BAR, parked), (BAZ, absent))
-    ask(found, 0, NormalizedName("asked"))
+    found = agenda((BAR, parked), (BAZ, absent), (SWEPT, OK))
+    found.take_ask(Offset(0), SWEPT, Ask("", Reason.SWEEP), NOW)
+    ask(found, 1, NormalizedName("asked"))
     take(found, 0, FOO, 10, NOW - SETTLE_MS)
 
     lanes = []
@@ -77,6 +83,45 @@ def test_live_events_come_before_parked_work_before_asks_before_second_looks() -
         lanes.append(work.lane)
 
     assert lanes == list(Lane)
+
+
+def test_a_sweep_puts_nothing_off_that_was_asked_for_before() -> None:
+    found = agenda((SWEPT, OK))
+    found.take_ask(Offset(0), SWEPT, Ask("", Reason.OPERATOR), NOW)
+    found.take_ask(Offset(1), SWEPT, Ask("", Reason.SWEEP), NOW)
+    work = found.next_work(NOW)
+
+    assert work is not None
+    assert work.lane is Lane.REFETCH
+    settle(found, SWEPT)
+    assert len(found.positions[Topic.REFETCH]) == 0
+
+
+def test_an_ask_for_what_a_sweep_asked_for_is_served_as_an_ask() -> None:
+    found = agenda((SWEPT, OK))
+    found.take_ask(Offset(0), SWEPT, Ask("", Reason.SWEEP), NOW)
+    found.take_ask(Offset(1), SWEPT, Ask("", Reason.OPERATOR), NOW)
+
+    assert [work.lane for work in iter(lambda: found.next_work(NOW), None)] == [Lane.REFETCH]
+
+
+@pytest.mark.parametrize(("whole", "etag"), [(False, "x"), (True, "")])
+def test_an_ask_for_the_whole_document_goes_without_an_etag(whole: bool, etag: str) -> None:
+    found = agenda((SWEPT, OK))
+    found.take_ask(Offset(0), SWEPT, Ask("", Reason.SWEEP, whole=whole), NOW)
+    work = found.next_work(NOW)
+
+    assert work is not None
+    assert work.etag == etag
+
+
+def test_nobody_waits_for_what_a_sweep_asked_for() -> None:
+    found = agenda((SWEPT, OK))
+    found.take_ask(Offset(0), SWEPT, Ask("", Reason.SWEEP), NOW)
+
+    assert found.idle(NOW)
+    assert found.next_work(NOW) is not None
+    assert found.idle(NOW)
 
 
 def test_the_last_slot_serves_only_urgent_work() -> None:
