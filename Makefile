@@ -5,10 +5,10 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types faults kills bench docs schemas lowest lock venv clean
+.PHONY: help demo test lint format types faults kills chaos-kafka simulate bench docs schemas lowest lock venv clean
 
 help:  ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo: $(READY)  ## the whole program on a stand-in for PyPI; nothing leaves the machine
 	@$(BIN)/pypistream demo
@@ -30,6 +30,9 @@ faults: $(READY)  ## every fault of upstream alone, the real program against it 
 
 kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
+
+chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000 projects on Kafka (20 minutes, needs Docker)
+	@PYPISTREAM_TEST_CHAOS=long $(BIN)/python -m pytest -s --show-capture=no tests/e2e/test_kafka_chaos.py $(ARGS)
 
 simulate: $(READY)  ## 10 000 seeded schedules of faults in virtual time; PYPISTREAM_SEED=n replays (20 minutes)
 	@PYPISTREAM_TEST_SCHEDULES=10000 $(BIN)/python -m pytest -q -n 2 tests/property/test_simulation.py $(ARGS)
