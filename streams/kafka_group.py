@@ -34,7 +34,7 @@ from streams.log import LogUnavailable
 
 GROUP_ID = "process"  # after the prefix
 SESSION_MS = 10_000  # a killed process's partitions are free after this
-HEARTBEAT_MS = 3_000  # so two may be lost; others learn of a change within one
+HEARTBEAT_MS = 2_000  # so four may be lost; others learn of a change within one
 POLL_MS = 500  # of one `getmany`, which is what tells aiokafka that somebody is at home
 CONFIRM_SECONDS = 1.0  # between two looks at the group's members
 ANSWER_SECONDS_MAX = 3.0  # of one such look: then the coordinator is looked for anew
@@ -55,6 +55,8 @@ class KafkaGroup:
         self._group_id = settings.prefix + GROUP_ID
         self._member = Membership(total, SESSION_MS / 1000)
         self._news = asyncio.Event()
+        # Its memory outlives a connection: after an outage everybody asks for what it had last.
+        self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -88,7 +90,7 @@ class KafkaGroup:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=SESSION_MS,
-            partition_assignment_strategy=[type("Sticky", (StickyPartitionAssignor,), {})],
+            partition_assignment_strategy=[self._assignor],
             max_partition_fetch_bytes=1,  # the batch that may come before the pause is a small one
             **connection,
         )

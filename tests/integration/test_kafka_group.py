@@ -49,8 +49,9 @@ async def settled(groups: Sequence[KafkaGroup]) -> float:
     async with asyncio.timeout(JOIN_SECONDS_MAX):
         while True:
             parts = [group.partitions for group in groups]
-            shares = sum(group.share() for group in groups)
-            if all(parts) and frozenset().union(*parts) == ALL and shares == pytest.approx(1):
+            shares = [group.share() for group in groups]
+            whole = frozenset().union(*parts) == ALL and sum(shares) == pytest.approx(1)
+            if whole and all(shares):
                 assert sum(map(len, parts)) == PARTITIONS
                 return time.monotonic() - begun
             await asyncio.sleep(LOOK_SECONDS)
@@ -99,3 +100,28 @@ async def test_the_group_stores_no_offsets(settings: KafkaSettings) -> None:
         finally:
             await admin.close()
     assert found == {}
+
+
+async def test_claims_that_contradict_each_other_are_shared_out(settings: KafkaSettings) -> None:
+    """Whoever comes back asks for what it had, and others have it by now: each is given a third."""
+    groups = [KafkaGroup(settings, PARTITIONS) for _ in range(3)]
+    tasks = [asyncio.create_task(group.run()) for group in groups]
+    try:
+        await settled(groups)
+        tasks[0].cancel()
+        await asyncio.wait([tasks[0]])
+        await settled(groups[1:])
+        tasks[0] = asyncio.create_task(groups[0].run())
+        await settled(groups)
+        assert [len(group.partitions) for group in groups] == [4, 4, 4]
+
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        tasks = [asyncio.create_task(group.run()) for group in reversed(groups)]
+        await settled(groups)
+        assert [len(group.partitions) for group in groups] == [4, 4, 4]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
