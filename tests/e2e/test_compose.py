@@ -141,6 +141,8 @@ def test_a_broker_may_die(cluster: Stack) -> None:
     for kind in CHANGES:
         cluster.site.change(kind)
     cluster.until_published("published by two brokers", PUBLISHED_SECONDS_MAX)
+    [dead] = [each for each in cluster.containers() if each["Service"] == "kafka-2"]
+    assert ("exited", 137) == (dead["State"], dead["ExitCode"])
 
     cluster.compose("start", "kafka-2")
     for kind in CHANGES:
