@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import kafka_broker
+from tests.support import fault_summary, kafka_broker
 from tests.support.loopback_only import sitecustomize
 
 ROOT = Path(__file__).parent
@@ -64,7 +64,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say it again at the end, where the failures are, and with -q too."""
+    """Say it again at the end, where the failures are, and with -q too; before it the faults."""
+    fault_summary.tell(terminalreporter)
     terminalreporter.write_line(replay())
 
 

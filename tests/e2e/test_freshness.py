@@ -15,7 +15,7 @@ from benchmarks import freshness
 from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 4_000  # at 50 a second over a minute of backfill: longer than all this takes
-CHANGES = 15
+CHANGES = 12
 PUBLISH_SECONDS = 4.0
 SLOW_MACHINE = 2.0  # times what the benchmark holds
 PERIODS_MAX = 3.0  # one to wait, and what the machine takes to publish, twice

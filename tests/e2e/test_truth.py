@@ -28,6 +28,7 @@ from tests.support.world_changes import rest
 from upstream.standin.settings import StandinSettings
 
 PROJECTS = {1: 600, 4: 250, 12: 250}  # by partitions; a quarter has an oddity: 250 have each once
+PROJECTS_ON_KAFKA = 250
 CHANGES_PER_SECOND = 20.0
 LIVE_ROWS_MIN = 100
 QUICK = ("--rate", "0", "--poll", "1", "--settle", "0.3", "--snapshot-every", "1")
@@ -70,7 +71,9 @@ def ended(where: Where, tmp_path_factory: pytest.TempPathFactory, seed: int) -> 
     root = tmp_path_factory.mktemp("truth")
     data = root / "data"
     settings = StandinSettings(
-        projects=PROJECTS[where.partitions], seed=seed % 1000, changes_per_second=CHANGES_PER_SECOND
+        projects=PROJECTS[where.partitions] if where.embedded else PROJECTS_ON_KAFKA,
+        seed=seed % 1000,
+        changes_per_second=CHANGES_PER_SECOND,
     )
     with standin(settings) as site:
         arguments = ("run", "--data", str(data), *where.options, "--upstream", site.url)

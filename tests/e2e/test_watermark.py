@@ -67,9 +67,12 @@ class Sampler:
         errors: list[BaseException] = []
 
         def work() -> None:
+            took = 0.0
             try:
-                while not ended.wait(SAMPLE_SECONDS):
+                while not ended.wait(max(SAMPLE_SECONDS, took)):
+                    begun = time.monotonic()
                     self._look()
+                    took = time.monotonic() - begun
             except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
                 errors.append(error)
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import asdict
 
 import pytest
 
-from tests.support import fault_report
 from tests.support.fault_run import Ended, play, prepare
-from tests.support.fault_scenes import EXCLUDED, all_kinds, scene_of
+from tests.support.fault_scenes import all_kinds, scene_of
+from tests.support.fault_summary import ENDED
 
 SELECTED = "PYPISTREAM_FAULTS"  # `all`; else a third of them
-REPORT = "PYPISTREAM_FAULTS_REPORT"  # where to write the table, for `make faults`
-SIDE_BY_SIDE = 5  # each pair needs an eighth of a core
+SIDE_BY_SIDE = 6  # each pair needs an eighth of a core
 SHARE = 3  # `make test` plays every third fault
-
-ended_key = pytest.StashKey[list[Ended]]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -57,23 +54,12 @@ def scenes(
 
 
 @pytest.fixture
-def ended(kind: str, scenes: dict[str, Future[Ended]], pytestconfig: pytest.Config) -> Ended:
-    """What came of one scene; kept for the table."""
+def ended(
+    kind: str,
+    scenes: dict[str, Future[Ended]],
+    record_property: Callable[[str, object], None],
+) -> Ended:
+    """What came of one scene; kept for the table, which another process may write."""
     found = scenes[kind].result()
-    pytestconfig.stash.setdefault(ended_key, []).append(found)
+    record_property(ENDED, asdict(found))
     return found
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Print the table; keep it if it is wanted, whole, and all is well."""
-    found = config.stash.get(ended_key, [])
-    if not found:
-        return
-    terminalreporter.section(f"{len(found)} of {len(all_kinds())} faults")
-    for line in fault_report.table(found):
-        terminalreporter.write_line(line)
-    whole = len(found) == len(all_kinds()) and not any(ended.problems for ended in found)
-    if whole and os.environ.get(REPORT):
-        Path(os.environ[REPORT]).write_text(fault_report.page(found, EXCLUDED))

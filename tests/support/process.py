@@ -77,14 +77,18 @@ class Program:
         return len(family)
 
     def until(self, wanted: Callable[[], T], seconds_max: float, what: str = "") -> T:
-        """Wait for something true to come back; fails with what the program said."""
+        """Wait for something true to come back; fails with what the program said.
+
+        Whoever looks by a process of its own takes no more than half of a core for that.
+        """
         end = time.monotonic() + seconds_max
         while True:
+            begun = time.monotonic()
             if found := wanted():
                 return found
             assert self.alive, f"ended with {self.process.returncode}:\n{self.text()}"
             assert time.monotonic() < end, f"no {what} within {seconds_max} s:\n{self.text()}"
-            time.sleep(LOOK_SECONDS)
+            time.sleep(max(LOOK_SECONDS, time.monotonic() - begun))
 
 
 @contextlib.contextmanager
