@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 from typing import TYPE_CHECKING
 
 from pypistream.data_dir import DataDir
@@ -109,7 +110,7 @@ def require_log(settings: Settings, data: DataDir) -> None:
 
 def upstream_url(settings: Settings) -> str:
     """Where documents come from. Raises UsageError for PyPI itself without a contact."""
-    if settings.upstream:
+    if settings.upstream and not _same_host(settings.upstream, default_upstream()):
         return settings.upstream
     hint = "add --contact MAIL (sent in the User-Agent), or try `pypistream demo` first"
     if not settings.contact:
@@ -121,7 +122,12 @@ def upstream_url(settings: Settings) -> str:
             f"PyPI wants a contact that reaches you, and {settings.contact} is an example",
             hint=hint,
         )
-    return default_upstream()
+    return settings.upstream or default_upstream()
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether two URLs name the same server: spelling PyPI out does not make it another one."""
+    return urlsplit(one).hostname == urlsplit(other).hostname
 
 
 def check_upstream(settings: Settings) -> ClientSettings:

@@ -9,6 +9,7 @@ import pytest
 from pypistream.settings import Settings, resolve
 from pypistream.wiring import upstream_url
 from schemas.errors import UsageError
+from upstream.settings import default_upstream
 
 
 @pytest.mark.parametrize("contact", ["me@my-host.net", "https://my-host.net/bot", "a+b@c.d.io"])
@@ -26,6 +27,14 @@ def test_what_reaches_nobody_is_refused_by_name(contact: str) -> None:
 def test_pypi_itself_is_not_asked_under_an_example_or_no_contact(contact: str) -> None:
     with pytest.raises(UsageError, match="PyPI wants"):
         upstream_url(Settings(contact=contact))
+
+
+@pytest.mark.parametrize("end", ["", "/", ":443/"])
+def test_pypi_spelled_out_is_still_pypi(end: str) -> None:
+    spelled = Settings(upstream=default_upstream() + end)
+
+    with pytest.raises(UsageError, match="PyPI wants"):
+        upstream_url(spelled)
 
 
 def test_any_other_upstream_may_be_asked_without_one(tmp_path: Path) -> None:
