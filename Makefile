@@ -8,7 +8,7 @@ CODE := pypistream producers processors sinks streams upstream schemas
 .PHONY: help demo test lint format types faults kills chaos-kafka simulate bench docs schemas lowest lock venv clean
 
 help:  ## what there is
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: $(READY)  ## the whole program on a stand-in for PyPI; nothing leaves the machine
 	@$(BIN)/pypistream demo

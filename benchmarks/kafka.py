@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
-from tests.support.kafka_broker import drop_topics
 
 from schemas import codec
 from schemas.records import State, Status
@@ -30,6 +29,7 @@ from schemas.topics import Offset, Topic, partition_of
 from streams.kafka_log import KafkaLog
 from streams.kafka_settings import KafkaSettings
 from streams.log import Outgoing, TopicPartition
+from tests.support.kafka_broker import drop_topics
 
 RECORDS = 200_000  # of one run
 TRANSACTION = 1_000

@@ -56,8 +56,7 @@ class Chaos:
     watcher: Watcher
     chance: random.Random
     told: list[str] = field(default_factory=list)
-    resumed: list[float] = field(default_factory=list)  # seconds from broker up to the next cut
-    all_resumed: list[float] = field(default_factory=list)  # to the last partition's first cut
+    up: list[float] = field(default_factory=list)  # Unix seconds at which the broker was back
     _pauses: list[asyncio.Task[None]] = field(default_factory=list)
     _began: float = field(default_factory=time.time)
 
@@ -93,14 +92,21 @@ class Chaos:
         await self.broker.kill()
         await asyncio.sleep(self.chance.uniform(*DOWN_SECONDS))
         up = await self.broker.revive()
+        self.up.append(up)
         self._tell("the broker is up")
         found: dict[int, float] = {}
         while not found:
             assert time.time() < up + RESUME_SECONDS_MAX, f"no cut after the broker came: {self}"
             await asyncio.sleep(0.2)
             found = self.watcher.written_after(up)
-        self.resumed.append(min(found.values()) - up)
-        self._tell(f"the first cut came {self.resumed[-1]:.1f} s later")
+        self._tell(f"the first cut came {min(found.values()) - up:.1f} s later")
+
+    def all_resumed(self) -> list[float]:
+        """Seconds from each return of the broker until every partition had a cut again.
+
+        Whatever else was killed or stopped meanwhile is in them.
+        """
+        return [max(self.watcher.written_after(up).values()) - up for up in self.up]
 
     def _tell(self, what: str) -> None:
         self.told.append(f"{time.time() - self._began:6.1f} s  {what}")
@@ -141,7 +147,8 @@ async def test_chaos(tmp_path: Path, seed: int) -> None:
         journal = site.control("journal?since=0")
         undisturbed = await asyncio.to_thread(_undisturbed, site, tmp_path)
 
-    sys.stdout.write(f"resumed after {chaos.resumed} s\n")
+    resumed = [round(seconds, 1) for seconds in chaos.all_resumed()]
+    sys.stdout.write(f"all partitions at work {resumed} s after the broker was back\n")
     dump = assert_true(records, truth)
     assert_same(dump, undisturbed)
     assert assert_nothing_amiss(records, journal) > 0
