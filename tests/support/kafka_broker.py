@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from tests.support import tools
 
 ADDRESS = "PYPISTREAM_TEST_KAFKA"
@@ -26,6 +28,7 @@ IMAGE_DEFAULT = "apache/kafka:4.3.1"
 SHARED = "PYPISTREAM_TEST_KAFKA_SHARED"
 """Folder of this run: the lock, and the name of the container once somebody asked for it."""
 
+_NAME = "pypistream-tests-"  # of containers, before the process id of the run they belong to
 DROP_SECONDS_MAX = 10  # of asking the broker to delete topics; a test's end waits no longer
 
 
@@ -38,6 +41,13 @@ def container() -> str | None:
     """Name of this run's container; None if the broker was given by its address, or none runs."""
     name = _shared() / "container"
     return name.read_text() if (_shared() / "address").exists() else None
+
+
+def inner() -> str:
+    """Address of this run's broker for programs inside its container."""
+    from tests.support.kafka_container import INNER
+
+    return INNER
 
 
 def bootstrap() -> str:
@@ -60,7 +70,9 @@ def _start() -> str:
     from tests.support.kafka_container import KafkaContainer
 
     tools.needs("docker")
-    name = f"pypistream-tests-{secrets.token_hex(6)}"
+    remove_orphans()
+    owner = (_shared() / "owner").read_text()
+    name = f"{_NAME}{owner}-{secrets.token_hex(4)}"
     (_shared() / "container").write_text(name)  # before it runs: whoever ends the run removes it
     container = KafkaContainer(image()).with_name(name)
     docker = container.get_docker_client().client
@@ -74,9 +86,24 @@ def _start() -> str:
     return container.start().bootstrap()
 
 
+def remove_orphans() -> None:
+    """Remove the brokers of runs that could not: those whose process is gone without a word."""
+    listing = ["docker", "ps", "-a", "--filter", f"name={_NAME}", "--format", "{{.Names}}"]
+    found = subprocess.run(listing, capture_output=True, text=True, check=False).stdout.split()
+    for name in found:
+        owner = name.removeprefix(_NAME).split("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            _remove(name)
+
+
+def _remove(name: str) -> None:
+    subprocess.run(["docker", "rm", "-fv", name], capture_output=True, check=False)
+
+
 def prepare() -> None:
     """Before the run, in the process the user started: nothing starts yet."""
     os.environ[SHARED] = tempfile.mkdtemp(prefix="pypistream-kafka-")
+    (_shared() / "owner").write_text(str(os.getpid()))
 
 
 def stop() -> None:
@@ -85,7 +112,7 @@ def stop() -> None:
         return
     name = Path(folder, "container")
     if name.exists():
-        subprocess.run(["docker", "rm", "-fv", name.read_text()], capture_output=True, check=False)
+        _remove(name.read_text())
     shutil.rmtree(folder, ignore_errors=True)
 
 
