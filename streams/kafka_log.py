@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
+from weakref import WeakSet
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -54,7 +55,8 @@ class KafkaLog:
         self._plain: AIOKafkaProducer | None = None
         self._making = asyncio.Lock()
         self._readers: set[KafkaReader] = set()
-        self._writers: list[KafkaWriter] = []
+        # Weak: an id is taken anew after every error, and who was given up is not kept for that.
+        self._writers: WeakSet[KafkaWriter] = WeakSet()
         self._producers: set[AIOKafkaProducer] = set()
         self._stopping: set[asyncio.Task[None]] = set()
         self._open = True
@@ -103,7 +105,7 @@ class KafkaLog:
             self._discard,
             self._partitions,
         )
-        self._writers.append(writer)
+        self._writers.add(writer)
         return writer
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Offset]:
@@ -184,7 +186,7 @@ class KafkaLog:
         if not self._open:
             return
         self._open = False
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.log_closed()
         for reader in list(self._readers):
             await reader.close()
