@@ -88,7 +88,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _on_kafka(item: pytest.Item) -> bool:
-    """Whether it asks for a broker, or for the adapter `kafka` by a parameter."""
+    """Whether it says so, asks for a broker, or for the adapter `kafka` by a parameter."""
+    if item.get_closest_marker("kafka"):
+        return True
     if not isinstance(item, pytest.Function):
         return False
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
