@@ -52,7 +52,7 @@ class Marks:
             offset, marker = self._backfills.popleft()
             if marker.closing:
                 self._close(marker)
-            else:
+            elif self._whole(marker):  # another one hides none that is under way
                 self._opened.add(marker.run)
                 self._backfill = BackfillProgress(
                     marker.run, marker.names, marker.known, opened=offset, known=marker.known
@@ -63,8 +63,7 @@ class Marks:
             self._backfill = replace(self._backfill, done=done)
 
     def _close(self, marker: BackfillMarker) -> None:
-        whole = marker.filter == self._filter and marker.changed_since is None
-        proven = marker.run in self._opened and whole
+        proven = marker.run in self._opened and self._whole(marker)
         if proven:
             self._low = max(self._low, marker.low)
         self._opened.discard(marker.run)
@@ -74,6 +73,10 @@ class Marks:
             names = self._backfill.names
             done = replace(self._backfill, done=names, closed=True)
             self._backfill = done if proven else None
+
+    def _whole(self, marker: BackfillMarker) -> bool:
+        """Whether the run is about every project of this log."""
+        return marker.filter == self._filter and marker.changed_since is None
 
     def on(self, cut: Cut) -> Cut:
         """`cut` with what these marks say."""

@@ -9,81 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from producers.difference import Difference, Plan, Scope, ask_for
 from schemas import codec
 from schemas.codec import Envelope, dataschema
-from schemas.errors import InvalidName
-from schemas.filters import kept
-from schemas.names import NormalizedName, normalize
-from schemas.records import Ask, BackfillMarker, Config, Filter, Reason
-from schemas.topics import Topic, partition_of
+from schemas.names import NormalizedName
+from schemas.records import Ask, BackfillMarker, Config, Reason
+from schemas.topics import Topic
 from streams.clock import Clock
 from streams.log import Log, Outgoing, TopicPartition
 from streams.progress import Progress, ProgressWatch
-from streams.states import States
-from upstream.source import ProjectSerial, SerialMap
+from streams.watching import up_to_now
+from upstream.source import SerialMap
 
 UNREAD_ASKS_MAX = 5_000  # per partition: a backfill of all of PyPI is not put into the log at once
 CHUNK_ASKS_MAX = 1_000  # of one append, per partition
 ROOM_SECONDS = 0.2  # how often to look whether the workers have read on
-
-
-class Plan(NamedTuple):
-    """One partition's difference: asks in the order they are to be served.
-
-    `names` is how many names the map has here; `known` of them need no ask.
-    """
-
-    asks: Sequence[tuple[NormalizedName, Ask]]
-    names: int
-    known: int
-
-
-def index_of(
-    projects: Iterable[ProjectSerial], rule: Filter
-) -> dict[NormalizedName, ProjectSerial]:
-    """The map by normalised name. Of two spellings of one name the higher serial counts."""
-    index: dict[NormalizedName, ProjectSerial] = {}
-    for project in projects:
-        try:
-            name = normalize(project.name)
-        except InvalidName:
-            continue  # the index itself refuses such names today; nothing could be asked for it
-        if kept(name, rule) and (name not in index or index[name].serial < project.serial):
-            index[name] = project
-    return index
-
-
-def plan(
-    index: Mapping[NormalizedName, ProjectSerial], states: States, map_serial: int, reason: Reason
-) -> Plan:
-    """An ask for each name that is unknown or whose map serial is above what is known.
-
-    And a check for each that is published here and not in a map as new as its event, and the map's
-    word for each that it settles. Newest serial first.
-    """
-    asks: list[tuple[NormalizedName, Ask]] = []
-    known = 0
-    for name, project in index.items():
-        state = states.get(name)
-        ask = Ask(project.name, reason, project.serial, map_serial)
-        if state is None or project.serial > max(state.event, state.body):
-            asks.append((name, ask))
-            continue
-        known += 1
-        if state.settled_by_map(project.serial, map_serial):
-            asks.append((name, ask))
-    for name, state in states.items():
-        if name not in index and state.published and map_serial >= state.event:
-            gone = Ask(state.name, reason, state.event, map_serial, gone=True)
-            asks.append((name, gone))
-    asks.sort(key=lambda pair: pair[1].serial, reverse=True)
-    return Plan(asks, len(index), known)
 
 
 @dataclass
@@ -100,40 +45,52 @@ class Reconciler:
 
         With reason BACKFILL the caller has a map whose serial reaches the log's base.
         """
-        return await self.ask(await self.plans(serial_map, reason), serial_map, reason)
+        scope = Scope(reason)
+        return await self.ask(await self.plans(serial_map, scope), serial_map.last_serial, scope)
 
-    async def plans(self, serial_map: SerialMap, reason: Reason) -> list[Plan]:
-        """The difference per partition, one after the other: one partition's table at a time."""
-        own: list[dict[NormalizedName, ProjectSerial]] = [{} for _ in range(self.config.partitions)]
-        for name, project in index_of(serial_map.projects, self.config.filter).items():
-            own[partition_of(name, self.config.partitions)][name] = project
-        plans: list[Plan] = []
-        for partition, index in enumerate(own):
-            table = await self.log.table(TopicPartition(Topic.STATE, partition))
-            plans.append(plan(index, States(table.rows), serial_map.last_serial, reason))
-            del table
-        return plans
+    async def plans(self, serial_map: SerialMap, scope: Scope) -> list[Plan]:
+        """The difference per partition. Raises LogUnavailable, LogCorrupt.
 
-    async def ask(self, plans: Sequence[Plan], serial_map: SerialMap, reason: Reason) -> int:
+        States are read one after the other: as a table 900 000 of them would take half a gigabyte.
+        """
+        difference = await asyncio.to_thread(
+            Difference, serial_map, self.config.filter, self.config.partitions, scope
+        )
+        places = await self.log.starts(Topic.STATE)
+        reader = await self.log.reader(places)
+        try:
+            async for records in up_to_now(self.log, reader, places):
+                for record in records:
+                    difference.put(record.partition, record.key or "", record.value)
+                await asyncio.sleep(0)  # whoever runs beside it waits for no more than a batch
+        finally:
+            await reader.close()
+        return await asyncio.to_thread(difference.plans)
+
+    async def ask(self, plans: Sequence[Plan], map_serial: int, scope: Scope) -> int:
         """Write what `plans` ask for as fast as the workers read; how many asks.
 
         Plain writes, which any process may do beside any other: of two asks for a name the workers
         serve the second without a fetch, and each run's markers prove that run alone.
         """
-        run = BackfillMarker(uuid.uuid4().hex, serial_map.last_serial, 0, filter=self.config.filter)
-        open_ = [_Asking(partition, todo) for partition, todo in enumerate(plans)]
-        if reason is Reason.BACKFILL:
+        rule = self.config.filter if scope.rule is None else scope.rule
+        run = BackfillMarker(
+            uuid.uuid4().hex, map_serial, 0, filter=rule, changed_since=scope.changed_since
+        )
+        framed = scope.reason is Reason.BACKFILL
+        open_ = [_Asking(at, todo, scope.reason, map_serial) for at, todo in enumerate(plans)]
+        if framed:
             await self.log.append([self._marker(run, each, closing=False) for each in open_])
         async with ProgressWatch(self.log) as watch:
             while open_:
                 written = await self._write(open_, await watch.look())
                 done = [each for each in open_ if not each.left]
-                if done and reason is Reason.BACKFILL:
+                if done and framed:
                     await self.log.append([self._marker(run, each, closing=True) for each in done])
                 open_ = [each for each in open_ if each.left]
                 if open_ and not written:
                     await asyncio.sleep(ROOM_SECONDS)
-        return sum(len(todo.asks) for todo in plans)
+        return sum(len(todo.wanted) for todo in plans)
 
     async def _write(self, open_: Sequence[_Asking], progress: Progress) -> int:
         """A chunk of each partition whose worker has room for it; how many asks."""
@@ -172,17 +129,20 @@ class _Asking:
 
     partition: int
     plan: Plan
+    reason: Reason
+    map_serial: int
     taken: int = 0
 
     @property
     def left(self) -> int:
         """Asks not taken yet."""
-        return len(self.plan.asks) - self.taken
+        return len(self.plan.wanted) - self.taken
 
     def take(self) -> Sequence[tuple[NormalizedName, Ask]]:
         """The next chunk."""
-        start, self.taken = self.taken, min(len(self.plan.asks), self.taken + CHUNK_ASKS_MAX)
-        return self.plan.asks[start : self.taken]
+        start, self.taken = self.taken, min(len(self.plan.wanted), self.taken + CHUNK_ASKS_MAX)
+        chunk = self.plan.wanted[start : self.taken]
+        return [ask_for(wanted, self.reason, self.map_serial) for wanted in chunk]
 
 
 def ask_record(name: NormalizedName, ask: Ask, now_ms: int) -> Outgoing:

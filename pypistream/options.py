@@ -77,7 +77,7 @@ _PIPELINE = {
     ),
 }
 _PRODUCE = ("upstream", "contact", "poll", "releases", "include", "exclude", "partitions")
-_BACKFILL = ("upstream", "contact", "rate")
+_INDEX = ("upstream", "contact", "rate", "include", "exclude")
 _PROCESS = ("upstream", "contact", "rate", "in_flight", "poll", "settle", "partitions")
 
 # A password is in no option: PYPISTREAM_KAFKA_PASSWORD or the file named here, see `kafka_access`.
@@ -137,9 +137,9 @@ def process(function: F) -> F:
     return _decorated(function, _PROCESS)
 
 
-def backfill(function: F) -> F:
+def index(function: F) -> F:
     """What concerns the index, and how long its documents take."""
-    return _decorated(function, _BACKFILL)
+    return _decorated(function, _INDEX)
 
 
 def _decorated(function: F, names: Iterable[str]) -> F:

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from producers.reconcile import Plan
-from pypistream.backfilling import Owed, summary
-from schemas.names import NormalizedName
-from schemas.records import Ask, Reason
+from producers.difference import Gone, Plan
+from pypistream.asking import Owed, summary
 from tests.support.process import START, Program, command, started, status
 from tests.support.standin import Running, standin
-from upstream.source import SerialMap
+from upstream.source import ProjectSerial
 
 PROJECTS = 40
 SECONDS_MAX = 40.0
@@ -106,11 +104,17 @@ def test_without_a_log_it_says_how_to_start(site: Running, tmp_path: Path) -> No
 )
 def test_what_it_takes_is_said(asks: int, rate: float, says: str) -> None:
     """Names, asks, and how long they take at the rate."""
-    each = (NormalizedName("a"), Ask("a", Reason.BACKFILL, 1))
-    owed = Owed(SerialMap(1_234, "", ()), [Plan([each] * asks, 2, 0), Plan([], 1, 1)])
+    owed = Owed(1_234, [Plan([ProjectSerial("a", 1)] * asks, 2, 0), Plan([], 1, 1)])
 
     assert summary(owed, rate).startswith("index of serial 1,234: ")
     assert says in summary(owed, rate)
+
+
+def test_what_is_only_looked_at_is_said_apart() -> None:
+    """A project that the index lacks need not be gone."""
+    owed = Owed(9, [Plan([ProjectSerial("a", 1), Gone("b", 2)], 1, 0)])
+
+    assert "2 to ask for, 1 of them to see whether they are gone" in summary(owed, 1.0)
 
 
 def test_a_sink_of_a_directory_runs_once(followed: Program, tmp_path: Path) -> None:

@@ -154,3 +154,25 @@ def test_the_first_backfill_that_counts_ends_the_matter() -> None:
     cut = found.on(FRESH)
     assert cut.base == 0
     assert cut.backfill is None or cut.backfill.closed
+
+
+def test_a_shortened_backfill_hides_none_that_is_under_way() -> None:
+    """Nor does a restart between its markers make the whole one forgotten."""
+    short = BackfillMarker("s", 100, 1, changed_since=5)
+    found = marks()
+    found.marker(Offset(0), Marker(100, 120, 1))
+    found.pass_changelog(Offset(1))
+    found.backfill(Offset(0), opening("whole"))
+    found.backfill(Offset(1), short)
+    found.pass_refetch(Offset(2))
+    cut = found.on(FRESH)
+    assert cut.backfill is not None
+    assert cut.backfill.run == "whole"
+
+    again = marks(cut)
+    again.backfill(Offset(2), BackfillMarker("s", 100, 1, closing=True, changed_since=5))
+    again.backfill(Offset(3), closing("whole"))
+    again.pass_refetch(Offset(3))
+    assert again.on(FRESH).base == 100
+    again.pass_refetch(Offset(4))
+    assert again.on(FRESH).base == 0

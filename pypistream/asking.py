@@ -1,4 +1,4 @@
-"""`pypistream backfill`: asks for every project that the log lacks, left for whoever processes it.
+"""`pypistream backfill` and `reconcile`: asks for what the log lacks, for whoever processes it.
 
 Plain writes into `refetch`, as any process may make them: no role is taken and none is disturbed.
 """
@@ -10,27 +10,36 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import click
+import msgspec
 
-from producers.reconcile import Plan, Reconciler
+from producers.difference import Gone, Order, Plan, Scope, ask_for
+from producers.reconcile import Reconciler
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
+from pypistream.index_copy import IndexCopy
 from pypistream.logs import log_to_stderr
 from pypistream.place import located
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
 from pypistream.status_page import duration
 from pypistream.stopping import run_until_stopped
-from pypistream.terminal import escaped
-from pypistream.wiring import check_upstream, make_upstream, open_log_for_reading
-from schemas.errors import Fatal, Retriable, UpstreamUnavailable
-from schemas.records import Config, Reason
+from pypistream.terminal import Stdout, escaped
+from pypistream.wiring import (
+    check_upstream,
+    make_upstream,
+    open_log_for_reading,
+    upstream_url,
+)
+from schemas.errors import Fatal, Retriable
+from schemas.records import Config, Filter, Reason
 from streams.clock import SystemClock
 from streams.log import Log
 from streams.progress import Progress, read_progress
-from upstream.source import NotModified, SerialMap
+from upstream.source import SerialMap
 
 MAP_SECONDS = 5.0  # between two tries to get an index that upstream did not answer
 LINE_SECONDS = 5.0  # between two lines about how far it is
@@ -40,38 +49,79 @@ AGAIN = "give the command again: what is fetched by then is not asked for twice"
 class Owed(NamedTuple):
     """What an index of `serial` has that the log does not."""
 
-    serial_map: SerialMap
+    serial: int
     plans: Sequence[Plan]
 
     @property
     def asks(self) -> int:
         """How many asks it takes."""
-        return sum(len(plan.asks) for plan in self.plans)
+        return sum(len(plan.wanted) for plan in self.plans)
+
+    @property
+    def gone(self) -> int:
+        """How many of them are checks of what the index lacks."""
+        return sum(isinstance(each, Gone) for plan in self.plans for each in plan.wanted)
 
     @property
     def names(self) -> int:
-        """How many names the index has, after the log's filter."""
+        """How many names the index has, of those the run is about."""
         return sum(plan.names for plan in self.plans)
+
+
+class WouldAsk(msgspec.Struct):
+    """A line of --dry-run. `gone`: published here, and the index lacks it."""
+
+    name: str
+    display_name: str
+    serial: int
+    gone: bool
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of either command."""
+
+    settings: Settings
+    data: DataDir
+    scope: Scope
 
 
 def backfill(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
-    log_to_stderr()
     settings, data = located(given)
-    check_upstream(settings)  # before anything is asked: these are usage errors
+    since, order = given["changed_since"], Order(str(given["order"]))
+    rule = _rule(settings)
+    since = since if isinstance(since, int) else None
+    run = _Run(settings, data, Scope(Reason.BACKFILL, rule, since, order))
+    return _asked(run, dry=bool(given["dry_run"]), first=_asks_first(given))
+
+
+def reconcile(given: Mapping[str, object]) -> int:
+    """The command; its exit code."""
+    settings, data = located(given)
+    run = _Run(settings, data, Scope(Reason.RECONCILE, _rule(settings)))
+    return _asked(run, dry=bool(given["dry_run"]), first=False)
+
+
+def _rule(settings: Settings) -> Filter | None:
+    """What --include and --exclude say; a directory remembers those its log was made with."""
+    return None if settings.filter == Filter() else settings.filter
+
+
+def _asked(run: _Run, *, dry: bool, first: bool) -> int:
+    log_to_stderr()
+    check_upstream(run.settings)  # before anything is asked: these are usage errors
     found: list[Owed] = []
-    code = run_until_stopped(_look(settings, data, found))
+    code = run_until_stopped(_look(run, found))
     if not found:
         return code  # stopped before the index had come
-    owed = found[0]
-    _say(summary(owed, settings.rate))
-    if (
-        owed.asks
-        and _asks_first(given)
-        and not click.confirm("Ask for them?", default=True, err=True)
-    ):
+    [owed] = found
+    _say(summary(owed, run.settings.rate))
+    if dry:
+        return run_until_stopped(_show(run, owed))
+    if owed.asks and first and not click.confirm("Ask for them?", default=True, err=True):
         return 0
-    return run_until_stopped(_write(settings, data, owed))
+    return run_until_stopped(_write(run, owed))
 
 
 def _asks_first(given: Mapping[str, object]) -> bool:
@@ -80,33 +130,53 @@ def _asks_first(given: Mapping[str, object]) -> bool:
 
 def summary(owed: Owed, rate: float) -> str:
     """What it will take, for a person. `rate` in fetches per second, 0 = unlimited. Pure."""
-    text = (
-        f"index of serial {owed.serial_map.last_serial:,}: {owed.names:,} projects,"
-        f" {owed.asks:,} to ask for"
-    )
+    text = f"index of serial {owed.serial:,}: {owed.names:,} projects, {owed.asks:,} to ask for"
     if not owed.asks:
         return f"{text}; the log has them all"
+    if owed.gone:
+        text += f", {owed.gone:,} of them to see whether they are gone"
     if not rate:
         return f"{text}; as fast as upstream answers"
     return f"{text}; at {rate:g} fetches per second this takes {duration(owed.asks / rate)}"
 
 
-async def _look(settings: Settings, data: DataDir, found: list[Owed]) -> int:
+async def _look(run: _Run, found: list[Owed]) -> int:
     """Compare upstream's index with the log."""
-    async with _reconciler(settings, data) as (reconciler, progress):
-        base = progress.head.base if progress.head else 0
-        serial_map = await _map_reaching(settings, reconciler.log, base)
-        plans = await reconciler.plans(serial_map, Reason.BACKFILL)
-        # The names of the whole index are not needed any more: 886 000 of them.
-        found.append(Owed(serial_map._replace(projects=()), plans))
+    async with _reconciler(run) as (reconciler, progress):
+        whole = run.scope.rule in (None, reconciler.config.filter)
+        whole = whole and run.scope.changed_since is None
+        backfill = run.scope.reason is Reason.BACKFILL
+        if backfill and not whole:
+            _say("not every project of this log: the watermark stays as it is")
+        base = progress.head.base if progress.head and backfill and whole else 0
+        serial_map = await _map_reaching(run, reconciler.log, base)
+        plans = await reconciler.plans(serial_map, run.scope)
+        if not backfill and progress.watermark.base:
+            _say("this log has no backfill yet: only `pypistream backfill` gives it a watermark")
+        found.append(Owed(serial_map.last_serial, plans))
     return 0
 
 
-async def _write(settings: Settings, data: DataDir, owed: Owed) -> int:
-    async with _reconciler(settings, data) as (reconciler, _):
+async def _show(run: _Run, owed: Owed) -> int:
+    """What would be asked for, in the order of each partition."""
+    stdout = Stdout()
+    for plan in owed.plans:
+        for wanted in plan.wanted:
+            name, ask = ask_for(wanted, run.scope.reason, owed.serial)
+            if stdout.terminal:
+                why = "not in the index" if ask.gone else f"serial {ask.serial:,}"
+                stdout.write(f"{escaped(name)}  {why}\n".encode())
+            else:
+                line = WouldAsk(name, ask.name, ask.serial, ask.gone)
+                stdout.write(msgspec.json.encode(line) + b"\n")
+    return 0
+
+
+async def _write(run: _Run, owed: Owed) -> int:
+    async with _reconciler(run) as (reconciler, _):
         telling = asyncio.create_task(_tell(reconciler, owed.asks))
         try:
-            count = await reconciler.ask(owed.plans, owed.serial_map, Reason.BACKFILL)
+            count = await reconciler.ask(owed.plans, owed.serial, run.scope)
         except asyncio.CancelledError:
             _say(f"stopped after {reconciler.asked:,} of {owed.asks:,} asks: {AGAIN}")
             raise
@@ -123,11 +193,9 @@ async def _write(settings: Settings, data: DataDir, owed: Owed) -> int:
 
 
 @asynccontextmanager
-async def _reconciler(
-    settings: Settings, data: DataDir
-) -> AsyncIterator[tuple[Reconciler, Progress]]:
+async def _reconciler(run: _Run) -> AsyncIterator[tuple[Reconciler, Progress]]:
     """One on the log, and how far the log is. Raises Fatal for a log that was never founded."""
-    log = await open_log_for_reading(settings, data)
+    log = await open_log_for_reading(run.settings, run.data)
     try:
         progress = await read_progress(log)
         yield Reconciler(log, SystemClock(), _founded(progress)), progress
@@ -144,19 +212,18 @@ def _founded(progress: Progress) -> Config:
     return progress.config
 
 
-async def _map_reaching(settings: Settings, log: Log, base: int) -> SerialMap:
+async def _map_reaching(run: _Run, log: Log, base: int) -> SerialMap:
     """Upstream's index, which may be half an hour old: one that reaches the log's base."""
     hold = SharedHold(log, SystemClock())
-    upstream = make_upstream(settings, hold.asked)
+    upstream = make_upstream(run.settings, hold.asked)
+    copy = IndexCopy(run.data.state, upstream_url(run.settings))
     await hold.load(upstream)
     holding = asyncio.create_task(restarting(lambda: hold.run(upstream)))
     told = ""
     try:
         while True:
             try:
-                serial_map = await upstream.serial_map()
-                if isinstance(serial_map, NotModified):
-                    raise UpstreamUnavailable("the index answered 304, and no ETag was sent")
+                serial_map = await copy.fetch(upstream)
                 if serial_map.last_serial >= base:
                     return serial_map
                 why = (
