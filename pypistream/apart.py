@@ -28,6 +28,7 @@ from pypistream.restarts import first_of, restarting
 from pypistream.settings import Settings
 from pypistream.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
 from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
+from pypistream.sweeping import sweeping
 from pypistream.terminal import escaped
 from pypistream.wiring import (
     check_upstream,
@@ -97,8 +98,6 @@ class _Role:
 def produce(given: Mapping[str, object], *, take_over: bool) -> int:
     """Run the role until Ctrl-C or SIGTERM; the exit code."""
     settings, data = located(given)
-    # Polls need no more, and what crawlers leave of the rate is no more.
-    settings = replace(settings, rate=min(settings.rate, PRODUCE_RATE))
     check_upstream(settings)
     return _run(_produce(settings, data, take_over))
 
@@ -120,7 +119,9 @@ def _run(work: Any) -> int:
 
 
 async def _produce(settings: Settings, data: DataDir, take_over: bool) -> None:
-    async with _opened("produce", settings, data) as role:
+    # Polls need no more, and what crawlers leave of the rate is no more.
+    asking = replace(settings, rate=min(settings.rate, PRODUCE_RATE))
+    async with _opened("produce", settings, data, asking) as role:
         if role is None:
             return
         head = await _until(role.stop, lambda: read_progress(role.log))
@@ -137,7 +138,10 @@ async def _produce(settings: Settings, data: DataDir, take_over: bool) -> None:
         if config is not None:
             say(f"log {config.log_id}: {role_lines.of_produce(producer, role.clock)}")
             await role.work(
-                {"produce": producing.run},
+                {
+                    "produce": producing.run,
+                    "sweep": lambda: sweeping(role.log, role.clock, settings),
+                },
                 lambda: role_lines.of_produce(producer, role.clock),
             )
 
@@ -198,8 +202,13 @@ async def _config(log: Log, stop: asyncio.Event) -> Config | None:
 
 
 @asynccontextmanager
-async def _opened(name: str, settings: Settings, data: DataDir) -> AsyncIterator[_Role | None]:
-    """Log, upstream and hold; None if told to stop before the log could be opened."""
+async def _opened(
+    name: str, settings: Settings, data: DataDir, asking: Settings | None = None
+) -> AsyncIterator[_Role | None]:
+    """Log, upstream and hold; None if told to stop before the log could be opened.
+
+    `asking`: the settings for upstream, where those to remember are others.
+    """
     stop = stop_on_signals(cut_off=True)
     embedded = not settings.kafka
     with contextlib.ExitStack() as stack:
@@ -215,7 +224,7 @@ async def _opened(name: str, settings: Settings, data: DataDir) -> AsyncIterator
             return
         clock = SystemClock()
         hold = SharedHold(log, clock)
-        upstream = make_upstream(settings, hold.asked)
+        upstream = make_upstream(asking or settings, hold.asked)
         try:
             yield _Role(name, settings, stop, log, upstream, hold, clock)
         finally:

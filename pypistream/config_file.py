@@ -51,6 +51,11 @@ EXPLAINED = (
     Explained("dump_every", "Seconds between dumps (dumps/)."),
     Explained("once_wait", "With `run --once`: what is due within these seconds is waited for."),
     Explained(
+        "sweep_every",
+        "Seconds in which every project is looked at once for what PyPI's journal never tells,\n"
+        "at a quarter of `rate` at most; 0 = never.",
+    ),
+    Explained(
         "releases",
         '"all" keeps a slim form of every release of a project, "latest" only its latest\n'
         "metadata. A log is made with one of them and keeps it.",

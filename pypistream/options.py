@@ -57,6 +57,12 @@ _PIPELINE = {
         metavar="S",
         help="With --once: wait for what is due so soon.  [60]",
     ),
+    "sweep_every": option(
+        "--sweep-every",
+        type=float,
+        metavar="S",
+        help="Seconds in which every project is looked at once, 0 = never.  [604800, a week]",
+    ),
     "releases": option(
         "--releases",
         type=click.Choice(["all", "latest"]),
@@ -76,8 +82,12 @@ _PIPELINE = {
         help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
     ),
 }
-_PRODUCE = ("upstream", "contact", "poll", "releases", "include", "exclude", "partitions")
+_PRODUCE = (
+    *("upstream", "contact", "poll", "sweep_every"),
+    *("releases", "include", "exclude", "partitions"),
+)
 _INDEX = ("upstream", "contact", "rate", "include", "exclude")
+_SWEEP = ("rate", "sweep_every")
 _PROCESS = ("upstream", "contact", "rate", "in_flight", "poll", "settle", "partitions")
 
 # A password is in no option: PYPISTREAM_KAFKA_PASSWORD or the file named here, see `kafka_access`.
@@ -140,6 +150,11 @@ def process(function: F) -> F:
 def index(function: F) -> F:
     """What concerns the index, and how long its documents take."""
     return _decorated(function, _INDEX)
+
+
+def sweep(function: F) -> F:
+    """How fast to sweep."""
+    return _decorated(function, _SWEEP)
 
 
 def _decorated(function: F, names: Iterable[str]) -> F:

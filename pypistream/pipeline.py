@@ -21,6 +21,7 @@ from pypistream.processing import Means, Processing
 from pypistream.producing import Producing, producer_settings
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
+from pypistream.sweeping import sweeping
 from schemas.errors import Retriable, UpstreamUnavailable
 from schemas.records import Config, Cut, Reason, Status
 from schemas.topics import Topic
@@ -49,6 +50,7 @@ class Pipeline:
     backfill: bool
     assignment: Assignment | None = None  # None = all partitions are ours
     on_hopeless: Callable[[], object] = bool  # see Processing
+    sweeps: bool = True
     producer: ChangelogProducer = field(init=False)
     processing: Processing = field(init=False)
     reconciler: Reconciler | None = None
@@ -94,6 +96,8 @@ class Pipeline:
                 tasks.create_task(restarting(self._watch_progress))
             if self.reconciler is not None:
                 tasks.create_task(restarting(self._reconcile))
+            if self.sweeps:
+                tasks.create_task(sweeping(self.log, self.clock, self.settings))
             tasks.create_task(restarting(self._clean))
 
     async def _watch_progress(self) -> None:

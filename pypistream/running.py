@@ -98,6 +98,7 @@ class _Run:
         pipeline = Pipeline(
             *(log, upstream, hold, clock, settings, self._plan.backfill, assignment),
             on_hopeless=lambda: end_within(GIVE_UP_SECONDS_MAX, EXIT_GAVE_UP),
+            sweeps=not self._plan.once,  # whoever catches up once waits for nothing but news
         )
         sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
         try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "pypistream.toml"
 DEFAULT_DATA = Path("pypistream-data")
+SWEEP_SECONDS = 604_800.0  # a week: what a quarter of PyPI's rate can keep, and a day to spare
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Settings:
     snapshot_every: float = 60.0
     dump_every: float = 600.0
     once_wait: float = 60.0
+    sweep_every: float = SWEEP_SECONDS
     releases: str = "all"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "snapshot_every": (1, 86_400, "seconds"),
     "dump_every": (1, 604_800, "seconds"),
     "once_wait": (0, 86_400, "seconds"),
+    "sweep_every": (0, 31_536_000, "seconds; 0 = no sweep"),
     "partitions": (1, 1_024, "partitions"),
 }
 

@@ -40,6 +40,7 @@ def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
         ("names", _counts(report.names)),
         ("next attempts", _due(report)),
         ("on hold", _hold(report)),
+        ("sweep", _sweep(report)),
         ("roles", _roles(report)),
         ("positions", _positions(report)),
         ("snapshot", _file(report.snapshot)),
@@ -102,6 +103,18 @@ def _due(report: StatusReport) -> str:
 def _hold(report: StatusReport) -> str:
     hold = report.hold
     return f"until {hold.until} ({duration(hold.seconds)}): {hold.reason}" if hold else ""
+
+
+def _sweep(report: StatusReport) -> str:
+    sweep = report.sweep
+    if sweep is None:
+        return ""
+    text = f"round {sweep.round} since {sweep.started}"
+    if sweep.next is not None:
+        return f"{text} is through: {sweep.asked:,} names; the next begins {sweep.next}"
+    place = f", at {sweep.name}" if sweep.name else ""
+    period = f", a round takes {duration(sweep.every)}" if sweep.every else ""
+    return f"{text}: {sweep.percent:.0f} % of {sweep.names:,} names{place}{period}"
 
 
 def _roles(report: StatusReport) -> str:

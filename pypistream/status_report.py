@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 
 from producers.presence import ALIVE_KEY
+from producers.sweep import SWEEP_KEY, cursor_of
 from pypistream.data_dir import DataDir
 from pypistream.holding import HOLD_KEY
 from pypistream.roles import holders
@@ -17,10 +18,10 @@ from pypistream.state_fold import StateFold
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import DumpCorrupt
-from schemas.records import Alive, Cut, Filter, Hold, State, Status
+from schemas.records import Alive, Cut, Filter, Hold, State, Status, Sweep
 from schemas.topics import Offset, Topic
 from sinks.dump_reader import DumpReader
-from streams.log import Log, TopicPartition
+from streams.log import Log, Record, TopicPartition
 from streams.progress import Progress, ProgressWatch
 from streams.watching import plain_place
 
@@ -63,6 +64,24 @@ class HoldReport(msgspec.Struct):
     until: str
     seconds: float
     reason: str
+
+
+class SweepReport(msgspec.Struct):
+    """The round of the sweep that is under way, or the last one if it has `ended`.
+
+    `every`: seconds per round; `names` and how many of them were `asked` for, in `percent`; every
+    name up to `name` was. `next`: when the next round is to begin, null while this one goes on.
+    """
+
+    round: int
+    every: float
+    started: str
+    ended: str | None
+    names: int
+    asked: int
+    percent: float
+    name: str
+    next: str | None
 
 
 class PartitionReport(msgspec.Struct):
@@ -122,6 +141,7 @@ class StatusReport(msgspec.Struct):
     due: DueReport | None
     exceptions: list[NameReport] | None
     hold: HoldReport | None
+    sweep: SweepReport | None
     roles: dict[str, str]
     positions: list[PartitionReport]
     snapshot: FileReport | None
@@ -148,6 +168,7 @@ class StatusReader:
         mark, head, config = progress.watermark, progress.head, progress.config
         marker_time = _marker_time(progress.cuts)
         claimed = mark.serial is not None
+        plain = (await self._log.table(plain_place(self._log))).rows
         files = _files(self._data)
         return StatusReport(
             time=rfc3339(now_ms / 1000),
@@ -169,23 +190,14 @@ class StatusReader:
             names={s.value: n for s, n in self._fold.counts().items()} if self._fold else None,
             due=_due(self._fold.exceptions, now_ms) if self._fold else None,
             exceptions=_exceptions(self._fold.exceptions) if self._fold else None,
-            hold=await self._hold(now_ms),
+            hold=_hold(plain.get(HOLD_KEY), now_ms),
+            sweep=_sweep(cursor_of(plain.get(SWEEP_KEY))),
             roles=await self._roles(now_ms),
             positions=await self._positions(progress),
             snapshot=next((file for file in files if file.path == self._data.snapshot.name), None),
             dump=_dump(self._data, config.log_id if config else None),
             files=files,
         )
-
-    async def _hold(self, now_ms: int) -> HoldReport | None:
-        row = (await self._log.table(plain_place(self._log))).rows.get(HOLD_KEY)
-        if row is None or row.value is None:
-            return None
-        hold = codec.decode(row.value, Hold)
-        left_seconds = (hold.until_ms - now_ms) / 1000
-        if left_seconds <= 0:
-            return None
-        return HoldReport(rfc3339(hold.until_ms / 1000), left_seconds, hold.reason)
 
     async def _roles(self, now_ms: int) -> dict[str, str]:
         """Who holds the roles on this directory; on Kafka also who writes the journal, anywhere."""
@@ -206,6 +218,32 @@ class StatusReader:
             _position(partition, cut, (changelog, refetch))
             for partition, cut in enumerate(progress.cuts)
         ]
+
+
+def _hold(row: Record | None, now_ms: int) -> HoldReport | None:
+    if row is None or row.value is None:
+        return None
+    hold = codec.decode(row.value, Hold)
+    left_seconds = (hold.until_ms - now_ms) / 1000
+    if left_seconds <= 0:
+        return None
+    return HoldReport(rfc3339(hold.until_ms / 1000), left_seconds, hold.reason)
+
+
+def _sweep(cursor: Sweep | None) -> SweepReport | None:
+    if cursor is None:
+        return None
+    return SweepReport(
+        round=cursor.round,
+        every=cursor.every,
+        started=rfc3339(cursor.started),
+        ended=rfc3339(cursor.ended) if cursor.ended else None,
+        names=cursor.names,
+        asked=cursor.asked,
+        percent=round(100 * cursor.asked / cursor.names, 2) if cursor.names else 100.0,
+        name=cursor.name,
+        next=rfc3339(cursor.started + cursor.every) if cursor.ended else None,
+    )
 
 
 Ends = Mapping[TopicPartition, Offset]

@@ -35,7 +35,7 @@ TEXTS = {
     " is here, too.",
     Topic.REFETCH: "Asks: fetch this name. Not events; they are served after them.",
     Topic.PROGRESS: "One record per worker transaction: its cut through all topics. The log's"
-    " configuration, how far the journal was read, until when upstream asked to wait, and how far the"
+    " configuration, how far the journal was read, until when upstream asked to wait, how far the"
     " sweep is. N + 2 partitions: the last two are the producer's and everybody's.",
     Topic.DEAD_LETTER: "What could not be processed, as evidence. The project stays published as it"
     " was.",

@@ -1,0 +1,150 @@
+"""The sweep at work: asks into `refetch`, a few at a time, and the place it has come to.
+
+Plain writes, which any process may make beside any other: two sweepers ask twice, that is all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from producers.reconcile import ask_record
+from producers.sweep import (
+    SWEEP_KEY,
+    UNREAD_ASKS_MAX,
+    Known,
+    Round,
+    credit,
+    cursor_of,
+    following,
+    pace,
+    tick,
+)
+from schemas import codec
+from schemas.codec import Envelope, dataschema
+from schemas.records import Sweep
+from schemas.topics import Topic
+from streams.clock import Clock
+from streams.log import Log, Outgoing, TopicPartition
+from streams.progress import Progress, ProgressWatch
+from streams.watching import plain_place, up_to_now
+
+WAIT_SECONDS_MAX = 60.0  # of one sleep between two rounds: the machine may have slept as well
+SERVED_SECONDS = 0.5  # of one wait for the workers' progress
+
+
+@dataclass
+class Sweeper:
+    """`every`: seconds per round, 0 = as fast as it may; `rate`: of all fetches, 0 = unlimited.
+
+    `cursor` is what was written last, for displays.
+    """
+
+    log: Log
+    clock: Clock
+    every: float
+    rate: float
+    cursor: Sweep | None = None
+
+    async def run(self) -> None:
+        """Round after round until cancelled. Raises LogUnavailable, LogFull: run it again."""
+        while True:
+            await self.round(wait=True)
+
+    async def round(self, *, wait: bool = False) -> Sweep:
+        """The round that is under way, to its end; else the next one, with `wait` when it is due.
+
+        It has ended when its last ask is written. Raises LogUnavailable, LogFull, LogCorrupt.
+        """
+        cursor = await self._next(wait=wait)
+        present = Round(cursor, await self._known())
+        await self._note(present.cursor)
+        async with ProgressWatch(self.log) as watch:
+            await self._ask(present, watch)
+        return await self._note(replace(present.cursor, ended=self._now()))
+
+    async def served(self) -> None:
+        """Wait until the workers have decided everything in `refetch`."""
+        ends = await self.log.ends(Topic.REFETCH)
+        async with ProgressWatch(self.log) as watch:
+            while any(
+                ends[TopicPartition(Topic.REFETCH, partition)] > (cut.refetch if cut else 0)
+                for partition, cut in enumerate(watch.progress.cuts)
+            ):
+                await watch.look(SERVED_SECONDS)
+
+    async def _next(self, *, wait: bool) -> Sweep:
+        """The round to work on; where it has to wait it looks again what others have done."""
+        while True:
+            table = await self.log.table(plain_place(self.log))
+            last = cursor_of(table.rows.get(SWEEP_KEY))
+            cursor, seconds = following(last, self._now(), self.every)
+            if not (wait and seconds):
+                return cursor
+            self.cursor = last
+            await asyncio.sleep(min(seconds, WAIT_SECONDS_MAX))
+
+    async def _known(self) -> Known:
+        """Everything that `state` says now."""
+        known = Known()
+        places = await self.log.starts(Topic.STATE)
+        reader = await self.log.reader(places)
+        try:
+            async for records in up_to_now(self.log, reader, places):
+                for record in records:
+                    if record.key is not None:
+                        known.put(record.key, record.value)
+        finally:
+            await reader.close()
+        return known
+
+    async def _ask(self, present: Round, watch: ProgressWatch) -> None:
+        """Until nothing is left, at the pace that is due, and no further than workers follow."""
+        may, before_ms = 0.0, self.clock.now_ms()
+        while present.left:
+            end = present.cursor.started + self.every
+            speed = pace(present.left, end - self.clock.now_ms() / 1000, self.rate)
+            if may >= 1:
+                room = await self._room(await watch.look())
+                asks = present.take(int(may), room)
+                if asks:
+                    now_ms = self.clock.now_ms()
+                    await self.log.append([ask_record(name, ask, now_ms) for name, ask in asks])
+                    # After the asks: whoever is killed in between asks for them once more.
+                    await self._note(present.cursor)
+                    may -= len(asks)
+            if present.left:
+                await asyncio.sleep(tick(speed))
+            now_ms = self.clock.now_ms()
+            may, before_ms = credit(may, (now_ms - before_ms) / 1000, speed), now_ms
+
+    async def _room(self, progress: Progress) -> Sequence[int]:
+        """How many asks each partition may take: others' asks count, so a backfill goes first."""
+        ends = await self.log.ends(Topic.REFETCH)
+        return [
+            UNREAD_ASKS_MAX
+            - (ends[TopicPartition(Topic.REFETCH, partition)] - (cut.refetch if cut else 0))
+            for partition, cut in enumerate(progress.cuts)
+        ]
+
+    async def _note(self, cursor: Sweep) -> Sweep:
+        """Write where we are."""
+        now_ms = self.clock.now_ms()
+        self.cursor = replace(cursor, time=now_ms // 1000)
+        envelope = Envelope(
+            id=f"{SWEEP_KEY}:{cursor.round}:{cursor.asked}:{now_ms}",
+            type=f"pypistream.{SWEEP_KEY}",
+            subject="",
+            time=now_ms / 1000,
+            dataschema=dataschema(Topic.PROGRESS),
+        )
+        value, headers = codec.encode(self.cursor), codec.headers(envelope)
+        at = plain_place(self.log)
+        await self.log.append([Outgoing(at.topic, SWEEP_KEY, value, headers, at.partition)])
+        return self.cursor
+
+    def _now(self) -> int:
+        return self.clock.now_ms() // 1000

@@ -1,0 +1,90 @@
+"""The sweep as a part of other roles, and `pypistream sweep`, the same in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+
+from producers.sweeper import Sweeper
+from pypistream.data_dir import DataDir
+from pypistream.logs import log_to_stderr
+from pypistream.place import located
+from pypistream.restarts import restarting
+from pypistream.settings import SWEEP_SECONDS, Settings
+from pypistream.stopping import run_until_stopped
+from pypistream.terminal import escaped
+from pypistream.wiring import open_log_for_reading
+from schemas.errors import Fatal
+from schemas.records import Sweep
+from streams.clock import Clock, SystemClock
+from streams.log import Log
+from streams.progress import read_progress
+
+LINE_SECONDS = 10.0  # between two looks at how far it is; a line where it has moved
+
+
+async def sweeping(log: Log, clock: Clock, settings: Settings) -> None:
+    """The sweep beside other roles: until cancelled; at once over if there is to be none."""
+    if settings.sweep_every:
+        sweeper = Sweeper(log, clock, settings.sweep_every, settings.rate)
+        await restarting(sweeper.run)
+
+
+def sweep(given: Mapping[str, object]) -> int:
+    """The command; its exit code."""
+    log_to_stderr()
+    settings, data = located(given)
+    return run_until_stopped(_sweep(settings, data, once=bool(given["once"])))
+
+
+async def _sweep(settings: Settings, data: DataDir, *, once: bool) -> int:
+    log = await open_log_for_reading(settings, data)
+    try:
+        if (await read_progress(log)).config is None:
+            raise Fatal(
+                "this log was never founded: nothing would fetch what is asked for",
+                hint="start `pypistream run` or `pypistream produce` first",
+            )
+        every = 0.0 if once else settings.sweep_every or SWEEP_SECONDS
+        sweeper = Sweeper(log, SystemClock(), every, settings.rate)
+        telling = asyncio.create_task(_tell(sweeper))
+        try:
+            if once:
+                await restarting(lambda: _round(sweeper))
+                await restarting(sweeper.served)
+            else:
+                await restarting(sweeper.run)
+        finally:
+            telling.cancel()
+            if sweeper.cursor is not None:
+                _say(line_of(sweeper.cursor))
+    finally:
+        await log.close()
+    return 0
+
+
+async def _round(sweeper: Sweeper) -> None:
+    ended = await sweeper.round()
+    _say(f"{line_of(ended)}; waiting until they are fetched")
+
+
+async def _tell(sweeper: Sweeper) -> None:
+    said = ""
+    while True:
+        await asyncio.sleep(LINE_SECONDS)
+        text = line_of(sweeper.cursor) if sweeper.cursor is not None else ""
+        if text != said:
+            _say(text)
+            said = text
+
+
+def line_of(cursor: Sweep) -> str:
+    """How far the present round is, for a person. Pure."""
+    text = f"sweep round {cursor.round}: asked for {cursor.asked:,} of {cursor.names:,} projects"
+    return f"{text}, up to {cursor.name}" if cursor.name else text
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{escaped(text)}\n")
+    sys.stderr.flush()
