@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from processors.owing import BY_MAP, settled
-from schemas.records import ABSENT_LOOKS, Kind, State, Status
+from schemas.records import ABSENT_LOOKS, Kind, Reason, State, Status
 
 REMOVALS = (Kind.REMOVE_PROJECT, Kind.QUARANTINE)
 ARRIVALS = (Kind.CREATE, Kind.NEW_RELEASE)
@@ -131,11 +131,12 @@ def decide(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> 
 
 
 def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> Verdict:
+    # A repair publishes anew what is known, too: what lies in the topics may be something else.
     state = replace(state, missing_ms=0)
     if state.published and body.serial == state.body and body.display_name == state.name:
-        if body.hash == state.hash:
+        if body.hash == state.hash and state.ask is not Reason.REPAIR:
             return _on_unchanged(replace(state, etag=body.etag, seen=""), attempt, patience)
-        if body.hash != state.seen:
+        if body.hash not in (state.hash, state.seen):
             # Not yet believed: an older rendering may be served at the same serial.
             return _unconfirmed(state, body, attempt, patience)
     elif not _may_replace(state, body):
@@ -208,7 +209,10 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
     if attempt.event != state.event:
         return Verdict(Effect.NONE, state)  # the newer event asks for itself
     if state.ask is not None and not state.published and not state.event_time:
-        return Verdict(Effect.NONE, _absent(state, attempt, patience))
+        absent = _absent(state, attempt, patience)
+        # A repair may be of a document that lies in the topics though nothing is known of it.
+        ghost = state.ask is Reason.REPAIR and not absent.exception
+        return Verdict(Effect.TOMBSTONE if ghost else Effect.NONE, absent)
     first = state.missing_ms == 0
     state = replace(state, missing_ms=state.missing_ms or attempt.now_ms)
     if reason := _proof(state, attempt, patience):

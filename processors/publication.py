@@ -10,7 +10,7 @@ from processors.trim import Trimmed
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.names import NormalizedName
-from schemas.records import Cut, DeadLetter, State
+from schemas.records import Cut, DeadLetter, Reason, State
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing, Record
 
@@ -116,8 +116,10 @@ def _published(answered: Answered, trimmed: Trimmed, *, with_releases: bool) -> 
 def _document_headers(answered: Answered, trimmed: Trimmed, topic: Topic) -> Headers:
     state = answered.verdict.state
     event = max(answered.before.event, state.event)
+    # Published anew, it is another record all the same: whoever leaves out ids it knows needs it.
+    anew = f":{answered.now_ms}" if answered.before.ask is Reason.REPAIR else ""
     envelope = Envelope(
-        id=f"{answered.name}:{event}:{state.body}:{trimmed.hash}",
+        id=f"{answered.name}:{event}:{state.body}:{trimmed.hash}{anew}",
         type=f"pypistream.{topic.value}",
         subject=answered.name,
         time=answered.before.event_time or answered.now_ms / 1000,

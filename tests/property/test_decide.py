@@ -110,7 +110,7 @@ class History:
             self.published(state, reply)
         if verdict.effect is Effect.TOMBSTONE:
             assert isinstance(reply, Missing)
-            self.removed(state)
+            self.removed(state, verdict.state)
         self.moved(verdict.state)
         assert verdict.state.attempts <= state.attempts + 1 or (
             verdict.state.status is Status.ABSENT and verdict.state.attempts == ABSENT_LOOKS
@@ -128,14 +128,18 @@ class History:
             assert state.event_kind not in REMOVALS
             assert body.serial >= state.gone
         if before is not None and body.serial == before.serial:
-            assert (body.hash, body.display_name) != (before.hash, before.display_name)
+            same = (body.hash, body.display_name) == (before.hash, before.display_name)
+            assert not same or state.ask is Reason.REPAIR
             # an older rendering may be served at the same serial: it takes two to be believed
-            assert body.hash == state.seen or body.display_name != before.display_name
+            assert same or body.hash == state.seen or body.display_name != before.display_name
         self.document = body
 
-    def removed(self, state: State) -> None:
-        """A tombstone has its proof."""
-        assert self.document is not None
+    def removed(self, state: State, after: State) -> None:
+        """A tombstone has its proof. Of what was never published only a repair writes one."""
+        if self.document is None:
+            assert state.ask is Reason.REPAIR
+            assert (after.status, after.exception) == (Status.ABSENT, False)
+            return
         waited = self.now_ms - (self.missing_since or self.now_ms)
         assert (
             state.event_kind in REMOVALS

@@ -202,6 +202,29 @@ class TestBody:
         assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, False)
         assert (verdict.state.status, verdict.state.body, verdict.state.event) == (Status.OK, 5, 5)
 
+    def test_a_repair_publishes_what_is_known_anew(self) -> None:
+        """What lies in the topics may be something else than what `state` has the hash of."""
+        asked = owe_ask(published(10), Ask("Foo", Reason.REPAIR, 10, whole=True))
+        assert asked is not None
+
+        verdict = answer(asked, body(10))
+
+        assert asked.etag == ""
+        assert (verdict.effect, verdict.stale) == (Effect.PUBLISH, False)
+        assert replace(verdict.state, etag='"x"') == published(10)
+        assert answer(asked, body(10, "b")).effect is Effect.NONE  # one look is not believed
+
+    def test_a_repair_makes_a_tombstone_where_nothing_is_known_and_nothing_is_there(self) -> None:
+        """For a document that lies in the topics all the same. Two looks, as for any absent one."""
+        asked = owe_ask(None, Ask("Foo", Reason.REPAIR, 10))
+        assert asked is not None
+        first = answer(asked, Missing())
+        second = answer(first.state, Missing(), 60)
+
+        assert (first.effect, second.effect) == (Effect.NONE, Effect.TOMBSTONE)
+        assert second.state.status is Status.ABSENT
+        assert not second.state.exception
+
     def test_a_body_below_the_event_but_above_what_is_published_is_published_as_stale(self) -> None:
         verdict = answer(owed(published(10), 20), body(15, "b"))
 

@@ -1,0 +1,149 @@
+"""The sides beside the log, each as something sorted by name: index, DuckDB file, dump."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from pypistream.data_dir import DataDir
+from pypistream.settings import Settings
+from pypistream.sorting import Sorter
+from pypistream.verify_facts import Listed, Side
+from pypistream.wiring import make_upstream
+from schemas.errors import (
+    DumpCorrupt,
+    Fatal,
+    InvalidName,
+    NotPublished,
+    Retriable,
+    UpstreamUnavailable,
+    ViewCorrupt,
+)
+from schemas.filters import kept
+from schemas.manifest import MANIFEST_FILE
+from schemas.names import normalize
+from schemas.records import Cut, Filter
+from schemas.topics import COMPACTED
+from sinks.duckdb_verify import SnapshotFacts, SnapshotRow, snapshot_facts
+from sinks.dump_reader import DumpReader
+from sinks.dump_verify import dump_lines
+from sinks.sink import Vector
+from upstream.source import NotModified
+
+YIELD_LINES = 10_000  # so often a signal may end what else is one long piece of work
+
+
+class SideReport(NamedTuple):
+    """What is to be said of a sink as a whole. `vector` None = nothing to compare.
+
+    `note` says why it is not compared though nothing is wrong, `problem` what is.
+    """
+
+    side: Side
+    vector: Vector | None = None
+    note: str = ""
+    problem: str = ""
+
+
+async def index_into(settings: Settings, lines: Sorter, rule: Filter) -> int:
+    """Upstream's index, one call; its serial. Raises Fatal if it does not come."""
+    upstream = make_upstream(settings, lambda _until, _reason: None)
+    try:
+        await upstream.permit()
+        answer = await upstream.serial_map()
+        if isinstance(answer, NotModified):
+            raise UpstreamUnavailable("the index answered 304, and no ETag was sent")
+    except Retriable as error:
+        raise Fatal(
+            f"upstream's index cannot be had: {error}",
+            hint="give the command again later, or --no-upstream: what is here is compared",
+        ) from error
+    finally:
+        await upstream.close()
+    for number, project in enumerate(answer.projects):
+        try:
+            name = normalize(project.name)
+        except InvalidName:
+            continue  # the index itself refuses such names today; nothing could be asked for it
+        if kept(name, rule):
+            lines.put(f"{name}\0{project.serial:019d}\0{project.name}\n".encode())
+        if number % YIELD_LINES == 0:
+            await asyncio.sleep(0)
+    return answer.last_serial
+
+
+def index_of(lines: Sorter) -> Iterator[tuple[str, Listed]]:
+    """By name. Of two spellings of one name the higher serial counts."""
+    last: tuple[str, Listed] | None = None
+    for line in lines:
+        name, serial, spelled = line[:-1].decode().split("\0")
+        if last is not None and last[0] != name:
+            yield last
+        last = name, Listed(spelled, int(serial))
+    if last is not None:
+        yield last
+
+
+def opened_snapshot(
+    path: Path, log_id: str, stack: ExitStack
+) -> tuple[SideReport, SnapshotFacts | None]:
+    """The published DuckDB file, open until the stack is left."""
+    try:
+        facts = stack.enter_context(snapshot_facts(path))
+    except NotPublished:
+        return SideReport(Side.DUCKDB, note="not published here"), None
+    except ViewCorrupt as error:
+        return SideReport(Side.DUCKDB, problem=str(error)), None
+    problem = _foreign(facts.vector, log_id)
+    return SideReport(Side.DUCKDB, facts.vector, problem=problem), None if problem else facts
+
+
+def snapshot_of(facts: SnapshotFacts) -> Iterator[tuple[str, SnapshotRow]]:
+    """By name."""
+    return ((row.name, row) for row in facts.rows())
+
+
+async def dump_into(data: DataDir, log_id: str, lines: Sorter) -> SideReport:
+    """Every file of the dump, verified to its last byte."""
+    if not (data.dumps / MANIFEST_FILE).exists():
+        return SideReport(Side.DUMP, note="not published here")
+    try:
+        reader = DumpReader(data.dumps)
+        vector = Vector(reader.manifest.log, reader.manifest.vector)
+        if problem := _foreign(vector, log_id):
+            return SideReport(Side.DUMP, vector, problem=problem)
+        for number, (name, file, digest) in enumerate(dump_lines(reader)):
+            lines.put(f"{name}\0{file}\0{digest}\n".encode())
+            if number % YIELD_LINES == 0:
+                await asyncio.sleep(0)
+    except DumpCorrupt as error:
+        return SideReport(Side.DUMP, problem=str(error))
+    return SideReport(Side.DUMP, vector)
+
+
+def dump_of(lines: Sorter) -> Iterator[tuple[str, tuple[str, str]]]:
+    """By name: file and digest."""
+    for line in lines:
+        name, file, digest = line[:-1].decode().split("\0")
+        yield name, (file, digest)
+
+
+def beyond(vector: Vector, cuts: tuple[Cut | None, ...]) -> bool:
+    """Whether a sink says that it stands where the log has not come to."""
+    if len(vector.cuts) != len(cuts):
+        return True
+    for theirs, ours in zip(vector.cuts, cuts, strict=True):
+        if theirs is None:
+            continue
+        if ours is None or any(
+            getattr(theirs, topic.value) > getattr(ours, topic.value) for topic in COMPACTED
+        ):
+            return True
+    return False
+
+
+def _foreign(vector: Vector, log_id: str) -> str:
+    return "" if vector.log_id == log_id else f"made from another log, {vector.log_id}"

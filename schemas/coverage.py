@@ -1,0 +1,16 @@
+"""What share of the known names a watermark speaks for: the one figure for all outputs."""
+
+from __future__ import annotations
+
+DECIMALS = 4  # of a percent: one name in 886 000 is 0.0001 %
+
+
+def coverage(names: int, exceptions: int) -> float | None:
+    """Percent of `names` that are no exceptions; None if there are no names.
+
+    Rounded down: 100 is said of all only.
+    """
+    if names == 0:
+        return None
+    unit: int = 10**DECIMALS
+    return (100 * unit * (names - exceptions)) // names / unit
