@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -26,8 +27,11 @@ from streams.progress import Progress, ProgressWatch
 from streams.watching import up_to_now
 from upstream.source import SerialMap
 
+T = TypeVar("T")
+
 UNREAD_ASKS_MAX = 5_000  # per partition: a backfill of all of PyPI is not put into the log at once
 CHUNK_ASKS_MAX = 1_000  # of one append, per partition
+IN_THREAD_NAMES = 20_000  # about 50 ms of work: more would delay whatever else this process does
 ROOM_SECONDS = 0.2  # how often to look whether the workers have read on
 
 
@@ -53,9 +57,9 @@ class Reconciler:
 
         States are read one after the other: as a table 900 000 of them would take half a gigabyte.
         """
-        difference = await asyncio.to_thread(
-            Difference, serial_map, self.config.filter, self.config.partitions, scope
-        )
+        large = len(serial_map.projects) >= IN_THREAD_NAMES
+        own, partitions = self.config.filter, self.config.partitions
+        difference = await _made(lambda: Difference(serial_map, own, partitions, scope), large)
         places = await self.log.starts(Topic.STATE)
         reader = await self.log.reader(places)
         try:
@@ -65,7 +69,7 @@ class Reconciler:
                 await asyncio.sleep(0)  # whoever runs beside it waits for no more than a batch
         finally:
             await reader.close()
-        return await asyncio.to_thread(difference.plans)
+        return await _made(difference.plans, large)
 
     async def ask(self, plans: Sequence[Plan], map_serial: int, scope: Scope) -> int:
         """Write what `plans` ask for as fast as the workers read; how many asks.
@@ -143,6 +147,10 @@ class _Asking:
         start, self.taken = self.taken, min(len(self.plan.wanted), self.taken + CHUNK_ASKS_MAX)
         chunk = self.plan.wanted[start : self.taken]
         return [ask_for(wanted, self.reason, self.map_serial) for wanted in chunk]
+
+
+async def _made(make: Callable[[], T], in_thread: bool) -> T:
+    return await asyncio.to_thread(make) if in_thread else make()
 
 
 def ask_record(name: NormalizedName, ask: Ask, now_ms: int) -> Outgoing:
