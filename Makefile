@@ -32,7 +32,7 @@ kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live chan
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
 
 chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000 projects on Kafka (20 minutes, needs Docker)
-	@PYPISTREAM_TEST_CHAOS=long $(BIN)/python -m pytest -s --show-capture=no tests/e2e/test_kafka_chaos.py $(ARGS)
+	@PYPISTREAM_TEST_CHAOS=long $(BIN)/python -m pytest -s --show-capture=no -o faulthandler_timeout=3600 tests/e2e/test_kafka_chaos.py $(ARGS)
 
 simulate: $(READY)  ## 10 000 seeded schedules of faults in virtual time; PYPISTREAM_SEED=n replays (20 minutes)
 	@PYPISTREAM_TEST_SCHEDULES=10000 $(BIN)/python -m pytest -q -n 2 tests/property/test_simulation.py $(ARGS)
