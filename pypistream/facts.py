@@ -58,6 +58,8 @@ class Observer:
         sessions = [worker.session for worker in self.pipeline.workers if worker.session]
         fetched = sum(session.fetched for session in sessions)
         entries = sum(session.intake.entries for session in sessions)
+        if self._samples and (fetched, entries) < self._samples[-1][1:]:
+            self._samples.clear()  # a partition went to another process, with its counts
         self._samples.append((now, fetched, entries))
         while now - self._samples[0][0] > WINDOW_SECONDS:
             self._samples.popleft()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from processors.metadata import Worker, WorkerSettings
+from processors.metadata import Session, Worker, WorkerSettings
 from processors.slots import Slots
-from pypistream.restarts import RESTART_SECONDS, first_of, restarting
+from pypistream.restarts import RESTART_SECONDS, ended, first_of, restarting
 from pypistream.watchdog import Verdict, Watchdog
 from schemas.errors import LogFull, Retriable, WriterFenced
 from schemas.records import Config, Status
@@ -52,7 +52,13 @@ class _Life:
     worker: Worker
     dog: Watchdog
     task: asyncio.Task[None] | None = None
-    session: asyncio.Timeout | None = None
+    session: asyncio.Task[None] | None = None
+    before: Session | None = None  # the session before it: until it is replaced we restore
+
+    @property
+    def restored(self) -> bool:
+        """Whether a session is under way that can be expected to write."""
+        return self.session is not None and self.worker.session is not self.before
 
 
 @dataclass
@@ -155,13 +161,16 @@ class Processing:
 
     async def _session(self, life: _Life) -> None:
         """One life of the worker; the watchdog can end it."""
+        life.before = life.worker.session
+        life.session = asyncio.create_task(life.worker.run())
         try:
-            async with asyncio.timeout(None) as life.session:
-                await life.worker.run()
-        except TimeoutError:
-            raise LogUnavailable("the worker stood still and was cancelled") from None
+            await asyncio.wait([life.session])
         finally:
-            life.session = None
+            session, life.session = life.session, None
+            await ended(session)
+        if session.cancelled():  # by the watchdog: a cancel of ours does not come here
+            raise LogUnavailable("the worker stood still and was cancelled")
+        session.result()
 
     # --- the watchdog ---------------------------------------------------------------------------
 
@@ -170,14 +179,14 @@ class Processing:
             await asyncio.sleep(WATCH_SECONDS)
             self.lags = await self._look()
             for partition, life in list(self._lives.items()):
-                if life.session is None:
-                    life.dog.excused()
+                if life.session is None or not life.restored:
+                    life.dog.excused()  # a restore ends by itself: reading has time-outs
                     continue
                 lag = self.lags.get(partition)
                 verdict = life.dog.look(self.means.clock.now_ms(), life.worker.commits, lag)
                 if verdict is Verdict.STUCK:
                     log_.error("no progress: begun anew", partition=partition, waiting=lag)
-                    life.session.reschedule(asyncio.get_running_loop().time())
+                    life.session.cancel()
                 elif verdict is Verdict.HOPELESS:
                     self.on_hopeless()
                     raise life.dog.error(lag)

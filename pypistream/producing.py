@@ -11,7 +11,7 @@ import structlog
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.presence import SIGN_SECONDS, SILENT_SECONDS, other_holder
 from pypistream import whoami
-from pypistream.restarts import RESTART_SECONDS, first_of, restarting
+from pypistream.restarts import RESTART_SECONDS, first_of, isolated, restarting
 from pypistream.settings import Settings
 from schemas.errors import LogFull, PypistreamError, Retriable, WriterFenced
 from schemas.records import Config
@@ -77,13 +77,7 @@ class Producing:
         """From taking the id to the first error."""
         fenced: BaseException | None = None
         try:
-            if self._stumbled:
-                await self.producer.begin()
-            self._stumbled = True  # whatever ends this: the writer is thrown away, never reused
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.producer.run())
-                if self.apart:
-                    tasks.create_task(self._sign())
+            await isolated(self._hold)
         except* WriterFenced as group:
             fenced = first_of(group)
         except* (Retriable, LogFull) as group:
@@ -96,6 +90,15 @@ class Producing:
         log_.warning("the `produce` id is lost", error=str(fenced))
         text = "another process has taken `produce`"
         await restarting(lambda: self._alone(text, fenced=True))
+
+    async def _hold(self) -> None:
+        if self._stumbled:
+            await self.producer.begin()
+        self._stumbled = True  # whatever ends this: the writer is thrown away, never reused
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.producer.run())
+            if self.apart:
+                tasks.create_task(self._sign())
 
     async def _sign(self) -> None:
         while True:

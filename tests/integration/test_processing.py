@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -18,7 +19,7 @@ from schemas.errors import NoProgress
 from schemas.records import Config, Status
 from schemas.topics import Topic
 from streams.assignment import Everything
-from streams.log import Closing, Outgoing, Writer
+from streams.log import Closing, LogUnavailable, Outgoing, Writer
 from streams.memory_log import MemoryLog
 from tests.support import virtual_time
 from tests.support.history import assert_history, records_of
@@ -239,6 +240,36 @@ def test_a_partition_that_is_still_ours_is_taken_again() -> None:
             await world.log.writer(f"worker-{partition}")
         await world.news(40)
         await world.all_published()
+
+    simulated(play)
+
+
+def test_an_error_at_the_end_of_what_was_lost_does_not_bring_it_back() -> None:
+    """A worker that is cancelled amid an error must not be begun anew: it would fence its heir."""
+
+    async def play(world: World) -> None:
+        config = await world.news(20)
+        assigned = Assigned()
+        processing = world.start(config, assigned)
+        await world.all_published()
+        worker = processing.worker(0)
+        assert worker is not None
+        assert worker.session is not None
+        closing = mock.AsyncMock(side_effect=LogUnavailable("no answer"))
+        with mock.patch.object(worker.session.intake, "close", closing):
+            assigned.assign(1, 2, 3)
+            await asyncio.sleep(60)
+        assert closing.await_count == 1
+        assert processing.worker(0) is None
+        epochs = dict(world.log._store.epochs)
+        await asyncio.sleep(60)
+        assert world.log._store.epochs == epochs
+        assert not world.tasks[0].done()
+
+        other = world.start(config, Assigned(frozenset({0})))
+        await world.news(20)
+        await world.all_published()
+        assert other.restored
 
     simulated(play)
 
