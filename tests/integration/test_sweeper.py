@@ -1,0 +1,367 @@
+"""The sweep beside real workers, in virtual time: what it finds, and that nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from processors.slots import Slots
+from producers.changelog import ChangelogProducer, ProducerSettings
+from producers.reconcile import ask_record
+from producers.sweep import RATE_SHARE, SWEEP_KEY, UNREAD_ASKS_MAX, WHOLE_ROUNDS, cursor_of
+from producers.sweeper import Sweeper
+from pypistream.processing import Means, Processing
+from schemas import codec
+from schemas.names import NormalizedName
+from schemas.records import Ask, Reason, State, Status, Sweep
+from schemas.topics import Topic
+from streams.assignment import Everything
+from streams.log import TopicPartition
+from streams.memory_log import MemoryLog
+from streams.watching import plain_place
+from tests.support import virtual_time
+from tests.support.history import records_of
+from tests.support.schema_check import ValidatingLog
+from tests.support.scripted_upstream import ScriptedUpstream, document
+from tests.support.virtual_time import WarpClock
+
+PARTITIONS = 4
+PROJECTS = 200
+RATE = 10.0  # fetches per second
+PERIOD = 400.0  # seconds of a round
+
+
+class PacedUpstream(ScriptedUpstream):
+    """Answers in 50 ms, and permits come at the rate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delay_seconds = 0.05
+        self._turn = asyncio.Lock()
+
+    async def permit(self) -> None:
+        async with self._turn:
+            await asyncio.sleep(1 / RATE)
+
+
+@dataclass
+class World:
+    """PROJECTS published projects, and workers at the rate."""
+
+    log: ValidatingLog
+    upstream: PacedUpstream
+    clock: WarpClock
+    producer: ChangelogProducer
+    serial: int = 0
+    tasks: list[asyncio.Task[object]] = field(default_factory=list)
+
+    async def rows(self, *names: str) -> None:
+        """A row for each, in the log at once; their documents are as new."""
+        for name in names:
+            self.serial += 1
+            self.upstream.row(self.serial, name, "new release", "1.0")
+            self.upstream.script(name, document(name, self.serial))
+        await self.producer.poll()
+
+    async def published(self, count: int) -> None:
+        """Wait until so many records of `metadata` are there."""
+        while sum((await self.log.ends(Topic.METADATA)).values()) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def silently(self, name: str, *, etag: str = "") -> None:
+        """Another document at the same serial; `etag` "" = with one of its own."""
+        [now] = self.upstream.steps[name]
+        other = document(name, now.serial or 0, summary="silent")  # type: ignore[union-attr]
+        self.upstream.script(name, other._replace(etag=etag or other.etag))
+
+    def sweep(self, every: float = PERIOD, rate: float = RATE) -> Sweeper:
+        """One at work."""
+        sweeper = Sweeper(self.log, self.clock, every, rate)
+        self.tasks.append(asyncio.create_task(sweeper.run()))
+        return sweeper
+
+    async def until(self, wanted: Callable[[], Awaitable[bool]], seconds_max: float) -> None:
+        async with asyncio.timeout(seconds_max):
+            while not await wanted():  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
+
+    async def summaries(self) -> dict[str, str]:
+        """What is published of each name, by its last record."""
+        records = await records_of(self.log, Topic.METADATA)
+        return {r.key or "": json.loads(r.value or b"")["info"]["summary"] for r in records}
+
+    async def silent(self) -> set[str]:
+        return {name for name, text in (await self.summaries()).items() if text == "silent"}
+
+    async def cursor(self) -> Sweep:
+        rows = (await self.log.table(plain_place(self.log))).rows
+        found = cursor_of(rows.get(SWEEP_KEY))
+        assert found is not None
+        return found
+
+    async def states(self) -> dict[str, State]:
+        found: dict[str, State] = {}
+        for partition in range(PARTITIONS):
+            rows = (await self.log.table(TopicPartition(Topic.STATE, partition))).rows
+            found |= {name: codec.decode(row.value or b"", State) for name, row in rows.items()}
+        return found
+
+    async def asks(self) -> list[tuple[str, Reason]]:
+        records = await records_of(self.log, Topic.REFETCH)
+        return [(r.key or "", codec.decode(r.value or b"", Ask).reason) for r in records]
+
+
+@asynccontextmanager
+async def made() -> AsyncIterator[World]:
+    clock = WarpClock()
+    log = ValidatingLog(MemoryLog(PARTITIONS, now_ms=clock.now_ms))
+    upstream = PacedUpstream()
+    producer = ChangelogProducer(log, upstream, clock, ProducerSettings(base=0))
+    config = await producer.begin()
+    means = Means(log, upstream, clock, Slots(8), config, settle_seconds=0)
+    processing = Processing(means, Everything(PARTITIONS))
+    world = World(log, upstream, clock, producer)
+    world.tasks.append(asyncio.create_task(processing.run()))
+    try:
+        await world.rows(*(f"project-{number}" for number in range(PROJECTS)))
+        await world.published(PROJECTS)
+        upstream.asked.clear()
+        yield world
+    finally:
+        for task in world.tasks:
+            task.cancel()
+        await asyncio.gather(*world.tasks, return_exceptions=True)
+
+
+def simulated(play: Callable[[World], Awaitable[None]]) -> None:
+    """In virtual time."""
+
+    async def whole() -> None:
+        async with made() as world:
+            await play(world)
+
+    virtual_time.run(whole())
+
+
+def test_what_no_row_tells_is_published_within_a_round() -> None:
+    """Everybody else is asked once, answers 304, and leaves no trace in any compacted topic."""
+
+    async def play(world: World) -> None:
+        changed = {f"project-{number}" for number in range(0, PROJECTS, 20)}
+        for name in changed:
+            world.silently(name)
+        ends = await world.log.ends(Topic.STATE)
+        sweeper = world.sweep()
+        await asyncio.sleep(PERIOD - 1)
+
+        assert await world.silent() == changed
+        assert await world.cursor() == sweeper.cursor
+        assert (await world.cursor()).ended
+        count = Counter(world.upstream.asked)
+        assert {count[name] for name in changed} == {2}, "believed after a second look"
+        assert {count[name] for name in count.keys() - changed} == {1}
+        assert len(count) == PROJECTS
+        grown = sum((await world.log.ends(Topic.STATE)).values()) - sum(ends.values())
+        assert grown == 2 * len(changed), "unconfirmed, then published"
+        assert all(state.status is Status.OK for state in (await world.states()).values())
+
+    simulated(play)
+
+
+def test_a_lie_under_the_true_etag_is_found_when_its_name_is_asked_for_as_a_whole() -> None:
+    """A conditional look would confirm it for ever; each name is looked at whole in its round."""
+
+    async def play(world: World) -> None:
+        for number in range(10):
+            name = f"project-{number}"
+            [now] = world.upstream.steps[name]
+            world.silently(name, etag=now.etag)  # type: ignore[union-attr]
+        world.sweep()
+        await asyncio.sleep(PERIOD + 10)
+        first = len(await world.silent())
+        await asyncio.sleep(PERIOD * (WHOLE_ROUNDS - 1))
+
+        assert first < 10
+        assert len(await world.silent()) == 10
+
+    simulated(play)
+
+
+def test_what_was_given_up_comes_first() -> None:
+    """A project that was stale for a week is right again in the first minutes of the next round."""
+
+    async def play(world: World) -> None:
+        await world.rows("project-150")
+        world.upstream.script("project-150", document("project-150", 3))  # never gets any newer
+        await asyncio.sleep(3_600)
+        assert (await world.states())["project-150"].status is Status.STALE
+        world.upstream.script("project-150", document("project-150", world.serial))
+        world.sweep()
+        await asyncio.sleep(25)
+
+        assert (await world.states())["project-150"].status is Status.OK
+        assert (await world.cursor()).name < "project-11"
+
+    simulated(play)
+
+
+def test_a_round_goes_on_where_it_was() -> None:
+    """Whoever takes over asks for the other names, but for a batch at most, in the same round."""
+
+    async def play(world: World) -> None:
+        sweeper = world.sweep()
+        await asyncio.sleep(PERIOD / 2)
+        world.tasks[-1].cancel()
+        before = await world.cursor()
+        assert PROJECTS * 0.4 < before.asked < PROJECTS * 0.6
+        assert sweeper.cursor == before
+        await asyncio.sleep(50)
+        world.sweep()
+        await asyncio.sleep(PERIOD / 2 - 50 - 1)
+        after = await world.cursor()
+        count = Counter(name for name, _ in await world.asks())
+
+        assert (after.round, after.started) == (1, before.started)
+        assert (after.asked, after.names) == (PROJECTS, PROJECTS)
+        assert after.ended <= after.started + PERIOD + 1
+        assert len(count) == PROJECTS
+        assert sum(count.values()) <= PROJECTS + 16
+
+    simulated(play)
+
+
+def test_rounds_begin_a_period_apart() -> None:
+    """The next one finds what came meanwhile, not before."""
+
+    async def play(world: World) -> None:
+        world.sweep()
+        await asyncio.sleep(PERIOD / 4)
+        await world.rows("new-one")
+        await asyncio.sleep(PERIOD * 3 / 4 - 5)
+        first = await world.cursor()
+        assert first.ended
+        await asyncio.sleep(PERIOD)
+        second = await world.cursor()
+
+        assert (first.round, first.names) == (1, PROJECTS)
+        assert (second.round, second.names) == (2, PROJECTS + 1)
+        assert PERIOD <= second.started - first.started <= PERIOD + 61
+
+    simulated(play)
+
+
+@pytest.mark.parametrize("rate", [RATE, 0.0])
+def test_a_live_event_is_as_fast_as_without_a_sweep(rate: float) -> None:
+    """Also if workers have as much to sweep as they can: each gets one permit before, no more.
+
+    In a real round they have something to sweep for an eighth of the time.
+    """
+
+    async def play(world: World) -> None:
+        async def seconds(name: str) -> float:
+            loop = asyncio.get_running_loop()
+            begun, count = loop.time(), sum((await world.log.ends(Topic.METADATA)).values())
+            await world.rows(name)
+            await world.published(count + 1)
+            return loop.time() - begun
+
+        alone = [await seconds(f"project-{number}") for number in range(30)]
+        world.sweep(every=0.0001, rate=rate)
+        await asyncio.sleep(5)
+        swept = []
+        for number in range(30):
+            await asyncio.sleep(0.37)
+            swept.append(await seconds(f"project-{number}"))
+        reasons = {reason for _, reason in await world.asks()}
+
+        assert reasons == {Reason.SWEEP}
+        assert len(world.upstream.asked) > 60 + 20
+        assert max(swept) <= max(alone) + PARTITIONS / RATE + 0.02, (max(swept), max(alone))
+        assert sum(swept) <= sum(alone) + len(swept) / RATE
+
+    simulated(play)
+
+
+def test_a_backfill_does_not_wait_for_a_sweep() -> None:
+    """While asks of others lie unread the sweep adds none; theirs are served first."""
+
+    async def play(world: World) -> None:
+        world.sweep(every=0.0001, rate=0)
+        await asyncio.sleep(3)
+        names = [NormalizedName(f"other-{number}") for number in range(300)]
+        for name in names:
+            world.upstream.script(name, document(name, 7))
+        now_ms = world.clock.now_ms()
+        before = len(await world.asks())
+        world.upstream.asked.clear()
+        await world.log.append(
+            [ask_record(name, Ask(name, Reason.BACKFILL, 7, 9), now_ms) for name in names]
+        )
+        await world.until(lambda: _all(world, names), 300)
+        after = len(await world.asks()) - len(names)
+        others = [name for name in world.upstream.asked if not name.startswith("other-")]
+
+        assert after - before <= UNREAD_ASKS_MAX * PARTITIONS
+        # What it had asked for comes where a partition's window holds nothing else.
+        assert len(others) <= UNREAD_ASKS_MAX * PARTITIONS
+
+    simulated(play)
+
+
+async def _all(world: World, names: list[NormalizedName]) -> bool:
+    return (await world.states()).keys() >= set(names)
+
+
+def test_most_of_the_rate_is_left_to_others() -> None:
+    """However short the period."""
+
+    async def play(world: World) -> None:
+        world.sweep(every=1)
+        await asyncio.sleep(60)
+        assert len(world.upstream.asked) <= 60 * RATE * RATE_SHARE + 2
+        assert len(world.upstream.asked) >= 60 * RATE * RATE_SHARE * 0.9
+
+    simulated(play)
+
+
+def test_two_at_once_do_no_harm() -> None:
+    """Names are asked for twice, that is all; the cursor ends at the end."""
+
+    async def play(world: World) -> None:
+        world.silently("project-7")
+        world.sweep()
+        world.sweep()
+        await asyncio.sleep(PERIOD - 1)
+
+        assert await world.silent() == {"project-7"}
+        assert (await world.cursor()).asked == PROJECTS
+        assert len(Counter(world.upstream.asked)) == PROJECTS
+        assert all(state.status is Status.OK for state in (await world.states()).values())
+
+    simulated(play)
+
+
+def test_one_round_as_fast_as_it_may_and_wait_for_the_workers() -> None:
+    """What `sweep --once` does."""
+
+    async def play(world: World) -> None:
+        world.silently("project-7")
+        sweeper = Sweeper(world.log, world.clock, 0, 0)
+        begun = asyncio.get_running_loop().time()
+        ended = await sweeper.round()
+        await sweeper.served()
+        took = asyncio.get_running_loop().time() - begun
+
+        assert (ended.round, ended.asked) == (1, PROJECTS)
+        await asyncio.sleep(5)  # what changed is looked at twice
+        assert await world.silent() == {"project-7"}
+        assert len(world.upstream.asked) >= PROJECTS
+        assert took <= PROJECTS / RATE * 1.2 + 2
+
+    simulated(play)
