@@ -151,7 +151,7 @@ async def _look(run: _Run, found: list[Owed]) -> int:
         base = progress.head.base if progress.head and backfill and whole else 0
         serial_map = await _map_reaching(run, reconciler.log, base)
         plans = await reconciler.plans(serial_map, run.scope)
-        if not backfill and progress.watermark.base:
+        if not backfill and progress.head and progress.head.base and not progress.watermark.serial:
             _say("this log has no backfill yet: only `pypistream backfill` gives it a watermark")
         found.append(Owed(serial_map.last_serial, plans))
     return 0
