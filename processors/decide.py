@@ -61,12 +61,16 @@ OUTAGE = (Failure.TRANSPORT.value, Failure.SERVER.value)
 
 
 class Body(NamedTuple):
-    """A usable document: its serial, the hash of its canonical form, `info.name`, the ETag."""
+    """A usable document: its serial, the hash of its canonical form, `info.name`, the ETag.
+
+    `own_serial`: the serial stands in the document; else a header alone claims it.
+    """
 
     serial: int
     hash: str
     display_name: str
     etag: str
+    own_serial: bool = True
 
 
 class Unchanged(NamedTuple):
@@ -140,7 +144,11 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
             # Not yet believed: an older rendering may be served at the same serial.
             return _unconfirmed(state, body, attempt, patience)
     elif not _may_replace(state, body):
-        return _again(state, STALE, attempt, patience)
+        if not _overstated(state, body):
+            return _again(state, STALE, attempt, patience)
+        if body.hash != state.seen:
+            return _unconfirmed(state, body, attempt, patience)
+        state = replace(state, event=body.serial)  # rows above it are owed again
     published = replace(
         state,
         body=body.serial,
@@ -186,6 +194,16 @@ def _may_replace(state: State, body: Body) -> bool:
     if not state.published or body.serial >= state.body:
         return True
     return body.display_name not in (state.name, "") and body.display_name == state.event_name
+
+
+def _overstated(state: State, body: Body) -> bool:
+    """Whether a header had claimed too much: what is published, at a lower serial, and no row owed.
+
+    The content does not go back; were the serial kept, rows up to it would count as reflected.
+    """
+    same = state.published and body.hash == state.hash and body.display_name == state.name
+    claimed = state.event_kind is None and state.event == state.body
+    return same and claimed and not body.own_serial and body.serial > 0
 
 
 def _on_unchanged(state: State, attempt: Attempt, patience: Patience) -> Verdict:

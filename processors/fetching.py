@@ -102,8 +102,10 @@ async def read(work: Work, document: Document, *, all_releases: bool) -> Outcome
         return Outcome(work, _failed(Failure.FOREIGN, error), evidence=evidence)
     except OversizedBody as error:
         return Outcome(work, _failed(Failure.OVERSIZED, error), evidence=evidence)
-    body = Body(trimmed.serial, trimmed.hash, trimmed.display_name, document.etag)
-    return Outcome(work, body, trimmed)
+    shown = Body(
+        trimmed.serial, trimmed.hash, trimmed.display_name, document.etag, trimmed.own_serial
+    )
+    return Outcome(work, shown, trimmed)
 
 
 def _failed(failure: Failure, error: Exception) -> Failed:

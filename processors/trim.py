@@ -59,6 +59,7 @@ class Trimmed(NamedTuple):
     `hash`                  of the canonical form of both, hex; neither key order, white space, the
         way of escaping nor `last_serial` changes it
     `serial`                the body's, else the header's, else 0
+    `own_serial`            whether it is the body's
     `display_name`, `version`  `info.name`, `info.version` (None if it is no text)
     `anomalies`             sorted slugs of what is odd and was kept all the same
     """
@@ -71,6 +72,7 @@ class Trimmed(NamedTuple):
     display_name: str
     version: str | None
     anomalies: tuple[str, ...]
+    own_serial: bool = True
 
 
 class _Parts(NamedTuple):
@@ -142,6 +144,7 @@ def _finish(
         display_name=parts.display_name,
         version=parts.version,
         anomalies=tuple(sorted(anomalies)),
+        own_serial=type(parts.last_serial) is int and parts.last_serial == serial,
     )
 
 

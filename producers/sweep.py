@@ -145,12 +145,13 @@ def following(last: Sweep | None, now: int, every: float) -> tuple[Sweep, float]
     """The round to work on, and in how many seconds it begins (0 = now).
 
     One that has not ended goes on; after one that has the next begins a period after its start,
-    also if that lies in the future: another machine's clock may have been wrong.
+    also if that lies in the future: another machine's clock may have been wrong. Who wants a round
+    at once (`every` 0) begins one, unless another such was broken off.
     """
     if last is None:
         return Sweep(1, every, now, now), 0.0
     begun = min(last.started, now)
-    if not last.ended:
+    if not last.ended and (every or not last.every):
         return replace(last, every=every, started=begun), 0.0
     wait = max(0.0, begun + every - now)
     return Sweep(last.round + 1, every, now, now), wait

@@ -16,7 +16,7 @@ def command(**given: object) -> int:
     An advisory, an organisation, a new field: PyPI's journal tells of none. `run` and `produce` do
     this by themselves, unless --sweep-every is 0. Whoever processes the log fetches the documents,
     after everything else; at most a quarter of --rate is asked for. A round that was interrupted
-    goes on where it was. It runs until it is stopped.
+    goes on where it was. It runs until it is stopped; with --once a round begins now.
 
     \b
     pypistream sweep --once     # everything now: all of PyPI takes three and a half days

@@ -261,6 +261,49 @@ class TestBody:
         assert second.effect is Effect.PUBLISH
         assert second.state.hash == "c"
 
+    def test_a_serial_that_only_a_header_claimed_is_taken_back_after_a_second_answer(self) -> None:
+        """The content is the same: nothing goes back, and rows up to the claim are owed again."""
+        asked = owe_ask(published(17), Ask("", Reason.SWEEP, whole=True))
+        assert asked is not None
+        told = body(10)._replace(own_serial=False)
+
+        first = answer(asked, told)
+        assert (first.effect, first.state.body) == (Effect.NONE, 17)
+        second = answer(first.state, told, 1)
+        assert second.effect is Effect.PUBLISH
+        assert (second.state.status, second.state.body, second.state.event) == (Status.OK, 10, 10)
+        assert owe(published(17), entry(12)) is None
+        assert owe(second.state, entry(12)) is not None
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            body(10),  # the document's own serial
+            body(10, "b")._replace(own_serial=False),  # other content
+            body(10, name="foo")._replace(own_serial=False),  # another spelling
+            body(0)._replace(own_serial=False),  # no serial at all
+        ],
+    )
+    def test_what_is_not_the_same_document_under_a_lower_header_is_refused(
+        self, told: Body
+    ) -> None:
+        asked = owe_ask(published(17), Ask("", Reason.SWEEP, whole=True))
+        assert asked is not None
+        state = asked
+        for second in range(12):
+            verdict = answer(state, told, second * 600)
+            assert verdict.effect is Effect.NONE
+            state = verdict.state
+        assert (state.status, state.body) == (Status.STALE, 17)
+
+    def test_while_a_row_is_owed_no_lower_header_is_believed(self) -> None:
+        told = body(10)._replace(own_serial=False)
+        state = owed(published(17), 20)
+        for second in (0, 1, 2):
+            verdict = answer(state, told, second)
+            assert (verdict.effect, verdict.state.body) == (Effect.NONE, 17)
+            state = verdict.state
+
     def test_a_map_that_lacks_a_name_does_not_settle_it(self) -> None:
         """Its ask bears the serial that was known, not one that the map gave."""
         parked = answer(owed(published(10), 20, Kind.REMOVE_PROJECT), Failed("foreign: x")).state

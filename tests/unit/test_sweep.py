@@ -141,6 +141,9 @@ def test_a_round_goes_on_or_the_next_one_waits_for_its_time() -> None:
         replace(BEGUN, name="k", every=50),
         0,
     )
+    at_once = Sweep(2, 0, NOW + 9, NOW + 9)
+    assert following(replace(BEGUN, name="k"), NOW + 9, 0) == (at_once, 0)
+    assert following(replace(at_once, name="k"), NOW + 9, 0) == (replace(at_once, name="k"), 0)
     assert following(ended, NOW + 60, 100) == (Sweep(2, 100, NOW + 60, NOW + 60), 40)
     assert following(ended, NOW + 160, 100)[1] == 0
     assert following(replace(ended, started=NOW + 9_999), NOW, 100)[1] == 100
