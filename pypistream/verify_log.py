@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import msgspec
 
-from processors.content import Started, started
+from processors.content import started
 from pypistream.sorting import Sorter
 from pypistream.verify_facts import Fact
+from pypistream.verify_pairs import Halves, Pair
 from schemas.codec import decode
 from schemas.records import Config, State
 from schemas.topics import Offset, Topic
@@ -25,12 +26,12 @@ from streams.log import Log, Record, TopicPartition
 from streams.progress import read_progress
 
 DOCUMENTS = (Topic.METADATA, Topic.RELEASES)
-HASHES_CODE = "#"  # sorts before the topics' names
+PAIR_CODE = "#"
 SEPARATOR = "\0"
 
 _encode = msgspec.json.Encoder().encode
 _fact = msgspec.json.Decoder(Fact).decode
-_hashes = msgspec.json.Decoder(tuple[str, list[str]]).decode
+_pair = msgspec.json.Decoder(Pair).decode
 
 RowHasher = Callable[[Sequence[Record], Config], Sequence[RowHashes]]
 
@@ -41,14 +42,6 @@ class NameFacts(msgspec.Struct):
     name: str
     facts: dict[Topic, Fact]
     hashes: Sequence[str] | None
-
-
-@dataclass
-class _Waiting:
-    """Halves of answers, by name: the metadata's id and hashes, or the releases record."""
-
-    metadata: dict[str, tuple[str, Started]] = field(default_factory=dict)
-    releases: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,7 +58,7 @@ class LogFacts:
     rows_of: RowHasher | None = None
     lines: bool = True
     records: int = 0
-    _waiting: _Waiting = field(default_factory=_Waiting)
+    _halves: Halves = field(default_factory=Halves)
 
     @property
     def with_releases(self) -> bool:
@@ -152,61 +145,34 @@ class LogFacts:
 
     def _pair(self, name: str, record: Record) -> None:
         """Hash both documents of an answer as soon as the second is read."""
-        waiting, answer = self._waiting, record.header("ce_id") or ""
-        if record.topic is Topic.METADATA:
-            begun = started(record.value or b"")
-            if not self.with_releases:
-                self._put_hashes(name, record.offset, answer, begun.alone())
-                return
-            other = waiting.releases.get(name)
-            waiting.metadata.pop(name, None)  # of an answer before: its other half was replaced
-            if other is not None and other[0] == answer:
-                del waiting.releases[name]
-                self._put_hashes(name, record.offset, answer, begun.with_releases(other[1]))
-            else:
-                waiting.metadata[name] = (answer, begun)
+        if record.value is None:
             return
-        half = waiting.metadata.get(name)
-        if half is not None and half[0] == answer:
-            del waiting.metadata[name]
-            hashes = half[1].with_releases(record.value or b"")
-            self._put_hashes(name, record.offset, answer, hashes)
-        elif record.value is not None:
-            waiting.releases[name] = (answer, record.value)
-        else:
-            waiting.releases.pop(name, None)
+        if not self.with_releases:
+            pair = Pair(record.offset, 0, sorted(started(record.value).alone()))
+            self._put(name, PAIR_CODE, record.offset, _encode(pair))
+            return
+        found = self._halves.take(name, record, record.value)
+        if found is not None:
+            self._put(name, PAIR_CODE, found.metadata, _encode(found))
 
-    def _put_hashes(self, name: str, offset: Offset, answer: str, hashes: frozenset[str]) -> None:
-        self._put(name, HASHES_CODE, offset, _encode((answer, sorted(hashes))))
-
-    def _put(self, name: str, code: str, offset: Offset, text: bytes) -> None:
+    def _put(self, name: str, code: str, offset: int, text: bytes) -> None:
         head = f"{name}{SEPARATOR}{code}{SEPARATOR}{offset:019d}{SEPARATOR}"
         self.into.put(head.encode() + text + b"\n")
 
 
-def by_name(lines: Sorter, *, with_releases: bool) -> Iterator[NameFacts]:
+def by_name(lines: Sorter) -> Iterator[NameFacts]:
     """Every name the log has records of, in order."""
     parted = (line.split(b"\0", 3) for line in lines)
     for name, group in groupby(parted, key=lambda parts: parts[0]):
-        newest: dict[bytes, bytes] = {}
-        pairs: dict[str, list[str]] = {}
-        for _, code, _, text in group:
-            newest[code] = text
-            if code == HASHES_CODE.encode():
-                answer, hashes = _hashes(text)
-                pairs[answer] = hashes
-        newest.pop(HASHES_CODE.encode(), None)
-        facts = {Topic(code.decode()): _fact(text) for code, text in newest.items()}
-        yield NameFacts(name.decode(), facts, _hashes_of(facts, pairs, with_releases=with_releases))
+        newest = {code.decode(): text for _, code, _, text in group}
+        last = newest.pop(PAIR_CODE, None)
+        facts = {Topic(code): _fact(text) for code, text in newest.items()}
+        hashes = None if last is None else _hashes(_pair(last), facts)
+        yield NameFacts(name.decode(), facts, hashes)
 
 
-def _hashes_of(
-    facts: dict[Topic, Fact], pairs: dict[str, list[str]], *, with_releases: bool
-) -> Sequence[str] | None:
-    """What the newest documents hash to together."""
-    answers = {facts[topic].id for topic in DOCUMENTS if topic in facts}
-    wanted = 1 + with_releases
-    present = sum(topic in facts for topic in DOCUMENTS)
-    if len(answers) != 1 or present != wanted:
-        return None
-    return pairs.get(answers.pop())
+def _hashes(pair: Pair, facts: Mapping[Topic, Fact]) -> Sequence[str] | None:
+    """What the newest documents hash to together; None if they were not read as a pair."""
+    ours = facts.get(Topic.METADATA), facts.get(Topic.RELEASES)
+    places = tuple(fact.offset if fact is not None else 0 for fact in ours)
+    return pair.hashes if places == (pair.metadata, pair.releases) else None

@@ -40,7 +40,7 @@ def ask_for(
         Reason.REPAIR,
         listed.serial,
         map_serial,
-        gone=any(each.side is Side.STATE and each.why is Why.SURPLUS for each in wanted),
+        gone=map_serial > 0 and seen.listed is None,
         whole=any(each.side in _DOCUMENTS for each in wanted),
     )
     return NormalizedName(seen.name), ask

@@ -66,16 +66,19 @@ def _upstream(seen: Seen, state: State | None, rules: Rules, partition: int) -> 
     if rules.map_serial is None:
         return
     known = max(state.event, state.body) if state else 0
+    cut = rules.cuts[partition]
+    marker = cut.serial if cut is not None else 0  # 0 = nothing is claimed yet
     if seen.listed is None:
-        gone = state is not None and state.published and not state.exception
-        if gone and rules.map_serial >= known:
-            yield Finding(seen.name, Side.STATE, Why.SURPLUS, "upstream's index lacks it")
+        if state is None or not state.published or state.exception or rules.map_serial < known:
+            return
+        since = rules.map_serial > marker > 0
+        why, side = (Why.AHEAD, Side.UPSTREAM) if since else (Why.SURPLUS, Side.STATE)
+        yield Finding(seen.name, side, why, "upstream's index lacks it")
         return
     serial = seen.listed.serial
-    cut = rules.cuts[partition]
     if state is None or serial > known:
         text = f"serial {serial} upstream, {known or 'nothing'} here"
-        if cut is not None and serial > cut.serial > 0:
+        if serial > marker > 0:
             yield Finding(seen.name, Side.UPSTREAM, Why.AHEAD, text)
         else:
             why = Why.MISSING if state is None else Why.BEHIND

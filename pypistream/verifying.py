@@ -135,7 +135,7 @@ class _Comparison:
             snapshot=snapshot.vector.cuts if snapshot.vector and _compared(snapshot) else None,
             dump=dump.vector.cuts if dump.vector and _compared(dump) else None,
         )
-        names = by_name(facts.into, with_releases=facts.with_releases)
+        names = by_name(facts.into)
         seen = merged(
             ((each.name, each) for each in names),
             index_of(index),

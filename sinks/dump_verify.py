@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from schemas.errors import DumpCorrupt, LogCorrupt
+import msgspec
+
+from schemas.errors import DumpCorrupt, InvalidName, LogCorrupt
+from schemas.names import normalize
 from sinks.dump_lines import change_of, document_of, drop_in, name_of
 from sinks.dump_reader import DumpReader
 from streams.log import Record
 
 DROP_IN_FILE, PACKAGES_FILE = "pypicache.json.zst", "packages.jsonl.zst"
 LINE_FILES = (PACKAGES_FILE, "releases.jsonl.zst", "state.jsonl.zst")
-DIFFERING_MAX = 100  # one document too few or too many sets all that follow against others
 DIGEST_BYTES = 8  # a fault that keeps 64 bits as they were is none of chance
 
 
@@ -30,7 +32,7 @@ def dump_lines(reader: DumpReader) -> Iterator[tuple[str, str, str]]:
 
     With DROP_IN_FILE and no digest: the drop-in has another document there than packages has.
     Raises DumpCorrupt: at the end of a file that is not what the manifest says, for names out of
-    order, and for a drop-in that is not made of the lines in packages at all.
+    order, and for a document without a name.
     """
     for file in LINE_FILES:
         before = ""
@@ -46,21 +48,44 @@ def dump_lines(reader: DumpReader) -> Iterator[tuple[str, str, str]]:
 
 
 def _beside_drop_in(reader: DumpReader) -> Iterator[str]:
-    """Names whose line in packages is not what the drop-in was made of."""
+    """Names whose document in the drop-in is not what it is to be made of. Both are in order."""
     elements = reader.rows(DROP_IN_FILE)
-    differing = 0
+    element = next(elements, None)
     for row in reader.rows(PACKAGES_FILE):
         expected = drop_in(document_of(row + b"\n"))
-        if expected is None or next(elements, None) == expected:
+        if expected is not None and element == expected:
+            element = next(elements, None)
             continue
-        differing += 1
-        if differing > DIFFERING_MAX:
-            raise DumpCorrupt(
-                f"{DROP_IN_FILE} is not made of {PACKAGES_FILE}", hint="pypistream rebuild dump"
-            )
-        yield _name(PACKAGES_FILE, row)
-    if next(elements, None) is not None:
-        raise DumpCorrupt(f"{DROP_IN_FILE} has documents that {PACKAGES_FILE} has not")
+        name = _name(PACKAGES_FILE, row)
+        while element is not None and (other := _project(element)) < name:
+            yield other
+            element = next(elements, None)
+        there = element is not None and _project(element) == name
+        if there:
+            element = next(elements, None)
+        if there or expected is not None:
+            yield name
+    while element is not None:
+        yield _project(element)
+        element = next(elements, None)
+
+
+class _Info(msgspec.Struct):
+    name: str
+
+
+class _Document(msgspec.Struct):
+    info: _Info
+
+
+_document = msgspec.json.Decoder(_Document)
+
+
+def _project(element: bytes) -> str:
+    try:
+        return normalize(_document.decode(element).info.name)
+    except (msgspec.MsgspecError, InvalidName) as error:
+        raise DumpCorrupt(f"{DROP_IN_FILE} has a document without a name") from error
 
 
 def _name(file: str, line: bytes) -> str:
