@@ -147,9 +147,9 @@ class KafkaGroup:
         self._member.rejoining(_now())
 
     def _assigned(self, partitions: frozenset[int]) -> None:
-        before = self.partitions
+        before, well = self.partitions, self._member.well(_now())
         self._member.assigned(partitions, _now())
-        if partitions != before:
+        if partitions != before or not well:
             log_.info("assigned", partitions=sorted(partitions), group=self._group_id)
         self._news.set()
 
