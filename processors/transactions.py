@@ -20,7 +20,7 @@ from processors.intake import Intake
 from processors.marks import Marks
 from processors.publication import Answered
 from schemas.names import NormalizedName
-from schemas.records import Cut
+from schemas.records import Cut, Reason
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
@@ -75,6 +75,7 @@ class Transactions:
         """Begin at `cut`; `ends` are the next offsets of the compacted topics here."""
         self.cut = cut
         self._ends = dict(ends)
+        self._swept = cut.swept if cut else 0
 
     def at_rest(self) -> bool:
         """True if nothing waits for a transaction."""
@@ -161,6 +162,8 @@ class Transactions:
         verdict = decide(before, outcome.reply, attempt, self._patience)
         self._agenda.answered(name, verdict.state, now_ms)
         self.published += verdict.effect is Effect.PUBLISH
+        if before.ask is Reason.SWEEP and verdict.effect in (Effect.PUBLISH, Effect.TOMBSTONE):
+            self._swept += 1
         answered = Answered(
             name, before, verdict, now_ms, outcome.trimmed, evidence=outcome.evidence
         )
@@ -172,7 +175,8 @@ class Transactions:
         self._marks.pass_changelog(changelog)
         self._marks.pass_refetch(refetch)
         metadata, releases, state = (self._ends[topic] for topic in COMPACTED)
-        return self._marks.on(Cut(changelog, refetch, metadata, releases, state))
+        cut = Cut(changelog, refetch, metadata, releases, state, swept=self._swept)
+        return self._marks.on(cut)
 
     async def _commit(self, records: list[Outgoing], cut: Cut) -> None:
         partition = self._place.partition

@@ -60,9 +60,12 @@ class Sweeper:
         It has ended when its last ask is written. Raises LogUnavailable, LogFull, LogCorrupt.
         """
         cursor = await self._next(wait=wait)
-        present = Round(cursor, await self._known())
-        await self._note(present.cursor)
         async with ProgressWatch(self.log) as watch:
+            if not cursor.names:  # it begins now
+                swept = sum(cut.swept for cut in watch.progress.cuts if cut is not None)
+                cursor = replace(cursor, before=swept)
+            present = Round(cursor, await self._known())
+            await self._note(present.cursor)
             await self._ask(present, watch)
         return await self._note(replace(present.cursor, ended=self._now()))
 

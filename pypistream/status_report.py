@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -70,7 +70,8 @@ class SweepReport(msgspec.Struct):
     """The round of the sweep that is under way, or the last one if it has `ended`.
 
     `every`: seconds per round; `names` and how many of them were `asked` for, in `percent`; every
-    name up to `name` was. `next`: when the next round is to begin, null while this one goes on.
+    name up to `name` was. `changed`: how many changes nothing but the sweep has found since this
+    round began. `next`: when the next one is to begin, null while this one goes on.
     """
 
     round: int
@@ -80,6 +81,7 @@ class SweepReport(msgspec.Struct):
     names: int
     asked: int
     percent: float
+    changed: int
     name: str
     next: str | None
 
@@ -191,7 +193,7 @@ class StatusReader:
             due=_due(self._fold.exceptions, now_ms) if self._fold else None,
             exceptions=_exceptions(self._fold.exceptions) if self._fold else None,
             hold=_hold(plain.get(HOLD_KEY), now_ms),
-            sweep=_sweep(cursor_of(plain.get(SWEEP_KEY))),
+            sweep=_sweep(cursor_of(plain.get(SWEEP_KEY)), progress.cuts),
             roles=await self._roles(now_ms),
             positions=await self._positions(progress),
             snapshot=next((file for file in files if file.path == self._data.snapshot.name), None),
@@ -230,9 +232,10 @@ def _hold(row: Record | None, now_ms: int) -> HoldReport | None:
     return HoldReport(rfc3339(hold.until_ms / 1000), left_seconds, hold.reason)
 
 
-def _sweep(cursor: Sweep | None) -> SweepReport | None:
+def _sweep(cursor: Sweep | None, cuts: Sequence[Cut | None]) -> SweepReport | None:
     if cursor is None:
         return None
+    swept = sum(cut.swept for cut in cuts if cut is not None)
     return SweepReport(
         round=cursor.round,
         every=cursor.every,
@@ -241,6 +244,7 @@ def _sweep(cursor: Sweep | None) -> SweepReport | None:
         names=cursor.names,
         asked=cursor.asked,
         percent=round(100 * cursor.asked / cursor.names, 2) if cursor.names else 100.0,
+        changed=max(0, swept - cursor.before),
         name=cursor.name,
         next=rfc3339(cursor.started + cursor.every) if cursor.ended else None,
     )

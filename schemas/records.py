@@ -200,6 +200,7 @@ class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
     `changelog`, `refetch`: next offset to read. `metadata`, `releases`, `state`: next offset after
     this transaction. The marker (base, serial] is the last one passed; serial 0 = none yet.
     `low` is the low mark of the first backfill that closed here; base is 0 from then on.
+    `swept`: how many changes were found here that nothing but the sweep had asked for.
     """
 
     changelog: int
@@ -212,6 +213,7 @@ class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
     time: int = 0
     low: int = 0
     backfill: BackfillProgress | None = None
+    swept: int = 0
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -225,14 +227,34 @@ class Config(msgspec.Struct, frozen=True):
     created: int = 0
 
 
+class History(msgspec.Struct, frozen=True):
+    """How far the journal from before the log's base was read in, as rows with the header `late`.
+
+    Every row in (0, serial] lies before `changelog`, the next offset of each of its partitions.
+    """
+
+    serial: int
+    changelog: tuple[int, ...]
+
+
 class Head(msgspec.Struct, frozen=True):
-    """In partition N of `progress`, key `head`, after every page: how far the journal was read."""
+    """In partition N of `progress`, key `head`, after every page: how far the journal was read.
+
+    `history` null = nobody has asked for the rows at or below `base`.
+    """
 
     serial: int
     base: int
     time: int
     changelog: tuple[int, ...]
     source: EventSource = EventSource.JOURNAL
+    history: History | None = None
+
+
+class HistoryAsked(msgspec.Struct, frozen=True):
+    """In partition N + 1 of `progress`, key `history`: read the journal from serial 0 on."""
+
+    asked: int
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -251,6 +273,7 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     ended          when the last ask of the round was written, 0 = not yet
     names, asked   how many names the round has, and how many of them were asked for
     name           every name up to this one was asked for; "" = still at `dead` and `stale` ones
+    before         what all cuts' `swept` came to when the round began
     """
 
     round: int
@@ -261,6 +284,7 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     names: int = 0
     asked: int = 0
     name: str = ""
+    before: int = 0
 
 
 class Alive(msgspec.Struct, frozen=True, omit_defaults=True):

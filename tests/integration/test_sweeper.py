@@ -24,6 +24,7 @@ from schemas.topics import Topic
 from streams.assignment import Everything
 from streams.log import TopicPartition
 from streams.memory_log import MemoryLog
+from streams.progress import read_progress
 from streams.watching import plain_place
 from tests.support import virtual_time
 from tests.support.history import records_of
@@ -112,6 +113,11 @@ class World:
             found |= {name: codec.decode(row.value or b"", State) for name, row in rows.items()}
         return found
 
+    async def swept(self) -> int:
+        """Changes found, as the cuts count them, since the present round began."""
+        cuts = (await read_progress(self.log)).cuts
+        return sum(cut.swept for cut in cuts if cut) - (await self.cursor()).before
+
     async def asks(self) -> list[tuple[str, Reason]]:
         records = await records_of(self.log, Topic.REFETCH)
         return [(r.key or "", codec.decode(r.value or b"", Ask).reason) for r in records]
@@ -163,6 +169,7 @@ def test_what_no_row_tells_is_published_within_a_round() -> None:
         assert await world.silent() == changed
         assert await world.cursor() == sweeper.cursor
         assert (await world.cursor()).ended
+        assert await world.swept() == len(changed)
         count = Counter(world.upstream.asked)
         assert {count[name] for name in changed} == {2}, "believed after a second look"
         assert {count[name] for name in count.keys() - changed} == {1}
@@ -240,14 +247,17 @@ def test_rounds_begin_a_period_apart() -> None:
     """The next one finds what came meanwhile, not before."""
 
     async def play(world: World) -> None:
+        world.silently("project-9")
         world.sweep()
         await asyncio.sleep(PERIOD / 4)
         await world.rows("new-one")
         await asyncio.sleep(PERIOD * 3 / 4 - 5)
         first = await world.cursor()
         assert first.ended
+        world.silently("project-3")
         await asyncio.sleep(PERIOD)
         second = await world.cursor()
+        assert (first.before, second.before, await world.swept()) == (0, 1, 1)
 
         assert (first.round, first.names) == (1, PROJECTS)
         assert (second.round, second.names) == (2, PROJECTS + 1)
