@@ -1,11 +1,11 @@
 # The program with its locked packages, and nothing of what built it.
 FROM python:3.12-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CACHE_DIR=/var/cache/pip
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 COPY scripts/locked.py scripts/
 # Wheels only: what has to be compiled would need tools that a build should not depend on.
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv --without-pip /opt/pypistream \
  && python scripts/locked.py run >run.txt \
  && python scripts/locked.py build >build.txt \
