@@ -85,7 +85,8 @@ def test_the_image_holds_no_tools_of_its_making(cluster: Stack) -> None:
         "import importlib.util as u, pathlib, shutil;"
         "print([n for n in ('pip', 'hatchling', 'pytest', 'mypy') if u.find_spec(n)],"
         " [n for n in ('gcc', 'make', 'git') if shutil.which(n)],"
-        " [str(p) for d in (pathlib.Path.home() / '.cache', '/var/cache/pip', '/src', '/dist') for p in pathlib.Path(d).glob('*')])"
+        " [str(path) for folder in (pathlib.Path.home() / '.cache', '/var/cache/pip', '/src',"
+        " '/dist') for path in pathlib.Path(folder).glob('*')])"
     )
     found = cluster.compose("exec", "-T", "--user", "0", "process", PYTHON, "-c", look)
 
