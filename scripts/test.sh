@@ -1,22 +1,11 @@
 #!/bin/sh
-# The suite in two parts under one seed: what is quick side by side, then what watches the clock
-# alone (two cores busy with other tests would be a fault of their own). Fails if either fails.
-set -u
-PYTEST=".venv/bin/python -m pytest"
-PYPISTREAM_SEED=${PYPISTREAM_SEED:-$(.venv/bin/python -c 'import secrets; print(secrets.randbelow(2**32))')}
-export PYPISTREAM_SEED
-NO_TESTS=5  # pytest's exit code when ARGS pick none in this part
-
-run() {
-    "$@"
-    code=$?
-    [ "$code" -eq "$NO_TESTS" ] || { ran=yes; [ "$code" -eq 0 ] || failed=$code; }
-}
-
-ran= failed=0
-run $PYTEST -n 2 --dist worksteal -m "not faults and not e2e" "$@"
-if ls tests/faults/test_*.py tests/e2e/test_*.py >/dev/null 2>&1; then
-    run $PYTEST -m "faults or e2e" "$@"
-fi
-[ -n "$ran" ] || exit "$NO_TESTS"
-exit "$failed"
+# The suite in one run under one seed. End-to-end tests and faults come before the quick ones, and
+# mostly wait: so there is one worker more than the two cores that this is made for. A file is the
+# work of one worker; files are begun in the order of their names, so that the long ones do not come
+# last. What was skipped, and why, is listed at the end. compose.yaml has a run of its own: ten
+# containers take both cores (`make compose`).
+case "$*" in
+*compose*) without= ;;
+*) without=--ignore=tests/e2e/test_compose.py ;;
+esac
+exec .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $without "$@"

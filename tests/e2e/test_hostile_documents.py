@@ -30,6 +30,9 @@ from tests.support.where import Where, embedded, on_kafka, placed
 PROJECTS = 80
 PATIENCE = Patience(schedule_seconds=(0.1, 0.2))  # instead of half an hour
 EXCERPT_BYTES_MAX = 4096
+# The real program asks after a minute, and then not before 300 s: where a machine takes that minute
+# for what comes before the healing, the next time is the one to wait for.
+EXCEPTIONS_SECONDS_MAX = 310.0
 MIB = 1 << 20
 RESIDENT_BYTES_MAX = 400 * MIB
 
@@ -137,7 +140,9 @@ def test_the_stream_goes_on_and_nothing_is_lost(where: Where, tmp_path: Path) ->
             anomalies = query(data / "pypi.duckdb", "SELECT name, anomaly FROM anomalies")
             peak = peak_bytes(program.process.pid)
             site.heal()
-            program.until(lambda: not status(data)["exceptions"], 60, "end of the exceptions")
+            program.until(
+                lambda: not status(data)["exceptions"], EXCEPTIONS_SECONDS_MAX, "end of exceptions"
+            )
             # Those were published as they came: without a new serial nobody asks again.
             for name in spoilt.keys() - deadly:
                 site.change("role", name)

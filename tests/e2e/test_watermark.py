@@ -33,7 +33,7 @@ from tests.support.standin import Running, standin
 from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 400
-FETCHES_PER_SECOND = 45  # some ten seconds of backfill
+FETCHES_PER_SECOND = 25  # 16 s of backfill, of which the markers need 30 anyway
 MARKERS_MIN = 3  # one comes every ten seconds
 LIVE_SECONDS_MAX = 120.0  # of a busy machine; a quiet one takes 22
 CHANGES_PER_SECOND = 6.0
