@@ -1,8 +1,8 @@
 """Sixty changes of every kind that writes a journal row, in an order that a seed sets.
 
-What writes no row (an advisory, an archived project, an organisation) is found by a sweep alone and
-is not among them. A project that loses its last release is not either: that 404 is believed after
-five minutes only (DESIGN: "404"), which no test of a minute can wait for.
+What writes no row (an advisory, an organisation, a new field) is found by a sweep alone and is not
+among them (tests/e2e/test_sweep.py). A project that loses its last release is not either: that 404
+is believed after five minutes only (DESIGN: "404"), which no test of a minute can wait for.
 """
 
 from __future__ import annotations

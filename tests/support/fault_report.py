@@ -53,9 +53,10 @@ def page(found: Sequence[Ended], excluded: Mapping[str, str]) -> str:
         _introduction(found),
         _markdown(HEAD, rows(found)),
         "## What less can be expected of\n",
-        *(f"- `{kind}`: {lie.reason}." for kind, lie in LIES.items()),
+        *(f"- `{kind}`: {lie.reason}. Mended by {lie.by}." for kind, lie in LIES.items()),
         "",
-        "After these every project changes once more, and then all must be right.\n",
+        "After these every project changes once more, and then all must be right. The other way,",
+        "by the sweep and without any change, is shown by `tests/e2e/test_sweep.py`.\n",
         *(f'- `{kind}`: the program stops and says "{text} …"; started again it comes right.'
           for kind, text in ENDS.items()),
         *(f"- `{kind}` is not played: {reason}." for kind, reason in excluded.items()),
