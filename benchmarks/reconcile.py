@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -56,7 +57,9 @@ MIB = 2**20
 def names(count: int) -> Iterator[str]:
     """So many valid names, real ones first."""
     seen: set[str] = set()
-    for name in (*_listed(), *_made_up(2 * count)):
+    for name in chain(_listed(), _made_up(2 * count)):
+        if len(seen) == count:
+            return
         try:
             known = normalize(name)
         except InvalidName:
@@ -64,8 +67,6 @@ def names(count: int) -> Iterator[str]:
         if known not in seen:
             seen.add(known)
             yield name
-        if len(seen) == count:
-            return
 
 
 def _listed() -> Iterator[str]:

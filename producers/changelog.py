@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
+from msgspec.structs import replace
 
 from producers.actions import kind_of
 from producers.founding import PRODUCE_ID, found, progress_record
+from producers.history import CALL_SECONDS, RETRY_SECONDS, HistoryWatch, history_of, next_serial
 from producers.presence import sign_record
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.errors import InvalidName, JournalGone, Retriable, SerialJumped, UpstreamRefused
 from schemas.names import normalize
-from schemas.records import Alive, ChangelogEntry, Config, DeadLetter, Filter, Head, Marker
+from schemas.records import Alive, ChangelogEntry, Config, DeadLetter, Filter, Head, History, Marker
 from schemas.topics import Topic
 from streams.clock import Clock
 from streams.log import (
@@ -70,6 +72,8 @@ class ChangelogProducer:
         self._marker_ms = 0
         self._below_ms = 0
         self._bad_before: frozenset[BadRow] = frozenset()
+        self._asks = HistoryWatch(log)
+        self._history_not_before = 0.0  # of the loop's time
         self.head: Head | None = None
         self.reached: int | None = None  # upstream's head as the last complete poll saw it
         self.trouble = ""  # why the last poll failed, for people to look at
@@ -107,6 +111,7 @@ class ChangelogProducer:
             try:
                 await self.poll()
                 failures, self.trouble = 0, ""
+                wait = await self._serve_history(wait)
             except LogUnavailable:
                 raise  # the writer is spent: whoever runs us takes the id anew
             except (Retriable, UpstreamRefused, JournalGone) as error:
@@ -132,6 +137,43 @@ class ChangelogProducer:
         if count == 0:
             await self._check_below()
         return count
+
+    async def _serve_history(self, seconds: float) -> float:
+        """Read in what was asked for until the next poll is due; the seconds left until then."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        rest = 0.0
+        while rest == 0.0 or end - loop.time() >= CALL_SECONDS:
+            since = await self._history_owed()
+            if since is None or loop.time() < self._history_not_before:
+                break
+            rest = CALL_SECONDS  # after the poll's own call, too
+            await asyncio.sleep(rest)
+            try:
+                await self.read_history(since)
+            except LogUnavailable:
+                raise
+            except (Retriable, UpstreamRefused, JournalGone) as error:
+                # The live journal has been read just now: nothing is the matter with that.
+                self._history_not_before = loop.time() + RETRY_SECONDS
+                log_.warning("a page of the history could not be read", error=str(error))
+        return max(rest, end - loop.time())
+
+    async def _history_owed(self) -> int | None:
+        head = self._head()
+        asked = head.history is None and head.base > 0 and await self._asks.asked()
+        return next_serial(head, asked=asked)
+
+    async def read_history(self, since: int) -> None:
+        """One page of what was before the log began, each transaction with its position."""
+        page = await self._upstream.journal_since(since)
+        part = history_of(page, since, self._head().base)
+        chunks = list(_chunks(part.rows)) or [()]
+        for number, rows in enumerate(chunks):
+            last = number == len(chunks) - 1
+            records = [self._entry(row, late=True) for row in rows]
+            records += [self._bad_row(row) for row in part.bad] if last else []
+            await self._commit(records, history=part.reached if last else rows[-1].serial)
 
     def _head(self) -> Head:
         if self.head is None:
@@ -200,9 +242,11 @@ class ChangelogProducer:
             for partition in range(self._log.partitions)
         ]
 
-    async def _commit(self, records: Sequence[Outgoing], serial: int) -> None:
+    async def _commit(
+        self, records: Sequence[Outgoing], serial: int | None = None, history: int | None = None
+    ) -> None:
+        """Write rows and how far that brings the journal, or its history, in one transaction."""
         now_ms = self._clock.now_ms()
-        base = self._head().base
         head = self._head()
 
         def closing(ends: NextOffsets) -> list[Outgoing]:
@@ -211,7 +255,11 @@ class ChangelogProducer:
                 ends[TopicPartition(Topic.CHANGELOG, partition)]
                 for partition in range(self._log.partitions)
             )
-            head = Head(serial, base, now_ms // 1000, offsets)
+            head = replace(head, changelog=offsets)
+            if serial is not None:
+                head = replace(head, serial=serial, time=now_ms // 1000)
+            if history is not None:
+                head = replace(head, history=History(history, offsets))
             return [progress_record(self._log, HEAD_KEY, head, now_ms)]
 
         await self._write(records, closing)
@@ -228,7 +276,7 @@ class ChangelogProducer:
             await self._writer.commit(records, closing)
             self._spent = False
 
-    def _entry(self, row: JournalRow) -> Outgoing:
+    def _entry(self, row: JournalRow, *, late: bool = False) -> Outgoing:
         try:
             name = normalize(row.name)
         except InvalidName as error:
@@ -249,6 +297,7 @@ class ChangelogProducer:
             dataschema=dataschema(Topic.CHANGELOG),
             event_serial=row.serial,
             source=entry.source.value,
+            late=True if late else None,
         )
         return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
 
@@ -269,6 +318,7 @@ class ChangelogProducer:
 
     async def close(self) -> None:
         """Give the id up."""
+        await self._asks.close()
         if self._writer is not None:
             await self._writer.close()
 

@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from producers.difference import Gone, Order, Plan, Scope, ask_for
+from producers.history import history_request
 from producers.reconcile import Reconciler
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
@@ -89,11 +90,33 @@ class _Run:
 def backfill(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
     settings, data = located(given)
+    if given["journal"]:
+        return run_until_stopped(_ask_for_history(settings, data))
     since, order = given["changed_since"], Order(str(given["order"]))
     rule = _rule(settings)
     since = since if isinstance(since, int) else None
     run = _Run(settings, data, Scope(Reason.BACKFILL, rule, since, order))
     return _asked(run, dry=bool(given["dry_run"]), first=_asks_first(given))
+
+
+async def _ask_for_history(settings: Settings, data: DataDir) -> int:
+    """Leave the request for whoever holds the `produce` id."""
+    log = await open_log_for_reading(settings, data)
+    try:
+        progress = await read_progress(log)
+        _founded(progress)
+        base = progress.head.base if progress.head else 0
+        if base == 0:
+            click.echo("nothing to ask for: this log holds the journal from serial 0")
+            return 0
+        await log.append([history_request(log, SystemClock().now_ms())])
+    finally:
+        await log.close()
+    click.echo(
+        f"asked for the journal up to serial {base:,}: whoever runs `produce` reads it in between"
+        " polls; `pypistream status` shows how far it is"
+    )
+    return 0
 
 
 def reconcile(given: Mapping[str, object]) -> int:

@@ -37,6 +37,7 @@ def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
         ("head", _serial(report.head, report.head_time)),
         ("watermark", _watermark(report)),
         ("lag", _lag(report)),
+        ("history", _history(report)),
         ("names", _counts(report.names)),
         ("next attempts", _due(report)),
         ("on hold", _hold(report)),
@@ -87,6 +88,20 @@ def _lag(report: StatusReport) -> str:
     if report.lag_serials is None or report.lag_seconds is None:
         return "unknown while the watermark is null"
     return f"{report.lag_serials:,} serials, marker {duration(report.lag_seconds)} old"
+
+
+def _history(report: StatusReport) -> str:
+    history = report.history
+    if history is None:
+        return ""
+    if history.since == 0:
+        return "every row of the journal since serial 0"
+    after = f"every row after serial {history.since:,}"
+    if history.read is not None:
+        return f"0..{history.read:,} of base {history.since:,} is read, and {after}"
+    if history.asked:
+        return f"{after}; what was before is asked for, and waits for `pypistream produce`"
+    return after
 
 
 def _counts(names: dict[str, int] | None) -> str:

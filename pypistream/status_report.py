@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from producers.history import HISTORY_KEY
 from producers.presence import ALIVE_KEY
 from producers.sweep import SWEEP_KEY, cursor_of
 from pypistream.data_dir import DataDir
@@ -18,7 +19,7 @@ from pypistream.state_fold import StateFold
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import DumpCorrupt
-from schemas.records import Alive, Cut, Filter, Hold, State, Status, Sweep
+from schemas.records import Alive, Cut, Filter, Head, Hold, State, Status, Sweep
 from schemas.topics import Offset, Topic
 from sinks.dump_reader import DumpReader
 from streams.log import Log, Record, TopicPartition
@@ -56,6 +57,17 @@ class BackfillReport(msgspec.Struct):
 
     done: int
     names: int
+
+
+class HistoryReport(msgspec.Struct):
+    """Which rows of the journal are in the log: all after `since`, and those in (0, `read`].
+
+    `read` null = nobody has asked for what was before; `asked`: somebody has, and it is not begun.
+    """
+
+    since: int
+    read: int | None
+    asked: bool
 
 
 class HoldReport(msgspec.Struct):
@@ -137,6 +149,7 @@ class StatusReport(msgspec.Struct):
     base: int
     reached: int
     backfill: BackfillReport | None
+    history: HistoryReport | None
     lag_serials: int | None
     lag_seconds: float | None
     names: dict[str, int] | None
@@ -187,6 +200,7 @@ class StatusReader:
             base=mark.base or (head.base if head and not any(progress.cuts) else 0),
             reached=mark.reached,
             backfill=_backfill(progress),
+            history=_history(head, asked=HISTORY_KEY in plain),
             lag_serials=max(0, head.serial - mark.serial) if head and mark.serial else None,
             lag_seconds=max(0.0, now_ms / 1000 - marker_time) if claimed and marker_time else None,
             names={s.value: n for s, n in self._fold.counts().items()} if self._fold else None,
@@ -275,6 +289,15 @@ def _backfill(progress: Progress) -> BackfillReport | None:
     if mark.backfill_done is None or mark.backfill_names is None:
         return None
     return BackfillReport(mark.backfill_done, mark.backfill_names)
+
+
+def _history(head: Head | None, *, asked: bool) -> HistoryReport | None:
+    if head is None:
+        return None
+    read = head.history.serial if head.history is not None else None
+    if head.base in (0, read):
+        return HistoryReport(0, read, asked=False)
+    return HistoryReport(head.base, read, asked=asked and read is None)
 
 
 def _due(owed: Mapping[str, State], now_ms: int) -> DueReport:

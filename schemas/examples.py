@@ -16,6 +16,8 @@ from schemas.records import (
     DeadLetter,
     Filter,
     Head,
+    History,
+    HistoryAsked,
     Hold,
     Kind,
     Marker,
@@ -117,7 +119,10 @@ CUT = Cut(
     serial=_SERIAL, time=_TIME, backfill=BackfillProgress("2026-04-30T06:56:00Z", 740_000, 39),
 )  # fmt: skip
 CONFIG = Config("0d9c7c1e-6f0e-4b61-9c8e-6c1f3f0f6f35", partitions=1, schema_version=1)
-HEAD = Head(_SERIAL, base=36_000_000, time=_TIME, changelog=(120,))
+HEAD = Head(
+    _SERIAL, base=36_000_000, time=_TIME, changelog=(120,), history=History(17_000_000, (95,))
+)
+HISTORY_ASKED = HistoryAsked(_TIME)
 HOLD = Hold(_TIME * 1_000 + 30_000, "429 on the XML-RPC route")
 SWEEP = Sweep(
     3, every=604_800, started=_TIME, time=_TIME + 86_400, names=740_000, asked=106_000, name="cmake"

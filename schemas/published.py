@@ -59,7 +59,7 @@ VALUES = (
         "Positions and what belongs to the log as a whole",
         (
             *(examples.CUT, examples.CONFIG, examples.HEAD, examples.ALIVE),
-            *(examples.HOLD, examples.SWEEP),
+            *(examples.HOLD, examples.SWEEP, examples.HISTORY_ASKED),
         ),
     ),
     Published("dead-letter", "What could not be processed", (examples.DEAD_LETTER,)),

@@ -42,6 +42,7 @@ class ProgressRow(msgspec.Struct):
     reached: int
     backfill_done: int | None
     backfill_names: int | None
+    history_since: int | None
     vector: list[VectorElement]
 
 
@@ -63,12 +64,25 @@ def progress_row(at: Reached) -> ProgressRow:
         reached=claim.reached,
         backfill_done=claim.backfill_done,
         backfill_names=claim.backfill_names,
+        history_since=_history_since(at),
         vector=[
             _element(partition, cut)
             for partition, cut in enumerate(at.vector.cuts)
             if cut is not None
         ],
     )
+
+
+def _history_since(at: Reached) -> int | None:
+    """After which serial no row of the journal is missing up to the watermark; None = unknown."""
+    if at.head is None:
+        return None
+    history, cuts = at.head.history, at.vector.cuts
+    if history is None or history.serial < at.head.base:
+        return at.head.base
+    ends = zip(history.changelog, cuts, strict=False)
+    read = all(cut is not None and cut.changelog >= end for end, cut in ends)
+    return 0 if read else at.head.base
 
 
 def _element(partition: int, cut: Cut) -> VectorElement:

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 1
+VIEW_FORMAT = 2
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMP"  # UTC, without zone: reading one with zone takes pytz or ICU
@@ -199,6 +199,7 @@ PROGRESS = Table(
         "reached": "BIGINT",
         "backfill_done": "BIGINT",
         "backfill_names": "BIGINT",
+        "history_since": "BIGINT",
         "vector": (
             "STRUCT(partition INTEGER, changelog BIGINT, refetch BIGINT, metadata BIGINT,"
             " releases BIGINT, state BIGINT, base BIGINT, serial BIGINT, time BIGINT, low BIGINT)[]"

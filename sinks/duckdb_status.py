@@ -105,6 +105,7 @@ PROGRESS = View(
             "g",
             backfill_done="names that an open backfill has decided; NULL = none is open",
             backfill_names="names that it has in all",
+            history_since="rows of changelog are complete from this serial on",
         ),
         "projects": (f"(SELECT count(*) FROM {SCHEMA}.project)", "rows of projects"),
         "names": (f"(SELECT count(*) FROM {SCHEMA}.state)", "names ever heard of"),

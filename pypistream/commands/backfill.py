@@ -13,6 +13,8 @@ from pypistream import options
               help="What changed last comes first, or by name.  [newest]")  # fmt: skip
 @click.option("--changed-since", type=click.IntRange(0), metavar="SERIAL",
               help="Only projects that changed after this serial.")  # fmt: skip
+@click.option("--journal", is_flag=True,
+              help="No documents: the journal from serial 0 on, into `changelog`.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what it would ask for, and leave it at that.")
 @click.option("--yes", is_flag=True, help="Do not ask before it starts.")
 def command(**given: object) -> int:
@@ -24,6 +26,10 @@ def command(**given: object) -> int:
 
     Once all of them are served the watermark speaks for every project: not after a run of only a
     part, by --changed-since or by another filter than the log was made with.
+
+    --journal is another thing: it leaves a request for whoever writes the journal. From before the
+    log began every row comes into `changelog` then, marked as late, at most a page of 50 000 a
+    second; nothing is fetched for them, and live rows go first.
 
     \b
     pypistream backfill --kafka 127.0.0.1:9092 --contact you@example.org
