@@ -114,7 +114,7 @@ class Producing:
             return
         raise WriterFenced(
             f"{text}: {other.holder}, last seen {_ago(self.clock.now_ms() / 1000 - other.time)}",
-            hint="one is enough; stop that one first, or take its place with --take-over "
+            hint="one is enough; stop that one first, or take its place with `produce --take-over` "
             f"(where nobody can tell that it was killed, a new one waits {SILENT_SECONDS:g} s)",
         )
 

@@ -65,7 +65,7 @@ async def run_plan(plan: Plan) -> int:
     data.create()
     locks = [data.hold("produce"), data.hold("process")]
     data.store(plan.settings.stored())
-    stop = stop_on_signals()
+    stop = stop_on_signals(cut_off=bool(plan.settings.kafka))
     try:
         return await _Run(plan, data, stop).run()
     except BaseExceptionGroup as group:

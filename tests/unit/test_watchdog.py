@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+import pytest
+
+from pypistream import apart
+from pypistream.cli import invoke
 from pypistream.watchdog import PATIENCE_SECONDS, TRIES_MAX, Verdict, Watchdog
-from schemas.errors import NoProgress
+from schemas.errors import NoProgress, PypistreamError, UsageError, WriterFenced
 
 STEP_MS = 5_000
 PATIENCE_MS = int(PATIENCE_SECONDS * 1000)
@@ -78,3 +84,16 @@ def test_an_error_that_says_why_excuses() -> None:
         assert dog.look(at, 7, 3) is Verdict.WELL
         if at % (PATIENCE_MS // 2) == 0:
             dog.excused()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(NoProgress("p"), 75), (UsageError("u"), 2), (WriterFenced("w"), 1)],
+)
+def test_each_end_has_its_exit_code(
+    error: PypistreamError, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor tells by it whether to begin anew at once."""
+    monkeypatch.setattr(apart, "process", mock.Mock(side_effect=error))
+
+    assert invoke(["process"]) == code
