@@ -70,6 +70,8 @@ def test_what_writes_no_row_reaches_dump_and_file_and_a_restart_goes_on(tmp_path
             assert last_serial(site) == serial
             assert _not_modified(site) >= len(names) - 12
             sweep = status(data)["sweep"]
+            shown = command("status", "--data", "d", cwd=tmp_path).stdout
+            assert " changes found" in shown
             assert program.stop(signal.SIGTERM) == 0, program.text()
         assert (sweep["every"], sweep["names"]) == (PERIOD, len(names))
         assert sweep["round"] >= 1
@@ -88,6 +90,33 @@ def test_what_writes_no_row_reaches_dump_and_file_and_a_restart_goes_on(tmp_path
             assert f"of {len(names)} projects" in once.stderr
             _until(program, lambda: _wrong(site, data), "sweep --once")
             assert program.stop(signal.SIGTERM) == 0, program.text()
+
+
+@pytest.mark.timeout(400)
+def test_where_roles_are_apart_the_writer_of_the_journal_sweeps(tmp_path: Path) -> None:
+    """`produce` asks, `process` fetches; the rate that `produce` keeps for itself is not stored."""
+    data = tmp_path / "d"
+    flags = ("--data", "d", "--rate", "40", "--poll", "1")
+    with standin(projects=PROJECTS, changes_per_second=0) as site:
+        with started(*RUN, "--upstream", site.url, "--sweep-every", "0", cwd=tmp_path) as program:
+            _until(program, lambda: _wrong(site, data), "backfill")
+            assert status(data)["sweep"] is None
+            assert program.stop(signal.SIGTERM) == 0, program.text()
+        site.change("organization", site.served_names()[7])
+        with (
+            started("process", *flags, cwd=tmp_path, name="process") as process,
+            started(
+                *("produce", "--data", "d", "--sweep-every", str(PERIOD)),
+                cwd=tmp_path, name="produce", environment={"PYPISTREAM_RATE": "40"},
+            ) as produce,
+            started("sink", "duckdb", "--data", "d", cwd=tmp_path, name="duckdb"),
+            started("sink", "dump", "--data", "d", cwd=tmp_path, name="dump"),
+        ):  # fmt: skip
+            _until(process, lambda: _wrong(site, data), "silent change")
+            assert produce.stop(signal.SIGTERM) == 0, produce.text()
+            assert process.stop(signal.SIGTERM) == 0, process.text()
+        assert status(data)["sweep"]["every"] == PERIOD
+        assert DataDir(data).stored()["rate"] == 40
 
 
 @pytest.mark.timeout(400)

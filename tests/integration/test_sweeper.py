@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from processors.slots import Slots
+from producers import reconcile
 from producers.changelog import ChangelogProducer, ProducerSettings
-from producers.reconcile import ask_record
+from producers.reconcile import Reconciler, ask_record
 from producers.sweep import RATE_SHARE, SWEEP_KEY, UNREAD_ASKS_MAX, WHOLE_ROUNDS, cursor_of
 from producers.sweeper import Sweeper
 from pypistream.processing import Means, Processing
@@ -31,6 +32,7 @@ from tests.support.history import records_of
 from tests.support.schema_check import ValidatingLog
 from tests.support.scripted_upstream import ScriptedUpstream, document
 from tests.support.virtual_time import WarpClock
+from upstream.source import SerialMap
 
 PARTITIONS = 4
 PROJECTS = 200
@@ -320,6 +322,32 @@ def test_a_backfill_does_not_wait_for_a_sweep() -> None:
         assert after - before <= UNREAD_ASKS_MAX * PARTITIONS
         # What it had asked for comes where a partition's window holds nothing else.
         assert len(others) <= UNREAD_ASKS_MAX * PARTITIONS
+
+    simulated(play)
+
+
+def test_a_backfill_comes_to_its_end_beside_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sweep asked for before holds positions back, but never for good."""
+    monkeypatch.setattr(reconcile, "UNREAD_ASKS_MAX", 120)
+    monkeypatch.setattr(reconcile, "CHUNK_ASKS_MAX", 60)
+
+    async def play(world: World) -> None:
+        config = (await read_progress(world.log)).config
+        assert config is not None
+        world.sweep(every=0.0001, rate=0)
+        await asyncio.sleep(3)
+        count = 1_000
+        for number in range(count):
+            world.upstream.script(f"other-{number}", document(f"other-{number}", 7))
+        world.upstream.map_serial = 9_999
+        serial_map = await world.upstream.serial_map()
+        assert isinstance(serial_map, SerialMap)
+        reconciler = Reconciler(world.log, world.clock, config)
+        begun = asyncio.get_running_loop().time()
+        assert await reconciler.run(serial_map, Reason.BACKFILL) == count
+        await world.published(PROJECTS + count)
+
+        assert asyncio.get_running_loop().time() - begun < count / RATE * 2
 
     simulated(play)
 
