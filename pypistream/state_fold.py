@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from schemas import codec
+from schemas.coverage import coverage
 from schemas.names import NormalizedName
 from schemas.records import State, Status
 from schemas.topics import Offset, Topic, partition_of
@@ -44,6 +46,15 @@ class StateFold:
         self._status[name] = state.status
         if state.exception:
             self.exceptions[name] = state
+
+    def coverage(self) -> float | None:
+        """Percent of the names that are no exceptions; None if there are no names."""
+        return coverage(len(self._status), len(self.exceptions))
+
+    def excepted(self) -> dict[str, int]:
+        """Exceptions by status, as the dump's manifest has them."""
+        counted = Counter(state.status.value for state in self.exceptions.values())
+        return dict(sorted(counted.items()))
 
     def counts(self) -> dict[Status, int]:
         """Names by status."""

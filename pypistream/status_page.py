@@ -39,6 +39,7 @@ def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
         ("lag", _lag(report)),
         ("history", _history(report)),
         ("names", _counts(report.names)),
+        ("coverage", _coverage(report)),
         ("next attempts", _due(report)),
         ("on hold", _hold(report)),
         ("sweep", _sweep(report)),
@@ -106,6 +107,13 @@ def _history(report: StatusReport) -> str:
 
 def _counts(names: dict[str, int] | None) -> str:
     return "  ".join(f"{status} {count:,}" for status, count in (names or {}).items())
+
+
+def _coverage(report: StatusReport) -> str:
+    if report.coverage is None or report.excepted is None:
+        return ""
+    owed = ", ".join(f"{count:,} {status}" for status, count in report.excepted.items())
+    return f"{report.coverage:g} %, exceptions: {owed or 'none'}"
 
 
 def _due(report: StatusReport) -> str:

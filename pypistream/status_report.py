@@ -131,8 +131,10 @@ class StatusReport(msgspec.Struct):
 
     `kafka` names the brokers, "" = the log is embedded.
 
-    `names`, `due` and `exceptions` are null in a brief report. `exceptions` holds at most NAMES_MAX
-    of each status and no names absent only once; `names` has all of them, by status.
+    `names`, `due`, `excepted` and `exceptions` are null in a brief report. `exceptions` holds at
+    most NAMES_MAX of each status and no names absent only once; `names` has all names by status,
+    `excepted` the exceptions. `coverage`: percent of the names that are none, rounded down, null
+    while `watermark` is.
     """
 
     time: str
@@ -153,6 +155,8 @@ class StatusReport(msgspec.Struct):
     lag_serials: int | None
     lag_seconds: float | None
     names: dict[str, int] | None
+    coverage: float | None
+    excepted: dict[str, int] | None
     due: DueReport | None
     exceptions: list[NameReport] | None
     hold: HoldReport | None
@@ -204,6 +208,8 @@ class StatusReader:
             lag_serials=max(0, head.serial - mark.serial) if head and mark.serial else None,
             lag_seconds=max(0.0, now_ms / 1000 - marker_time) if claimed and marker_time else None,
             names={s.value: n for s, n in self._fold.counts().items()} if self._fold else None,
+            coverage=self._fold.coverage() if self._fold and claimed else None,
+            excepted=self._fold.excepted() if self._fold else None,
             due=_due(self._fold.exceptions, now_ms) if self._fold else None,
             exceptions=_exceptions(self._fold.exceptions) if self._fold else None,
             hold=_hold(plain.get(HOLD_KEY), now_ms),

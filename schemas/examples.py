@@ -143,6 +143,8 @@ MANIFEST = Manifest(
     vector=(CUT,),
     watermark=_SERIAL,
     exceptions=Exceptions({"parked": 1}, (ExceptionName("sample-project", "parked"),)),
+    names=1_000,
+    coverage=99.9,
     files={
         "packages.jsonl.zst": DumpFile(
             bytes=1_000, sha256=_SHA256, rows=1, uncompressed_bytes=3_000

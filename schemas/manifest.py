@@ -57,6 +57,8 @@ class Manifest(msgspec.Struct, frozen=True):
     base        0, or what happened up to here is not known to be complete (`watermark` is null)
     reached     every serial in (base, reached] is reflected, also while `watermark` is null
     backfill    the running backfill that the watermark waits for, if one is known
+    names       ever heard of, the exceptions among them; coverage = percent of them that are none,
+                rounded down; null while `watermark` is
     files       by name, beside the manifest
     version     where the dump was made, `.versions/<version>/` holds just these files, unchanged
     """
@@ -70,6 +72,8 @@ class Manifest(msgspec.Struct, frozen=True):
     base: int = 0
     reached: int = 0
     backfill: Backfill | None = None
+    names: int = 0
+    coverage: float | None = None
     version: str = ""
     format: int = MANIFEST_FORMAT
     schema: int = SCHEMA_VERSION

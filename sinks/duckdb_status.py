@@ -87,6 +87,8 @@ EXCEPTIONS = View(
     },
 )
 
+_COVERAGE = "floor(1e6 * count(*) FILTER (settled) / nullif(count(*), 0)) / 1e4"
+
 PROGRESS = View(
     "progress",
     "One row: what this file is complete up to. Its identity is log_id with vector.",
@@ -124,6 +126,10 @@ PROGRESS = View(
             )
         },
         "exceptions": ("(SELECT count(*) FROM exceptions)", "rows of exceptions"),
+        "coverage": (
+            f"CASE WHEN g.watermark IS NOT NULL THEN (SELECT {_COVERAGE} FROM {SCHEMA}.state) END",
+            "percent of the names that are no exceptions, rounded down; NULL = no claim",
+        ),
         "published_at": (
             f"(SELECT epoch_ms(value::BIGINT) FROM {SCHEMA}.memo WHERE key = 'published_ms')",
             "UTC: when this file was made",

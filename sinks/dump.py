@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.codec import rfc3339
+from schemas.coverage import coverage
 from schemas.errors import DataDirectoryVersion, DumpCorrupt, PypistreamError
 from schemas.manifest import (
     MANIFEST_FILE,
@@ -171,6 +172,7 @@ def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manif
     backfill = None
     if claim.backfill_done is not None and claim.backfill_names is not None:
         backfill = Backfill(claim.backfill_done, claim.backfill_names)
+    excepted = sum(noted.notes.values())
     return Manifest(
         created=rfc3339(now_ms / 1000),
         log=at.vector.log_id,
@@ -182,8 +184,10 @@ def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manif
         exceptions=Exceptions(
             counts=noted.notes,
             names=tuple(ExceptionName(name, status) for name, status in noted.noted),
-            omitted=sum(noted.notes.values()) - len(noted.noted),
+            omitted=excepted - len(noted.noted),
         ),
+        names=noted.rows,
+        coverage=None if claim.serial is None else coverage(noted.rows, excepted),
         files={
             name: DumpFile(file.bytes, file.sha256, file.rows, file.uncompressed_bytes)
             for name, file in sorted(files.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from pypistream.publishing import rebuild
 from schemas import codec
 from schemas.records import Reason, State, Status
 from schemas.topics import Topic
-from tests.support.process import command
-from tests.support.published import read_dump
+from tests.support.process import command, status
+from tests.support.published import decompressed, query, read_dump
 from tests.support.reading_world import state
 from tests.support.standin import Running, standin
 from tests.support.verify_world import (
@@ -184,10 +185,6 @@ async def test_a_drop_in_of_other_documents_is_found(world: World) -> None:
 
 def _tell(manifest: Path, file: str) -> None:
     """Make the manifest fit a file but for its rows."""
-    import hashlib
-
-    from tests.support.published import decompressed
-
     told = json.loads(manifest.read_bytes())
     folder = manifest.parent / ".versions" / told["version"]
     raw = (folder / file).read_bytes()
@@ -279,8 +276,8 @@ async def test_a_name_is_stale_where_state_says_so(world: World) -> None:
     [row] = [row for key, row in (await world.newest(Topic.STATE)).items() if key == name]
     assert row.value is not None
     known = codec.decode(row.value, State)
-    for status, why in ((Status.STALE, "stale"), (Status.PARKED, "parked")):
-        owed = replace(known, status=status, event=known.event + 1, attempts=3, reason="stale")
+    for given, why in ((Status.STALE, "stale"), (Status.PARKED, "parked")):
+        owed = replace(known, status=given, event=known.event + 1, attempts=3, reason="stale")
         await world.plant(state(name, owed, 1_800_000_000))
         report = await world.verify()
         assert (report.sound, (name, "state", why) in found(report)) == (True, True)
@@ -343,3 +340,24 @@ def test_without_upstream_or_log_it_says_so(world: World, tmp_path: Path) -> Non
     assert (away.returncode, "--no-upstream" in away.stderr) == (1, True), away.stderr
     assert (offline.returncode, "coverage 97" in offline.stdout) == (0, True), offline.stdout
     assert (nowhere.returncode, "Next:" in nowhere.stderr) == (2, True)
+
+
+async def test_the_same_figures_stand_in_every_output(world: World) -> None:
+    """Coverage and exceptions: manifest, status, DuckDB file, and what was compared."""
+    report = await world.verify(upstream=False)
+    told = await asyncio.to_thread(status, world.data)
+    manifest = read_dump(world.data).manifest
+    [(coverage, exceptions)] = query(
+        world.data / "pypi.duckdb", "SELECT coverage, exceptions FROM progress"
+    )
+
+    assert report.coverage == told["coverage"] == manifest["coverage"] == coverage
+    assert 90 < coverage < 100
+    assert report.exceptions == told["excepted"] == manifest["exceptions"]["counts"] == {"dead": 1}
+    assert (exceptions, manifest["names"]) == (1, report.names)
+    assert f"coverage       {coverage:g} %, exceptions: 1 dead" in _page(world)
+
+
+def _page(world: World) -> str:
+    """What `status` shows."""
+    return command("status", "--data", str(world.data), cwd=world.data.parent).stdout
