@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("trim", "backfill", "freshness", "kafka", "scaleout")
+NAMES = ("trim", "reconcile", "backfill", "freshness", "kafka", "scaleout")
 BROKER = "PYPISTREAM_TEST_KAFKA"
 WANT_BROKER = {"kafka", "scaleout"}
 MEM_INFO = Path("/proc/meminfo")

@@ -126,6 +126,9 @@ class Difference:
         there = state.published and self._map_serial >= state.event
         return there and all(kept(key, rule) for rule in self._rules)
 
+    def _partition(self, name: str) -> int:
+        return partition_of(name, len(self._gone)) if len(self._gone) > 1 else 0
+
     def plans(self) -> list[Plan]:
         """Per partition: an ask for each name that is unknown or newer in the map.
 
@@ -138,7 +141,7 @@ class Difference:
         for name, line in self._index.items():
             if since is not None and line.project.serial <= since:
                 continue
-            at = partition_of(name, count) if line.known_at < 0 else line.known_at
+            at = self._partition(name) if line.known_at < 0 else line.known_at
             names[at] += 1
             known[at] += line.known_at >= 0
             if line.known_at < 0 or line.settled:

@@ -8,6 +8,7 @@ whole one. So: only gzip (RFC 1952) or nothing, one member, unpacked in small st
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 
 from schemas.errors import BrokenBody, OversizedBody
 from upstream.settings import KIB, BodyLimits
@@ -34,7 +35,8 @@ class BodyDecoder:
         self._announced = _length(content_length)
         self.raw = 0  # bytes taken so far
         self._decoded = 0
-        self._parts: list[bytes] = []
+        self._first = b""  # most bodies are one part
+        self._rest: BytesIO | None = None
         if self._announced is not None and self._announced > limits.raw_bytes_max:
             raise _oversized(self._announced, "announced", limits.raw_bytes_max)
 
@@ -56,8 +58,11 @@ class BodyDecoder:
             raise BrokenBody(f"body has {self.raw} bytes, {self._announced} were announced")
         if self._zlib is not None and not self._zlib.eof:
             raise BrokenBody(f"gzip stream ends early, after {self.raw} bytes")
-        parts, self._parts = self._parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._rest is None:
+            return self._first
+        # Not joined from parts: those of an index were 40 MB twice, and half of it never came back.
+        whole, self._rest = self._rest.getvalue(), None
+        return whole
 
     def _unpack(self, stream: zlib._Decompress, chunk: bytes) -> None:
         while chunk:
@@ -72,7 +77,15 @@ class BodyDecoder:
             chunk = stream.unconsumed_tail or stream.unused_data
 
     def _keep(self, part: bytes) -> None:
-        self._parts.append(part)
+        if self._rest is not None:
+            self._rest.write(part)
+        elif not self._first:
+            self._first = part
+        else:
+            self._rest = BytesIO()
+            self._rest.write(self._first)
+            self._rest.write(part)
+            self._first = b""
         self._decoded += len(part)
         limits = self._limits
         if self._decoded > limits.decoded_bytes_max:
