@@ -89,7 +89,20 @@ def test_what_writes_no_row_reaches_dump_and_file_and_a_restart_goes_on(tmp_path
             assert once.returncode == 0, once.stderr
             assert f"of {len(names)} projects" in once.stderr
             _until(program, lambda: _wrong(site, data), "sweep --once")
+            with started("sweep", "--data", "d", cwd=tmp_path, name="beside") as beside:
+                time.sleep(3)  # any moment will do; by then it has usually begun
+                assert beside.stop(signal.SIGTERM, 10) == 0, beside.text()
+                assert "Traceback" not in beside.text()
             assert program.stop(signal.SIGTERM) == 0, program.text()
+
+
+def test_without_a_log_it_says_how_to_start(tmp_path: Path) -> None:
+    """Nothing would serve the asks."""
+    ended = command("sweep", "--data", "d", cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert "Next:  start with `pypistream run" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.timeout(400)
