@@ -17,8 +17,8 @@ from tests.support.where import Where, embedded, on_kafka, placed
 PROJECTS = 4_000  # at 50 a second over a minute of backfill: longer than all this takes
 CHANGES = 12
 PUBLISH_SECONDS = 4.0
-SLOW_MACHINE = 2.0  # times what the benchmark holds
-PERIODS_MAX = 3.0  # one to wait, and what the machine takes to publish, twice
+SLOW_MACHINE = 3.0  # times what the benchmark holds: two other files are tested beside it
+PERIODS_MAX = 4.0  # one to wait, and what the machine takes to publish, three times over
 
 
 @pytest.fixture(scope="module", params=[embedded(1), on_kafka(4)])
