@@ -22,6 +22,7 @@ class Marks:
         self._filter = own_filter
         self._markers: deque[tuple[Offset, Marker]] = deque()
         self._backfills: deque[tuple[Offset, BackfillMarker]] = deque()
+        self._changelog, self._refetch = 0, cut.refetch if cut else 0  # decided up to there
         self._marker = Marker(cut.base, cut.serial, cut.time) if cut and cut.serial else None
         self._low = cut.low if cut else 0
         self._backfill = run = cut.backfill if cut else None
@@ -43,11 +44,24 @@ class Marks:
 
     def pass_changelog(self, decided: Offset) -> None:
         """Everything before `decided` is decided in `changelog`."""
-        while self._markers and self._markers[0][0] < decided:
+        self._changelog = decided
+        self._pass_markers()
+
+    def held(self, decided: Offset) -> Offset:
+        """Where in `changelog` to begin after a restart: at a marker that waits for asks."""
+        waits = self._markers and self._markers[0][0] < decided
+        return self._markers[0][0] if waits else decided
+
+    def _pass_markers(self) -> None:
+        while self._markers and self._markers[0][0] < self._changelog:
+            if self._markers[0][1].refetch > self._refetch:
+                break
             self._marker = self._markers.popleft()[1]
 
     def pass_refetch(self, decided: Offset) -> None:
         """Everything before `decided` is decided in `refetch`."""
+        self._refetch = decided
+        self._pass_markers()
         while self._backfills and self._backfills[0][0] < decided:
             offset, marker = self._backfills.popleft()
             if marker.closing:

@@ -175,7 +175,8 @@ class Transactions:
         self._marks.pass_changelog(changelog)
         self._marks.pass_refetch(refetch)
         metadata, releases, state = (self._ends[topic] for topic in COMPACTED)
-        cut = Cut(changelog, refetch, metadata, releases, state, swept=self._swept)
+        begin = self._marks.held(changelog)
+        cut = Cut(begin, refetch, metadata, releases, state, swept=self._swept)
         return self._marks.on(cut)
 
     async def _commit(self, records: list[Outgoing], cut: Cut) -> None:

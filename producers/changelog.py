@@ -6,19 +6,32 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 from msgspec.structs import replace
 
-from producers.actions import kind_of
 from producers.founding import PRODUCE_ID, found, progress_record
 from producers.history import CALL_SECONDS, RETRY_SECONDS, HistoryWatch, history_of, next_serial
+from producers.index_changes import (
+    Checks,
+    change_record,
+    changes_of,
+    read_to,
+    shown_by_index,
+    vanished,
+)
 from producers.presence import sign_record
-from schemas import codec
-from schemas.codec import Envelope, dataschema
-from schemas.errors import InvalidName, JournalGone, Retriable, SerialJumped, UpstreamRefused
-from schemas.names import normalize
-from schemas.records import Alive, ChangelogEntry, Config, DeadLetter, Filter, Head, History, Marker
+from producers.reconcile import made
+from producers.rows import bad_row_record, entry_record, marker_records
+from schemas.errors import (
+    JournalGone,
+    Retriable,
+    SerialJumped,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from schemas.records import Alive, Config, EventSource, Filter, Head, History
 from schemas.topics import Topic
 from streams.clock import Clock
 from streams.log import (
@@ -31,7 +44,7 @@ from streams.log import (
     Writer,
 )
 from streams.progress import HEAD_KEY, read_progress
-from upstream.source import BadRow, JournalPage, JournalRow, Upstream
+from upstream.source import BadRow, JournalPage, SerialMap, Upstream
 
 TRANSACTION_ROWS_MAX = 1_000
 MARKER_MS_MIN = (
@@ -40,8 +53,10 @@ MARKER_MS_MIN = (
 SERIAL_JUMP_MAX = 10_000_000  # two years of journal: more at once is a wrong upstream, not news
 RETRY_SECONDS_MAX = 60.0  # the longest wait between two tries that upstream did not ask for
 RETRY_POLLS_MAX = 8  # and never more than so many poll periods
+INDEX_POLLS = 6  # poll periods between two looks at the index: 8 MB, if it has changed
 BELOW_CHECK_MS = 300_000  # how often to ask whether upstream's serial fell below ours
 
+T = TypeVar("T")
 log_ = structlog.get_logger("produce")
 
 
@@ -53,6 +68,8 @@ class ProducerSettings:
     base: int | None = None
     wanted: Filter | None = None
     releases: str | None = None
+    gone_seconds: float = 300.0  # without XML-RPC before the index takes its place
+    xmlrpc: bool = True  # False = the index from the beginning
 
 
 class ChangelogProducer:
@@ -73,6 +90,11 @@ class ChangelogProducer:
         self._below_ms = 0
         self._bad_before: frozenset[BadRow] = frozenset()
         self._asks = HistoryWatch(log)
+        self._config: Config | None = None
+        self._by_index = not settings.xmlrpc
+        self._gone_since: float | None = None  # the loop's time
+        self._etag = ""  # of the index that was published last
+        self._checks = Checks()
         self._history_not_before = 0.0  # of the loop's time
         self.head: Head | None = None
         self.reached: int | None = None  # upstream's head as the last complete poll saw it
@@ -88,16 +110,24 @@ class ChangelogProducer:
         base = self._settings.base
         if self.head is None and base is None:
             # First of all: a mistyped upstream founds no log, with a filter that binds for ever.
-            base = await self._upstream.last_serial()
+            base = await self._newest_serial()
         now_ms = self._clock.now_ms()
         wanted, releases = self._settings.wanted, self._settings.releases
-        config = await found(self._log, self._writer, now_ms, wanted, releases)
+        config = self._config = await found(self._log, self._writer, now_ms, wanted, releases)
         if self.head is None and base is not None:
             ends = await self._log.ends(Topic.CHANGELOG)
             offsets = tuple(ends[at] for at in sorted(ends))
             self.head = Head(base, base, now_ms // 1000, offsets)
             await self._write([progress_record(self._log, HEAD_KEY, self.head, now_ms)])
         return config
+
+    async def _newest_serial(self) -> int:
+        if not self._by_index:
+            return await self._upstream.last_serial()
+        answer = await self._upstream.serial_map()
+        if isinstance(answer, SerialMap):
+            return answer.last_serial
+        raise UpstreamUnavailable("the index answered 304, and no ETag was sent")
 
     async def sign(self, sign: Alive) -> None:
         """Write a sign of life. Raises as every write does."""
@@ -109,12 +139,21 @@ class ChangelogProducer:
         while True:
             wait = self._settings.poll_seconds
             try:
-                await self.poll()
+                if self._by_index:
+                    await self.poll_index()
+                    wait *= INDEX_POLLS
+                else:
+                    await self.poll()
+                    self._gone_since = None
+                    wait = await self._serve_history(wait)
                 failures, self.trouble = 0, ""
-                wait = await self._serve_history(wait)
             except LogUnavailable:
                 raise  # the writer is spent: whoever runs us takes the id anew
             except (Retriable, UpstreamRefused, JournalGone) as error:
+                if isinstance(error, JournalGone) and self._gone_for_good():
+                    log_.warning("the index is followed from now on", error=str(error))
+                    self._by_index = True
+                    continue
                 failures += 1
                 self.trouble = str(error)
                 log_.warning("the journal could not be read", error=str(error), tries=failures)
@@ -127,7 +166,8 @@ class ChangelogProducer:
         while True:
             head = self._head()
             page = await self._upstream.journal_since(head.serial)
-            self._check_jump(page, head)
+            serials = [row.serial for row in page.rows[-1:]] + [row.serial for row in page.bad]
+            self._check_jump(max(serials, default=0), head)
             count += len(page.rows)
             self.rows += len(page.rows)
             await self._publish(page, reached=not page.full)
@@ -137,6 +177,51 @@ class ChangelogProducer:
         if count == 0:
             await self._check_below()
         return count
+
+    def _gone_for_good(self) -> bool:
+        """Whether the journal was gone for long enough, or before this process began."""
+        now = asyncio.get_running_loop().time()
+        self._gone_since = now if self._gone_since is None else self._gone_since
+        known = self._head().source is EventSource.INDEX
+        return known or now - self._gone_since >= self._settings.gone_seconds
+
+    async def poll_index(self) -> int:
+        """Publish what an index shows that the log does not know, then a marker. Rows written.
+
+        Removals are asks, and the marker waits for them: see Marker.
+        """
+        answer = await self._upstream.serial_map(self._etag)
+        count = 0
+        if isinstance(answer, SerialMap):
+            count = await self._publish_index(answer)
+            self._etag = answer.etag
+        self.reached, self.polled_ms = self._head().serial, self._clock.now_ms()
+        self.rows += count
+        return count
+
+    async def _publish_index(self, index: SerialMap) -> int:
+        changes = await made(lambda: changes_of(index, self._head()), len(index.projects))
+        self._check_jump(changes[-1].serial if changes else 0, self._head())
+        if self._config is None:
+            raise AssertionError("begin() comes first")
+        now_ms = self._clock.now_ms()
+        gone = await vanished(self._log, self._config, index)
+        for asks in _chunks(self._checks.new(gone, index.last_serial, now_ms)):
+            await self._log.append(asks)
+        ends = await self._log.ends(Topic.REFETCH)
+        reached = max(index.last_serial, self._head().serial)
+        chunks = list(_chunks(changes)) or [()]
+        for number, chunk in enumerate(chunks):
+            last = number == len(chunks) - 1
+            records = [change_record(project, now_ms) for project in chunk]
+            if last and (self._marker_serial is None or reached > self._marker_serial):
+                asked = [ends[at] for at in sorted(ends)]
+                records += marker_records(self._head().base, reached, now_ms, asked)
+            head = shown_by_index(self._head(), chunk, reached, last=last)
+            if records or head.serial > self._head().serial:
+                await self._commit(records, head)
+        self._marker_serial, self._marker_ms = reached, now_ms
+        return len(changes)
 
     async def _serve_history(self, seconds: float) -> float:
         """Read in what was asked for until the next poll is due; the seconds left until then."""
@@ -168,21 +253,20 @@ class ChangelogProducer:
         """One page of what was before the log began, each transaction with its position."""
         page = await self._upstream.journal_since(since)
         part = history_of(page, since, self._head().base)
+        now_ms = self._clock.now_ms()
         chunks = list(_chunks(part.rows)) or [()]
         for number, rows in enumerate(chunks):
             last = number == len(chunks) - 1
-            records = [self._entry(row, late=True) for row in rows]
-            records += [self._bad_row(row) for row in part.bad] if last else []
-            await self._commit(records, history=part.reached if last else rows[-1].serial)
+            records = [entry_record(row, now_ms, late=True) for row in rows]
+            records += [bad_row_record(row, now_ms) for row in part.bad] if last else []
+            await self._commit(records, self._head(), part.reached if last else rows[-1].serial)
 
     def _head(self) -> Head:
         if self.head is None:
             raise AssertionError("begin() comes first")
         return self.head
 
-    def _check_jump(self, page: JournalPage, head: Head) -> None:
-        serials = [row.serial for row in page.rows[-1:]] + [row.serial for row in page.bad]
-        newest = max(serials, default=0)
+    def _check_jump(self, newest: int, head: Head) -> None:
         if newest - head.serial > SERIAL_JUMP_MAX:
             raise SerialJumped(
                 f"upstream's next serial is {newest}, ours is {head.serial}: "
@@ -203,19 +287,21 @@ class ChangelogProducer:
             )
 
     async def _publish(self, page: JournalPage, *, reached: bool) -> None:
+        now_ms = self._clock.now_ms()
         chunks = list(_chunks(page.rows)) or [()]
-        bad = [self._bad_row(row) for row in page.bad if row not in self._bad_before]
+        bad = [bad_row_record(row, now_ms) for row in page.bad if row not in self._bad_before]
         for number, rows in enumerate(chunks):
             last = number == len(chunks) - 1
             serial = rows[-1].serial if rows else self._head().serial
             if last:
                 serial = max([serial, *(row.serial for row in page.bad)])
-            records = [self._entry(row) for row in rows] + (bad if last else [])
+            records = [entry_record(row, now_ms) for row in rows] + (bad if last else [])
             marker = reached and last and self._marker_due(serial)
             if marker:
-                records += self._markers(serial)
+                none = [0] * self._log.partitions
+                records += marker_records(self._head().base, serial, now_ms, none)
             if records:
-                await self._commit(records, serial)
+                await self._commit(records, read_to(self._head(), serial))
             if marker:
                 self._marker_serial, self._marker_ms = serial, self._clock.now_ms()
         self._bad_before = frozenset(page.bad)  # one without a serial comes again with every poll
@@ -226,28 +312,9 @@ class ChangelogProducer:
         waited = self._clock.now_ms() - self._marker_ms >= MARKER_MS_MIN
         return serial > self._marker_serial and waited
 
-    def _markers(self, serial: int) -> list[Outgoing]:
+    async def _commit(self, records: Sequence[Outgoing], head: Head, history: int = 0) -> None:
+        """Write rows and where they bring us, in one transaction. `history` 0 = nothing of it."""
         now_ms = self._clock.now_ms()
-        marker = Marker(self._head().base, serial, now_ms // 1000)
-        envelope = Envelope(
-            id=f"marker:{serial}:{now_ms}",
-            type=codec.MARKER_TYPE,
-            subject="",
-            time=now_ms / 1000,
-            dataschema="marker.v1.schema.json",
-        )
-        value, headers = codec.encode(marker), codec.headers(envelope)
-        return [
-            Outgoing(Topic.CHANGELOG, None, value, headers, partition)
-            for partition in range(self._log.partitions)
-        ]
-
-    async def _commit(
-        self, records: Sequence[Outgoing], serial: int | None = None, history: int | None = None
-    ) -> None:
-        """Write rows and how far that brings the journal, or its history, in one transaction."""
-        now_ms = self._clock.now_ms()
-        head = self._head()
 
         def closing(ends: NextOffsets) -> list[Outgoing]:
             nonlocal head
@@ -256,10 +323,10 @@ class ChangelogProducer:
                 for partition in range(self._log.partitions)
             )
             head = replace(head, changelog=offsets)
-            if serial is not None:
-                head = replace(head, serial=serial, time=now_ms // 1000)
-            if history is not None:
+            if history:
                 head = replace(head, history=History(history, offsets))
+            else:
+                head = replace(head, time=now_ms // 1000)
             return [progress_record(self._log, HEAD_KEY, head, now_ms)]
 
         await self._write(records, closing)
@@ -276,46 +343,6 @@ class ChangelogProducer:
             await self._writer.commit(records, closing)
             self._spent = False
 
-    def _entry(self, row: JournalRow, *, late: bool = False) -> Outgoing:
-        try:
-            name = normalize(row.name)
-        except InvalidName as error:
-            return self._bad_row(BadRow(str(error), row.serial, repr(row)))
-        entry = ChangelogEntry(
-            row.serial,
-            row.name,
-            row.version,
-            row.time,
-            row.action,
-            kind_of(row.action, row.version),
-        )
-        envelope = Envelope(
-            id=str(row.serial),
-            type=f"pypistream.changelog.{entry.kind.value}",
-            subject=name,
-            time=row.time,
-            dataschema=dataschema(Topic.CHANGELOG),
-            event_serial=row.serial,
-            source=entry.source.value,
-            late=True if late else None,
-        )
-        return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
-
-    def _bad_row(self, row: BadRow) -> Outgoing:
-        """Evidence of a row that cannot be an event; markers cover its serial all the same."""
-        now_ms = self._clock.now_ms()
-        letter = DeadLetter("", f"bad-row: {row.reason}", row.serial, 1, now_ms, "", row.excerpt)
-        envelope = Envelope(
-            id=f"row:{row.serial}:{now_ms}",
-            type="pypistream.dead-letter",
-            subject="",
-            time=now_ms / 1000,
-            dataschema=dataschema(Topic.DEAD_LETTER),
-            reason="bad-row",
-        )
-        headers = codec.headers(envelope)
-        return Outgoing(Topic.DEAD_LETTER, None, codec.encode(letter), headers, partition=0)
-
     async def close(self) -> None:
         """Give the id up."""
         await self._asks.close()
@@ -323,7 +350,7 @@ class ChangelogProducer:
             await self._writer.close()
 
 
-def _chunks(rows: Sequence[JournalRow]) -> Iterator[Sequence[JournalRow]]:
+def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), TRANSACTION_ROWS_MAX):
         yield rows[start : start + TRANSACTION_ROWS_MAX]
 

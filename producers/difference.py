@@ -119,6 +119,16 @@ class Difference:
         line.known_at = partition if known else -1
         line.settled = state is not None and state.settled_by_map(serial, self._map_serial)
 
+    def heard(self, partition: int, key: str, name: str, serial: int) -> None:
+        """An event that no worker has seen yet; put in after the states."""
+        there = NormalizedName(key) in self._index
+        if not there and serial <= self._map_serial and all(kept(key, r) for r in self._rules):
+            self._gone[partition][key] = Gone(name, serial)
+
+    def gone(self) -> list[Gone]:
+        """What the map, as new as its newest event, lacks."""
+        return [each for gone in self._gone for each in gone.values()]
+
     def _is_gone(self, key: str, state: State) -> bool:
         """Whether the name is published here and the map, as new as its event, lacks it."""
         if self._scope.changed_since is not None:

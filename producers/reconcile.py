@@ -53,23 +53,9 @@ class Reconciler:
         return await self.ask(await self.plans(serial_map, scope), serial_map.last_serial, scope)
 
     async def plans(self, serial_map: SerialMap, scope: Scope) -> list[Plan]:
-        """The difference per partition. Raises LogUnavailable, LogCorrupt.
-
-        States are read one after the other: as a table 900 000 of them would take half a gigabyte.
-        """
-        large = len(serial_map.projects) >= IN_THREAD_NAMES
-        own, partitions = self.config.filter, self.config.partitions
-        difference = await _made(lambda: Difference(serial_map, own, partitions, scope), large)
-        places = await self.log.starts(Topic.STATE)
-        reader = await self.log.reader(places)
-        try:
-            async for records in up_to_now(self.log, reader, places):
-                for record in records:
-                    difference.put(record.partition, record.key or "", record.value)
-                await asyncio.sleep(0)  # whoever runs beside it waits for no more than a batch
-        finally:
-            await reader.close()
-        return await _made(difference.plans, large)
+        """The difference per partition. Raises LogUnavailable, LogCorrupt."""
+        found = await difference(self.log, self.config, serial_map, scope)
+        return await made(found.plans, len(serial_map.projects))
 
     async def ask(self, plans: Sequence[Plan], map_serial: int, scope: Scope) -> int:
         """Write what `plans` ask for as fast as the workers read; how many asks.
@@ -149,8 +135,28 @@ class _Asking:
         return [ask_for(wanted, self.reason, self.map_serial) for wanted in chunk]
 
 
-async def _made(make: Callable[[], T], in_thread: bool) -> T:
-    return await asyncio.to_thread(make) if in_thread else make()
+async def made(make: Callable[[], T], names: int) -> T:
+    """What `make` gives, made in a thread if it is about so many names that it takes a while."""
+    return await asyncio.to_thread(make) if names >= IN_THREAD_NAMES else make()
+
+
+async def difference(log: Log, config: Config, serial_map: SerialMap, scope: Scope) -> Difference:
+    """The map against all states. Raises LogUnavailable, LogCorrupt.
+
+    States are read one after the other: as a table 900 000 of them would take half a gigabyte.
+    """
+    names, own, partitions = len(serial_map.projects), config.filter, config.partitions
+    found = await made(lambda: Difference(serial_map, own, partitions, scope), names)
+    places = await log.starts(Topic.STATE)
+    reader = await log.reader(places)
+    try:
+        async for records in up_to_now(log, reader, places):
+            for record in records:
+                found.put(record.partition, record.key or "", record.value)
+            await asyncio.sleep(0)  # whoever runs beside it waits for no more than a batch
+    finally:
+        await reader.close()
+    return found
 
 
 def ask_record(name: NormalizedName, ask: Ask, now_ms: int) -> Outgoing:

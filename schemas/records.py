@@ -51,12 +51,17 @@ class ChangelogEntry(msgspec.Struct, frozen=True):
     source: EventSource = EventSource.JOURNAL
 
 
-class Marker(msgspec.Struct, frozen=True):
-    """In `changelog`, key null: the partition's journal rows in (base, serial] lie before it."""
+class Marker(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In `changelog`, key null: the partition's journal rows in (base, serial] lie before it.
+
+    Drawn from an index, it counts once everything before offset `refetch` of the partition's asks
+    is decided, too: an index tells of a removal only by what it lacks, and that is looked at.
+    """
 
     base: int
     serial: int
     time: int
+    refetch: int = 0
 
 
 class Reason(StrEnum):
@@ -240,7 +245,8 @@ class History(msgspec.Struct, frozen=True):
 class Head(msgspec.Struct, frozen=True):
     """In partition N of `progress`, key `head`, after every page: how far the journal was read.
 
-    `history` null = nobody has asked for the rows at or below `base`.
+    `history` null = nobody has asked for the rows at or below `base`. `ahead`: names that an index
+    gave a serial above its own, and that serial: they have been events already.
     """
 
     serial: int
@@ -249,6 +255,7 @@ class Head(msgspec.Struct, frozen=True):
     changelog: tuple[int, ...]
     source: EventSource = EventSource.JOURNAL
     history: History | None = None
+    ahead: dict[str, int] = {}
 
 
 class HistoryAsked(msgspec.Struct, frozen=True):

@@ -176,3 +176,26 @@ def test_a_shortened_backfill_hides_none_that_is_under_way() -> None:
     assert again.on(FRESH).base == 100
     again.pass_refetch(Offset(4))
     assert again.on(FRESH).base == 0
+
+
+def test_a_marker_waits_for_the_asks_that_were_written_before_it() -> None:
+    """And a restart begins at it, not behind it."""
+    found = marks()
+    found.marker(Offset(3), Marker(100, 110, 1))
+    found.marker(Offset(5), Marker(100, 120, 2, refetch=4))
+    found.marker(Offset(7), Marker(100, 130, 3))
+    found.pass_changelog(Offset(9))
+    assert found.on(FRESH).serial == 110
+    assert found.held(Offset(9)) == 5
+    assert found.held(Offset(4)) == 4
+
+    found.pass_refetch(Offset(3))
+    assert found.on(FRESH).serial == 110
+    found.pass_refetch(Offset(4))
+    assert found.on(FRESH).serial == 130
+    assert found.held(Offset(9)) == 9
+
+    again = marks(Cut(5, 4, 0, 0, 0, base=100, serial=110))
+    again.marker(Offset(5), Marker(100, 120, 2, refetch=4))
+    again.pass_changelog(Offset(6))
+    assert again.on(FRESH).serial == 120

@@ -1,0 +1,79 @@
+"""Records of what upstream says: journal rows, evidence of what is none, markers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from producers.actions import kind_of
+from schemas import codec
+from schemas.codec import Envelope, dataschema
+from schemas.errors import InvalidName
+from schemas.names import normalize
+from schemas.records import ChangelogEntry, DeadLetter, EventSource, Marker
+from schemas.topics import Topic
+from streams.log import Outgoing
+from upstream.source import BadRow, JournalRow
+
+
+def entry_record(
+    row: JournalRow,
+    now_ms: int,
+    *,
+    late: bool = False,
+    source: EventSource = EventSource.JOURNAL,
+) -> Outgoing:
+    """An event; evidence, if its name is none."""
+    try:
+        name = normalize(row.name)
+    except InvalidName as error:
+        return bad_row_record(BadRow(str(error), row.serial, repr(row)), now_ms)
+    kind = kind_of(row.action, row.version)
+    entry = ChangelogEntry(row.serial, row.name, row.version, row.time, row.action, kind, source)
+    envelope = Envelope(
+        id=str(row.serial),
+        type=f"pypistream.changelog.{entry.kind.value}",
+        subject=name,
+        time=row.time,
+        dataschema=dataschema(Topic.CHANGELOG),
+        event_serial=row.serial,
+        source=source.value,
+        late=True if late else None,
+    )
+    return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
+
+
+def bad_row_record(row: BadRow, now_ms: int) -> Outgoing:
+    """Evidence of a row that cannot be an event; markers cover its serial all the same."""
+    letter = DeadLetter("", f"bad-row: {row.reason}", row.serial, 1, now_ms, "", row.excerpt)
+    envelope = Envelope(
+        id=f"row:{row.serial}:{now_ms}",
+        type="pypistream.dead-letter",
+        subject="",
+        time=now_ms / 1000,
+        dataschema=dataschema(Topic.DEAD_LETTER),
+        reason="bad-row",
+    )
+    headers = codec.headers(envelope)
+    return Outgoing(Topic.DEAD_LETTER, None, codec.encode(letter), headers, partition=0)
+
+
+def marker_records(base: int, serial: int, now_ms: int, refetch: Sequence[int]) -> list[Outgoing]:
+    """One marker per partition; `refetch`: up to where its asks have to be decided, 0 = none."""
+    envelope = Envelope(
+        id=f"marker:{serial}:{now_ms}",
+        type=codec.MARKER_TYPE,
+        subject="",
+        time=now_ms / 1000,
+        dataschema="marker.v1.schema.json",
+    )
+    headers = codec.headers(envelope)
+    return [
+        Outgoing(
+            Topic.CHANGELOG,
+            None,
+            codec.encode(Marker(base, serial, now_ms // 1000, asks)),
+            headers,
+            partition,
+        )
+        for partition, asks in enumerate(refetch)
+    ]
