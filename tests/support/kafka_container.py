@@ -62,7 +62,8 @@ class KafkaContainer(DockerContainer):
         for name, value in {**_PROPERTIES, **(properties or {})}.items():
             self.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
         self.with_env("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw")
-        self.with_env("KAFKA_HEAP_OPTS", f"-Xmx{HEAP_MB}m")
+        # Else each network thread keeps a direct buffer as large as the largest record it has sent.
+        self.with_env("KAFKA_HEAP_OPTS", f"-Xmx{HEAP_MB}m -Djdk.nio.maxCachedBufferSize=262144")
         # the quick compiler: this broker lives for minutes
         self.with_env("KAFKA_JVM_PERFORMANCE_OPTS", "-XX:TieredStopAtLevel=1")
 
