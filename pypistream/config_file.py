@@ -56,6 +56,11 @@ EXPLAINED = (
         "at a quarter of `rate` at most; 0 = never.",
     ),
     Explained(
+        "no_xmlrpc",
+        "true follows PyPI's index in place of its journal (XML-RPC). Else that begins when the\n"
+        "journal has been gone for five minutes.",
+    ),
+    Explained(
         "releases",
         '"all" keeps a slim form of every release of a project, "latest" only its latest\n'
         "metadata. A log is made with one of them and keeps it.",

@@ -63,6 +63,12 @@ _PIPELINE = {
         metavar="S",
         help="Seconds in which every project is looked at once, 0 = never.  [604800, a week]",
     ),
+    "no_xmlrpc": option(
+        "--no-xmlrpc",
+        is_flag=True,
+        default=None,
+        help="Follow the index, never ask for the journal.  [once the journal is gone]",
+    ),
     "releases": option(
         "--releases",
         type=click.Choice(["all", "latest"]),
@@ -84,7 +90,7 @@ _PIPELINE = {
 }
 _PRODUCE = (
     *("upstream", "contact", "poll", "sweep_every"),
-    *("releases", "include", "exclude", "partitions"),
+    *("no_xmlrpc", "releases", "include", "exclude", "partitions"),
 )
 _INDEX = ("upstream", "contact", "rate", "include", "exclude")
 _SWEEP = ("rate", "sweep_every")

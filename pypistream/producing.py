@@ -18,6 +18,8 @@ from schemas.records import Config
 from streams.clock import Clock
 from streams.log import Log
 
+GONE_POLLS = 30  # poll periods without XML-RPC before the index takes its place
+GONE_SECONDS_MAX = 300.0  # and no more than that: an outage of the route is over by then
 LAST_SIGN_SECONDS_MAX = 2.0  # for "I have ended": without it a successor waits SILENT_SECONDS
 
 log_ = structlog.get_logger("produce")
@@ -31,6 +33,8 @@ def producer_settings(settings: Settings, new: bool, base: int | None = None) ->
         base=base,
         wanted=settings.filter if new or filtered else None,
         releases=settings.releases,
+        gone_seconds=min(GONE_SECONDS_MAX, GONE_POLLS * settings.poll),
+        xmlrpc=not settings.no_xmlrpc,
     )
 
 
@@ -56,9 +60,13 @@ class Producing:
         """
         if self.apart and not self.take_over:
             await self._alone("another `produce` is alive")
-        config = await self.producer.begin()
-        if self.apart:
-            await self._sign_once()
+        try:
+            config = await self.producer.begin()
+            if self.apart:
+                await self._sign_once()
+        except BaseException:
+            await self.producer.close()  # whoever tries again makes a new one
+            raise
         return config
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from producers.changelog import ChangelogProducer
 from pypistream.processing import Processing
-from schemas.records import Head, Status
+from schemas.records import EventSource, Head, Status
 from streams.clock import Clock
 
 WINDOW_SECONDS = 60.0  # rates are averages over at most this long
@@ -21,6 +21,8 @@ def of_produce(producer: ChangelogProducer, clock: Clock) -> str:
     ago = "not yet" if polled is None else f"{(clock.now_ms() - polled) / 1000:.0f} s ago"
     head = producer.head
     text = f"serial {head.serial if head else 0:,}  polled {ago}  rows {producer.rows:,}"
+    if head is not None and head.source is EventSource.INDEX:
+        text += "  by the index"
     if head is not None and head.history is not None and head.history.serial < head.base:
         text += f"  history {head.history.serial:,} of {head.base:,}"
     return f"{text}  trouble: {producer.trouble}" if producer.trouble else text

@@ -41,6 +41,7 @@ class Settings:
     dump_every: float = 600.0
     once_wait: float = 60.0
     sweep_every: float = SWEEP_SECONDS
+    no_xmlrpc: bool = False
     releases: str = "all"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -202,6 +203,12 @@ def _whole(value: object) -> int:
     return int(value)  # type: ignore[call-overload, no-any-return]
 
 
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is wanted")  # noqa: TRY004  as for the other kinds
+    return value
+
+
 def _converted(name: str, value: object) -> object:
     default = getattr(Settings, name)
     try:
@@ -209,6 +216,8 @@ def _converted(name: str, value: object) -> object:
             return Path(str(value))
         if isinstance(default, tuple):
             return tuple([value] if isinstance(value, str) else (str(item) for item in value))  # type: ignore[attr-defined]
+        if isinstance(default, bool):
+            return _yes_or_no(value)
         if isinstance(default, int) or name == "partitions":
             return _whole(value)
         if isinstance(default, float):

@@ -34,7 +34,7 @@ def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
         ("data", report.data),
         ("upstream", report.upstream or "PyPI"),
         ("log", _log(report)),
-        ("head", _serial(report.head, report.head_time)),
+        ("head", _head(report)),
         ("watermark", _watermark(report)),
         ("lag", _lag(report)),
         ("history", _history(report)),
@@ -68,8 +68,11 @@ def _log(report: StatusReport) -> str:
     return "  ".join(parts)
 
 
-def _serial(serial: int | None, time: str | None) -> str:
-    return "none yet" if serial is None else f"{serial:,}  ({time})"
+def _head(report: StatusReport) -> str:
+    if report.head is None:
+        return "none yet"
+    by_index = "  by the index: PyPI's journal is not asked" if report.source == "index" else ""
+    return f"{report.head:,}  ({report.head_time}){by_index}"
 
 
 def _watermark(report: StatusReport) -> str:

@@ -129,7 +129,8 @@ class DumpReport(msgspec.Struct):
 class StatusReport(msgspec.Struct):
     """Times in RFC 3339, UTC. `lag_serials` and `lag_seconds` are null while `watermark` is.
 
-    `kafka` names the brokers, "" = the log is embedded.
+    `kafka` names the brokers, "" = the log is embedded. `source`: where changes come from, PyPI's
+    `journal` or, without XML-RPC, its `index`.
 
     `names`, `due`, `excepted` and `exceptions` are null in a brief report. `exceptions` holds at
     most NAMES_MAX of each status and no names absent only once; `names` has all names by status,
@@ -146,6 +147,7 @@ class StatusReport(msgspec.Struct):
     filter: Filter
     head: int | None
     head_time: str | None
+    source: str | None
     watermark: int | None
     watermark_time: str | None
     base: int
@@ -199,6 +201,7 @@ class StatusReader:
             filter=config.filter if config else Filter(),
             head=head.serial if head else None,
             head_time=rfc3339(head.time) if head else None,
+            source=head.source.value if head else None,
             watermark=mark.serial,
             watermark_time=rfc3339(marker_time) if claimed and marker_time else None,
             base=mark.base or (head.base if head and not any(progress.cuts) else 0),

@@ -127,7 +127,7 @@ def journal_refusal(reply: Reply) -> str | None:
     if head.status in _GONE:
         raise JournalGone(
             f"XML-RPC is not served any more: upstream answered {head.status}",
-            hint="check --upstream; an index without XML-RPC cannot be followed yet",
+            hint="check --upstream; --no-xmlrpc follows the index instead",
         )
     if head.status != HTTPStatus.OK:
         raise UpstreamUnavailable(f"the journal's address answers {head.status}")

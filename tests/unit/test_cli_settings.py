@@ -60,7 +60,8 @@ def test_every_setting_has_a_flag_a_variable_and_a_key(
     """The same name three times, and all three arrive."""
     value = _other(name)
     flag = "--" + name.replace("_", "-")
-    by_flag = getattr(_resolved(flag, str(value)), name)
+    given = [flag] if value is True else [flag, str(value)]
+    by_flag = getattr(_resolved(*given), name)
     monkeypatch.setenv(f"PYPISTREAM_{name.upper()}", str(value))
     by_variable = getattr(_resolved(), name)
     monkeypatch.delenv(f"PYPISTREAM_{name.upper()}")
@@ -74,6 +75,8 @@ def test_every_setting_has_a_flag_a_variable_and_a_key(
 def _other(name: str) -> str | int | float:
     """A value that is not the default."""
     default = getattr(Settings, name)
+    if isinstance(default, bool):
+        return not default
     if isinstance(default, int | float):
         return default + 1
     return _OTHERS.get(name, "other")
@@ -115,6 +118,7 @@ def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
         ("snapshot-every = 0", "snapshot_every = 0.0 is out of range"),
         ("dump-every = 604801", "dump_every = 604801.0 is out of range"),
         ("once-wait = 90000", "once_wait = 90000.0 is out of range"),
+        ("no-xmlrpc = 1", "no_xmlrpc = 1 is not what it should be"),
         ("partitions = 0", "partitions = 0 is out of range"),
         ('partitions = "few"', "partitions = 'few' is not what it should be"),
         ('kafka = "broker"', "kafka = 'broker' is not what it should be"),
