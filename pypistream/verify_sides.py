@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pypistream.data_dir import DataDir
+from pypistream.holding import SharedHold
+from pypistream.index_copy import IndexCopy
+from pypistream.restarts import restarting
 from pypistream.settings import Settings
 from pypistream.sorting import Sorter
 from pypistream.verify_facts import Listed, Side
-from pypistream.wiring import make_upstream
+from pypistream.wiring import make_upstream, upstream_url
 from schemas.errors import (
     DumpCorrupt,
     Fatal,
     InvalidName,
     NotPublished,
     Retriable,
-    UpstreamUnavailable,
     ViewCorrupt,
 )
 from schemas.filters import kept
@@ -31,7 +33,8 @@ from sinks.duckdb_verify import SnapshotFacts, SnapshotRow, snapshot_facts
 from sinks.dump_reader import DumpReader
 from sinks.dump_verify import dump_lines
 from sinks.sink import Vector
-from upstream.source import NotModified
+from streams.clock import SystemClock
+from streams.log import Log
 
 YIELD_LINES = 10_000  # so often a signal may end what else is one long piece of work
 
@@ -48,22 +51,29 @@ class SideReport(NamedTuple):
     problem: str = ""
 
 
-async def index_into(settings: Settings, lines: Sorter, rule: Filter) -> int:
-    """Upstream's index, one call; its serial. Raises Fatal if it does not come."""
-    upstream = make_upstream(settings, lambda _until, _reason: None)
+async def index_into(where: tuple[Settings, DataDir], log: Log, lines: Sorter, rule: Filter) -> int:
+    """Upstream's index, one call, or the copy of it if that is still it; its serial.
+
+    A hold that upstream asked for is kept, and passed on. Raises Fatal if the index does not come.
+    """
+    settings, data = where
+    hold = SharedHold(log, SystemClock())
+    upstream = make_upstream(settings, hold.asked)
+    await hold.load(upstream)
+    holding = asyncio.create_task(restarting(lambda: hold.run(upstream)))
     try:
         await upstream.permit()
-        answer = await upstream.serial_map()
-        if isinstance(answer, NotModified):
-            raise UpstreamUnavailable("the index answered 304, and no ETag was sent")
+        index = await IndexCopy(data.state, upstream_url(settings)).fetch(upstream)
     except Retriable as error:
         raise Fatal(
             f"upstream's index cannot be had: {error}",
             hint="give the command again later, or --no-upstream: what is here is compared",
         ) from error
     finally:
+        holding.cancel()
+        await asyncio.wait([holding])
         await upstream.close()
-    for number, project in enumerate(answer.projects):
+    for number, project in enumerate(index.projects):
         try:
             name = normalize(project.name)
         except InvalidName:
@@ -72,7 +82,7 @@ async def index_into(settings: Settings, lines: Sorter, rule: Filter) -> int:
             lines.put(f"{name}\0{project.serial:019d}\0{project.name}\n".encode())
         if number % YIELD_LINES == 0:
             await asyncio.sleep(0)
-    return answer.last_serial
+    return index.last_serial
 
 
 def index_of(lines: Sorter) -> Iterator[tuple[str, Listed]]:

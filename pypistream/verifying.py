@@ -121,7 +121,8 @@ class _Comparison:
         index = self._sorter()
         serial = None
         if self._wanted.upstream:
-            serial = await index_into(self._wanted.settings, index, self._config.filter)
+            where = (self._wanted.settings, data)
+            serial = await index_into(where, self._log, index, self._config.filter)
         facts = LogFacts(
             self._log, self._config, self._sorter(), rows.hashes if rows else None,
             lines=_compared(dump),
