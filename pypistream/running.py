@@ -14,7 +14,7 @@ from pypistream.facts import Observer
 from pypistream.holding import SharedHold
 from pypistream.logs import log_to_stderr
 from pypistream.pipeline import Pipeline
-from pypistream.restarts import first_of
+from pypistream.restarts import RESTART_SECONDS, first_of
 from pypistream.settings import Settings, resolve
 from pypistream.sharing import kept_for_produce, shared_rate
 from pypistream.sinks_child import SinksChild
@@ -27,8 +27,9 @@ from pypistream.wiring import (
     upstream_url,
 )
 from schemas.errors import Fatal, Retriable, UpstreamRefused
-from schemas.records import Status
+from schemas.records import Config, Status
 from streams.clock import SystemClock
+from streams.log import LogUnavailable
 
 LOOK_SECONDS = 0.25  # between two looks at how far things are
 EXCEPTIONS_NAMED_MAX = 20
@@ -115,7 +116,7 @@ class _Run:
 
     async def _begin(self, pipeline: Pipeline, display: Display) -> bool:
         """Found or read the log; False if told to stop before that was done."""
-        beginning = asyncio.create_task(pipeline.begin())
+        beginning = asyncio.create_task(self._begun(pipeline, display))
         await self._until_stopped(beginning)
         if not beginning.done():
             await _cancel(beginning)
@@ -132,6 +133,17 @@ class _Run:
         if self._plan.once and not self._plan.backfill and await pipeline.empty():
             display.say("this log holds nothing yet: --backfill fetches every project")
         return True
+
+    async def _begun(self, pipeline: Pipeline, display: Display) -> Config:
+        """The log's config. Brokers that do not answer are waited for, as they are later on."""
+        while True:
+            try:
+                return await pipeline.begin()
+            except LogUnavailable as error:
+                if not self._plan.settings.kafka:
+                    raise
+                display.say(f"waiting: {error}")
+            await asyncio.sleep(RESTART_SECONDS)
 
     async def _work(self, pipeline: Pipeline, sinks: SinksChild, display: Display) -> None:
         observer = Observer(pipeline, sinks)
