@@ -112,7 +112,8 @@ def assert_nothing_amiss(records: Records, journal: Sequence[Sequence[Any]]) -> 
     published = [*records[Topic.METADATA], *records[Topic.RELEASES]]
     wrong = [
         *falls_back(published),
-        *doubled(published),
+        # `releases` repeats itself where only what it leaves out has changed
+        *doubled(records[Topic.METADATA]),
         *fallen_positions(records[Topic.PROGRESS]),
         *journal_differences(records[Topic.CHANGELOG], journal, base, head),
     ]
