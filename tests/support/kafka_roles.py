@@ -187,5 +187,6 @@ def differences(
             wrong.append(f"{name}: not published; {state}")
         elif json.loads(row.value) != oracle_trim(true.document):
             serial = row.header("serial")
-            wrong.append(f"{name}: serial {serial}, true is {true.body_serial}; {state}")
+            why = f"{state.status.value} {state.reason!r} after {state.attempts}" if state else ""
+            wrong.append(f"{name}: serial {serial}, true is {true.body_serial}: {why}; {state}")
     return wrong
