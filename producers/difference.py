@@ -95,6 +95,13 @@ def index_of(
     return index
 
 
+class _Row(msgspec.Struct):
+    """As much of a state as says whether it is known: for 99 of 100 names that is enough."""
+
+    event: int
+    body: int = 0
+
+
 class Difference:
     """A map against states, which are put in as the topic holds them: the last of a name counts."""
 
@@ -107,17 +114,21 @@ class Difference:
 
     def put(self, partition: int, key: str, value: bytes | None) -> None:
         """A record of `state`; `value` None = nothing is known of the name. Raises LogCorrupt."""
-        state = None if value is None else codec.decode(value, State)
         line = self._index.get(NormalizedName(key))
         if line is None:
             self._gone[partition].pop(key, None)
+            state = None if value is None else codec.decode(value, State)
             if state is not None and self._is_gone(key, state):
                 self._gone[partition][key] = Gone(state.name or key, state.event)
             return
-        serial = line.project.serial
-        known = state is not None and serial <= max(state.event, state.body)
-        line.known_at = partition if known else -1
-        line.settled = state is not None and state.settled_by_map(serial, self._map_serial)
+        line.known_at, line.settled = -1, False
+        if value is None:
+            return
+        row, serial = codec.decode(value, _Row), line.project.serial
+        if serial <= max(row.event, row.body):
+            line.known_at = partition
+        if row.body < row.event:  # else it owes nothing that a map could settle
+            line.settled = codec.decode(value, State).settled_by_map(serial, self._map_serial)
 
     def heard(self, partition: int, key: str, name: str, serial: int) -> None:
         """An event that no worker has seen yet; put in after the states."""

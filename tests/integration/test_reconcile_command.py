@@ -106,6 +106,24 @@ def test_only_what_a_filter_names_is_asked_for(
     assert capfd.readouterr().out == ""
 
 
+def test_the_journal_from_before_is_asked_for_by_a_request(
+    data: DataDir, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No document is; `status` says that it waits, and where changes come from."""
+    assert command(data, "backfill", "--journal") == 0
+    said = capfd.readouterr().out
+    assert command(data, "status", "--json", "--brief") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert command(data, "status") == 0
+    page = capfd.readouterr().out
+
+    assert said.startswith(f"asked for the journal up to serial {report['head']:,}: ")
+    assert report["history"] == {"since": report["head"], "read": None, "asked": True}
+    assert report["source"] == "journal"
+    assert "what was before is asked for" in page
+    assert asked(data) == []
+
+
 def test_an_index_that_did_not_change_is_not_sent_again(data: DataDir, site: Running) -> None:
     """The copy takes its place; another upstream's copy, or a damaged one, does not."""
     copy = data.state / FILE
