@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 
 from schemas.errors import LogTruncated
-from schemas.topics import RECORD_BYTES_MAX, TOPICS, Offset, Topic, partition_count
+from schemas.topics import COMPACTED, RECORD_BYTES_MAX, TOPICS, Offset, Topic, partition_count
 from streams.kafka_batches import BATCH_BYTES_MAX, grouped, packed, sent
 from streams.kafka_errors import translated
 from streams.kafka_reader import (
@@ -92,6 +92,7 @@ class KafkaLog:
             with self._translated(f"take the writer id {writer_id}"):
                 async with asyncio.timeout(TAKE_SECONDS_MAX):
                     await producer.start()
+                    await self._finished(writer_id)
             ends = await self._offsets(every_partition(self._partitions), "end")
         except BaseException:
             self._discard(producer)
@@ -107,6 +108,23 @@ class KafkaLog:
         )
         self._writers.add(writer)
         return writer
+
+    async def _finished(self, writer_id: str) -> None:
+        """Wait until nothing is open in the partitions that only this id writes.
+
+        Taking the id should mean that. After a kill -9 of the broker it was seen not to: what the
+        predecessor had committed became visible only after its successor had read everything.
+        """
+        own = written_by(writer_id, self._partitions)
+        if own:
+            asker = make_consumer(self._connection, committed=False)
+            await self._started(asker)
+            try:
+                places = {kafka_partition(self._settings.prefix, at): at for at in own}
+                found: Mapping[KafkaPartition, int] = await asker.end_offsets(list(places))
+            finally:
+                await stopped(asker)
+            await self._visible({at: Offset(found[place]) for place, at in places.items()})
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Offset]:
         """Plain write. After an error some of the records may have been written."""
@@ -291,3 +309,14 @@ class KafkaLog:
             missing = {at for at in missing if ends[at] < written[at]}
             if missing:
                 await asyncio.sleep(VISIBLE_SECONDS)
+
+
+def written_by(writer_id: str, partitions: int) -> list[TopicPartition]:
+    """The partitions that no other transactional id writes; none for an id that is no role's."""
+    if writer_id == "produce":
+        heads = TopicPartition(Topic.PROGRESS, partitions)
+        return [TopicPartition(Topic.CHANGELOG, number) for number in range(partitions)] + [heads]
+    role, _, number = writer_id.partition("-")
+    if role != "worker" or not number.isdigit() or int(number) >= partitions:
+        return []
+    return [TopicPartition(topic, int(number)) for topic in (*COMPACTED, Topic.PROGRESS)]

@@ -31,14 +31,19 @@ def kafka_partition(prefix: str, at: TopicPartition) -> KafkaPartition:
     return KafkaPartition(prefix + at.topic, at.partition)
 
 
-def make_consumer(connection: Mapping[str, Any], **options: Any) -> AIOKafkaConsumer:
-    """A consumer as every one here is: no group, no guess where to begin, committed records."""
+def make_consumer(
+    connection: Mapping[str, Any], *, committed: bool = True, **options: Any
+) -> AIOKafkaConsumer:
+    """A consumer as every one here is: no group, no guess where to begin, committed records.
+
+    One that is not `committed` is asked for ends only.
+    """
     return AIOKafkaConsumer(
         **connection,
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",
-        isolation_level="read_committed",
+        isolation_level="read_committed" if committed else "read_uncommitted",
         check_crcs=True,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         **options,
