@@ -229,7 +229,7 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
     if state.ask is not None and not state.published and not state.event_time:
         absent = _absent(state, attempt, patience)
         # A repair may be of a document that lies in the topics though nothing is known of it.
-        ghost = state.ask is Reason.REPAIR and not absent.exception
+        ghost = state.ask is Reason.REPAIR and not state.gone and not absent.exception
         return Verdict(Effect.TOMBSTONE if ghost else Effect.NONE, absent)
     first = state.missing_ms == 0
     state = replace(state, missing_ms=state.missing_ms or attempt.now_ms)
