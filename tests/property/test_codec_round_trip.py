@@ -21,6 +21,7 @@ RECORDS = sorted(
     key=lambda t: t.__name__,
 )
 SERIALS = st.integers(0, 2**63 - 1)
+SECONDS = st.floats(0, 2**31, allow_nan=False)  # periods; settings refuse what has no end
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # no lone surrogates
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?", fullmatch=True)
 
@@ -29,6 +30,7 @@ def values_of(record_type: type[msgspec.Struct]) -> st.SearchStrategy[msgspec.St
     """Any value of the type, serials up to 63 bits, texts with anything UTF-8 can hold."""
     st.register_type_strategy(int, SERIALS)
     st.register_type_strategy(str, TEXTS)
+    st.register_type_strategy(float, SECONDS)
     hints = get_type_hints(record_type)
     return st.builds(record_type, **{name: st.from_type(hint) for name, hint in hints.items()})
 
