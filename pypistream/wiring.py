@@ -110,7 +110,7 @@ def require_log(settings: Settings, data: DataDir) -> None:
 
 def upstream_url(settings: Settings) -> str:
     """Where documents come from. Raises UsageError for PyPI itself without a contact."""
-    if settings.upstream and not _same_host(settings.upstream, default_upstream()):
+    if settings.upstream and not _is_pypi(settings.upstream):
         return settings.upstream
     hint = "add --contact MAIL (sent in the User-Agent), or try `pypistream demo` first"
     if not settings.contact:
@@ -125,9 +125,12 @@ def upstream_url(settings: Settings) -> str:
     return settings.upstream or default_upstream()
 
 
-def _same_host(one: str, other: str) -> bool:
-    """Whether two URLs name the same server: spelling PyPI out does not make it another one."""
-    return urlsplit(one).hostname == urlsplit(other).hostname
+def _is_pypi(url: str) -> bool:
+    """Whether the URL names PyPI's own server: spelling it out does not make it another one."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    # distlib takes 0.2 s to load: not for an address or for this machine, which PyPI is not.
+    named = "." in host and host.rpartition(".")[2].isalpha()
+    return named and host == urlsplit(default_upstream()).hostname
 
 
 def check_upstream(settings: Settings) -> ClientSettings:

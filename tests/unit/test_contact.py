@@ -29,7 +29,7 @@ def test_pypi_itself_is_not_asked_under_an_example_or_no_contact(contact: str) -
         upstream_url(Settings(contact=contact))
 
 
-@pytest.mark.parametrize("end", ["", "/", ":443/"])
+@pytest.mark.parametrize("end", ["", "/", ":443/", ".:443"])
 def test_pypi_spelled_out_is_still_pypi(end: str) -> None:
     spelled = Settings(upstream=default_upstream() + end)
 
