@@ -10,7 +10,7 @@ from processors.trim import Trimmed
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.names import NormalizedName
-from schemas.records import Cut, DeadLetter, Reason, State
+from schemas.records import DeadLetter, Reason, State
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing, Record
 
@@ -87,19 +87,6 @@ def refused_ask(record: Record, reason: str, now_ms: int) -> Outgoing:
     headers = codec.headers(envelope)
     value = codec.encode(letter)
     return Outgoing(Topic.DEAD_LETTER, None, value, headers, partition=record.partition)
-
-
-def cut_record(key: str, partition: int, cut: Cut, now_ms: int) -> Outgoing:
-    """The worker's record in `progress`: the last one of every transaction."""
-    envelope = Envelope(
-        id=f"cut:{partition}:{now_ms}",
-        type="pypistream.cut",
-        subject="",
-        time=now_ms / 1000,
-        dataschema=dataschema(Topic.PROGRESS),
-    )
-    value = codec.encode(cut)
-    return Outgoing(Topic.PROGRESS, key, value, codec.headers(envelope), partition)
 
 
 def _published(answered: Answered, trimmed: Trimmed, *, with_releases: bool) -> list[Outgoing]:

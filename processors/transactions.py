@@ -24,7 +24,7 @@ from schemas.records import Cut, Reason
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
-from streams.progress import CUT_KEY
+from streams.progress import CUT_KEY, progress_record
 
 GATHER_SECONDS = 0.05  # what is decided within this goes into one transaction (13 ms each on Kafka)
 RECORDS_MAX = 1_000  # of one transaction
@@ -188,7 +188,9 @@ class Transactions:
                 self._ends[topic] = ends.get(TopicPartition(topic, partition), self._ends[topic])
             metadata, releases, state = (self._ends[topic] for topic in COMPACTED)
             cut = replace(cut, metadata=metadata, releases=releases, state=state)
-            return [publication.cut_record(CUT_KEY, partition, cut, self._clock.now_ms())]
+            now_ms = self._clock.now_ms()
+            of = f"cut:{partition}:{now_ms}"
+            return [progress_record(partition, CUT_KEY, cut, now_ms, of=of, kind="cut")]
 
         await self._writer.commit(records, closing)
         self.cut = cut

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
-from producers.founding import PRODUCE_ID, found, progress_record
+from producers.founding import PRODUCE_ID, found
 from producers.history import CALL_SECONDS, RETRY_SECONDS, HistoryWatch, history_of, next_serial
 from producers.index_changes import (
     Checks,
@@ -43,7 +43,7 @@ from streams.log import (
     TopicPartition,
     Writer,
 )
-from streams.progress import HEAD_KEY, read_progress
+from streams.progress import HEAD_KEY, progress_record, read_progress
 from upstream.source import BadRow, JournalPage, SerialMap, Upstream
 
 TRANSACTION_ROWS_MAX = 1_000
@@ -118,7 +118,7 @@ class ChangelogProducer:
             ends = await self._log.ends(Topic.CHANGELOG)
             offsets = tuple(ends[at] for at in sorted(ends))
             self.head = Head(base, base, now_ms // 1000, offsets)
-            await self._write([progress_record(self._log, HEAD_KEY, self.head, now_ms)])
+            await self._write([progress_record(self._log.partitions, HEAD_KEY, self.head, now_ms)])
         return config
 
     async def _newest_serial(self) -> int:
@@ -327,7 +327,7 @@ class ChangelogProducer:
                 head = replace(head, history=History(history, offsets))
             else:
                 head = replace(head, time=now_ms // 1000)
-            return [progress_record(self._log, HEAD_KEY, head, now_ms)]
+            return [progress_record(self._log.partitions, HEAD_KEY, head, now_ms)]
 
         await self._write(records, closing)
         self.head = head

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from schemas import codec
-from schemas.codec import Envelope, dataschema
 from schemas.errors import LogMismatch
-from schemas.records import SCHEMA_VERSION, Config, Filter, Head
-from schemas.topics import Topic
-from streams.log import Log, Outgoing, Writer
-from streams.progress import CONFIG_KEY, read_progress
+from schemas.records import SCHEMA_VERSION, Config, Filter
+from streams.log import Log, Writer
+from streams.progress import CONFIG_KEY, progress_record, read_progress
 
 PRODUCE_ID = "produce"
 
@@ -32,7 +29,7 @@ async def found(
             releases=releases or "all",
             created=now_ms // 1000,
         )
-        await writer.commit([progress_record(log, CONFIG_KEY, config, now_ms)])
+        await writer.commit([progress_record(log.partitions, CONFIG_KEY, config, now_ms)])
         return config
     _check(config, log, wanted, releases)
     return config
@@ -50,17 +47,3 @@ def _check(config: Config, log: Log, wanted: Filter | None, releases: str | None
                 f"this log was made with {what} {has}, asked for is {asked}",
                 hint="use a new --data directory and fill it with `pypistream run --backfill`",
             )
-
-
-def progress_record(log: Log, key: str, value: Config | Head, now_ms: int) -> Outgoing:
-    """A record of the partition that belongs to the holder of the `produce` id."""
-    envelope = Envelope(
-        id=f"{key}:{now_ms}",
-        type=f"pypistream.{key}",
-        subject="",
-        time=now_ms / 1000,
-        dataschema=dataschema(Topic.PROGRESS),
-    )
-    return Outgoing(
-        Topic.PROGRESS, key, codec.encode(value), codec.headers(envelope), partition=log.partitions
-    )

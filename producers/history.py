@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas import codec
-from schemas.codec import Envelope, dataschema
 from schemas.errors import LogCorrupt, UpstreamUnavailable
 from schemas.records import Head, HistoryAsked
-from schemas.topics import Topic
 from streams.log import Log, Outgoing
+from streams.progress import progress_record
 from streams.watching import TableWatch, plain_place
 from upstream.source import BadRow, JournalPage, JournalRow
 
@@ -25,15 +24,8 @@ RETRY_SECONDS = 60.0  # after a page that upstream did not give: the live journa
 
 def history_request(log: Log, now_ms: int) -> Outgoing:
     """The record by which any process asks for it."""
-    envelope = Envelope(
-        id=f"history:{now_ms}",
-        type="pypistream.history",
-        subject="",
-        time=now_ms / 1000,
-        dataschema=dataschema(Topic.PROGRESS),
-    )
-    value, headers = codec.encode(HistoryAsked(now_ms // 1000)), codec.headers(envelope)
-    return Outgoing(Topic.PROGRESS, HISTORY_KEY, value, headers, plain_place(log).partition)
+    asked = HistoryAsked(now_ms // 1000)
+    return progress_record(plain_place(log).partition, HISTORY_KEY, asked, now_ms)
 
 
 class HistoryWatch:

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable
 
 from schemas import codec
-from schemas.codec import Envelope, dataschema
 from schemas.errors import LogCorrupt
 from schemas.records import Alive
 from schemas.topics import Topic
 from streams.log import Log, Outgoing, Record, TopicPartition
+from streams.progress import progress_record
 
 ALIVE_KEY = "alive"
 SIGN_SECONDS = 2.0  # between two signs: one small transaction each
@@ -27,15 +27,8 @@ READ_RECORDS_MAX = 100
 
 def sign_record(log: Log, sign: Alive, now_ms: int) -> Outgoing:
     """One sign of life."""
-    envelope = Envelope(
-        id=f"{ALIVE_KEY}:{sign.holder}:{now_ms}",
-        type=f"pypistream.{ALIVE_KEY}",
-        subject="",
-        time=now_ms / 1000,
-        dataschema=dataschema(Topic.PROGRESS),
-    )
-    value, headers = codec.encode(sign), codec.headers(envelope)
-    return Outgoing(Topic.PROGRESS, ALIVE_KEY, value, headers, partition=log.partitions)
+    of = f"{ALIVE_KEY}:{sign.holder}:{now_ms}"
+    return progress_record(log.partitions, ALIVE_KEY, sign, now_ms, of=of)
 
 
 async def other_holder(

@@ -22,8 +22,8 @@ from schemas.names import NormalizedName
 from schemas.records import Ask, BackfillMarker, Config, Reason
 from schemas.topics import Topic
 from streams.clock import Clock
-from streams.log import Log, Outgoing, TopicPartition
-from streams.progress import Progress, ProgressWatch
+from streams.log import Log, Outgoing
+from streams.progress import Progress, ProgressWatch, unread_asks
 from streams.watching import up_to_now
 from upstream.source import SerialMap
 
@@ -84,14 +84,10 @@ class Reconciler:
 
     async def _write(self, open_: Sequence[_Asking], progress: Progress) -> int:
         """A chunk of each partition whose worker has room for it; how many asks."""
-        ends = await self.log.ends(Topic.REFETCH)
+        unread = await unread_asks(self.log, progress)
         records: list[Outgoing] = []
         for each in open_:
-            cut = progress.cuts[each.partition]
-            unread = ends[TopicPartition(Topic.REFETCH, each.partition)] - (
-                cut.refetch if cut else 0
-            )
-            if unread + CHUNK_ASKS_MAX <= UNREAD_ASKS_MAX:
+            if unread[each.partition] + CHUNK_ASKS_MAX <= UNREAD_ASKS_MAX:
                 now_ms = self.clock.now_ms()
                 records += [ask_record(name, ask, now_ms) for name, ask in each.take()]
         if records:

@@ -23,13 +23,11 @@ from producers.sweep import (
     pace,
     tick,
 )
-from schemas import codec
-from schemas.codec import Envelope, dataschema
 from schemas.records import Sweep
 from schemas.topics import Topic
 from streams.clock import Clock
-from streams.log import Log, Outgoing, TopicPartition
-from streams.progress import Progress, ProgressWatch
+from streams.log import Log, TopicPartition
+from streams.progress import Progress, ProgressWatch, progress_record, unread_asks
 from streams.watching import plain_place, up_to_now
 
 WAIT_SECONDS_MAX = 60.0  # of one sleep between two rounds: the machine may have slept as well
@@ -126,27 +124,15 @@ class Sweeper:
 
     async def _room(self, progress: Progress) -> Sequence[int]:
         """How many asks each partition may take: others' asks count, so a backfill goes first."""
-        ends = await self.log.ends(Topic.REFETCH)
-        return [
-            UNREAD_ASKS_MAX
-            - (ends[TopicPartition(Topic.REFETCH, partition)] - (cut.refetch if cut else 0))
-            for partition, cut in enumerate(progress.cuts)
-        ]
+        return [UNREAD_ASKS_MAX - unread for unread in await unread_asks(self.log, progress)]
 
     async def _note(self, cursor: Sweep) -> Sweep:
         """Write where we are."""
         now_ms = self.clock.now_ms()
         self.cursor = replace(cursor, time=now_ms // 1000)
-        envelope = Envelope(
-            id=f"{SWEEP_KEY}:{cursor.round}:{cursor.asked}:{now_ms}",
-            type=f"pypistream.{SWEEP_KEY}",
-            subject="",
-            time=now_ms / 1000,
-            dataschema=dataschema(Topic.PROGRESS),
-        )
-        value, headers = codec.encode(self.cursor), codec.headers(envelope)
-        at = plain_place(self.log)
-        await self.log.append([Outgoing(at.topic, SWEEP_KEY, value, headers, at.partition)])
+        partition = plain_place(self.log).partition
+        of = f"{SWEEP_KEY}:{cursor.round}:{cursor.asked}:{now_ms}"
+        await self.log.append([progress_record(partition, SWEEP_KEY, self.cursor, now_ms, of=of)])
         return self.cursor
 
     def _now(self) -> int:

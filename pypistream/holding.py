@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from schemas import codec
-from schemas.codec import Envelope, dataschema
 from schemas.errors import LogCorrupt
 from schemas.records import Hold
-from schemas.topics import Topic
 from streams.bell import heard_within
 from streams.clock import Clock
 from streams.log import Log, Outgoing, Record, TopicPartition
+from streams.progress import progress_record
 from streams.watching import TableWatch, plain_place
 from upstream.source import Upstream
 
@@ -75,13 +74,5 @@ class SharedHold:
         return plain_place(self._log)
 
     def _record(self, hold: Hold) -> Outgoing:
-        now_ms = self._clock.now_ms()
-        envelope = Envelope(
-            id=f"hold:{hold.until_ms}",
-            type="pypistream.hold",
-            subject="",
-            time=now_ms / 1000,
-            dataschema=dataschema(Topic.PROGRESS),
-        )
-        value, headers = codec.encode(hold), codec.headers(envelope)
-        return Outgoing(Topic.PROGRESS, HOLD_KEY, value, headers, self._at.partition)
+        now_ms, of = self._clock.now_ms(), f"{HOLD_KEY}:{hold.until_ms}"
+        return progress_record(self._at.partition, HOLD_KEY, hold, now_ms, of=of)

@@ -8,10 +8,9 @@ from typing import Self
 import msgspec
 
 from schemas import codec
-from schemas.codec import Envelope, dataschema
 from schemas.errors import LogCorrupt
-from schemas.topics import Topic
-from streams.log import Log, Outgoing, Record
+from streams.log import Log, Record
+from streams.progress import progress_record
 from streams.watching import TableWatch, plain_place
 
 REQUEST_KEY = "request"
@@ -70,14 +69,7 @@ def _request(record: Record) -> Request | None:
 
 async def request(log: Log, sink: str, now_ms: int) -> None:
     """Ask whoever runs the sinks to publish."""
-    envelope = Envelope(
-        id=f"request:{sink}:{now_ms}",
-        type="pypistream.request",
-        subject="",
-        time=now_ms / 1000,
-        dataschema=dataschema(Topic.PROGRESS),
-    )
-    value, headers = codec.encode(Request(sink, now_ms)), codec.headers(envelope)
+    partition, of = plain_place(log).partition, f"{REQUEST_KEY}:{sink}:{now_ms}"
     await log.append(
-        [Outgoing(Topic.PROGRESS, REQUEST_KEY, value, headers, plain_place(log).partition)]
+        [progress_record(partition, REQUEST_KEY, Request(sink, now_ms), now_ms, of=of)]
     )

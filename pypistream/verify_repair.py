@@ -9,10 +9,10 @@ from pypistream.verify_facts import Finding, Listed, Seen, Side, Why
 from pypistream.verify_report import RepairReport
 from schemas.names import NormalizedName
 from schemas.records import Ask, Reason, State
-from schemas.topics import Topic, partition_of
+from schemas.topics import partition_of
 from streams.clock import Clock
-from streams.log import Log, TopicPartition
-from streams.progress import read_progress
+from streams.log import Log
+from streams.progress import read_progress, unread_asks
 
 APPEND_RECORDS_MAX = 1_000  # of one write
 ASKS_MAX = 100_000  # remembered while names are compared, 20 MB; the next --repair goes on
@@ -66,10 +66,5 @@ async def repair(
 
 async def _room(log: Log) -> list[int]:
     """Asks per partition until as many lie unread as a backfill would let."""
-    ends = await log.ends(Topic.REFETCH)
-    cuts = (await read_progress(log)).cuts
-    read = [cut.refetch if cut is not None else 0 for cut in cuts]
-    return [
-        UNREAD_ASKS_MAX - (ends[TopicPartition(Topic.REFETCH, partition)] - place)
-        for partition, place in enumerate(read)
-    ]
+    unread = await unread_asks(log, await read_progress(log))
+    return [UNREAD_ASKS_MAX - count for count in unread]

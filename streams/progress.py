@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from schemas.codec import decode
+import msgspec
+
+from schemas.codec import Envelope, dataschema, decode, encode, headers
 from schemas.records import Config, Cut, Head
 from schemas.topics import Topic
-from streams.log import Log, Record, TopicPartition
+from streams.log import Log, Outgoing, Record, TopicPartition
 from streams.watching import TableWatch, tables_of
 
 CUT_KEY, CONFIG_KEY, HEAD_KEY = "p", "config", "head"
@@ -61,6 +63,29 @@ class Progress(NamedTuple):
     def watermark(self) -> Watermark:
         """What these cuts claim."""
         return watermark(self.cuts)
+
+
+def progress_record(
+    partition: int, key: str, value: msgspec.Struct, now_ms: int, *, of: str = "", kind: str = ""
+) -> Outgoing:
+    """A record of the topic. `of` is its id, `kind` what it is called if not like its key."""
+    envelope = Envelope(
+        id=of or f"{key}:{now_ms}",
+        type=f"pypistream.{kind or key}",
+        subject="",
+        time=now_ms / 1000,
+        dataschema=dataschema(Topic.PROGRESS),
+    )
+    return Outgoing(Topic.PROGRESS, key, encode(value), headers(envelope), partition)
+
+
+async def unread_asks(log: Log, progress: Progress) -> list[int]:
+    """How many asks each partition's worker has not decided yet, whoever wrote them."""
+    ends = await log.ends(Topic.REFETCH)
+    return [
+        ends[TopicPartition(Topic.REFETCH, partition)] - (cut.refetch if cut else 0)
+        for partition, cut in enumerate(progress.cuts)
+    ]
 
 
 async def read_progress(log: Log) -> Progress:
