@@ -13,6 +13,7 @@ import pytest
 
 from producers.difference import Gone, Plan
 from pypistream.asking import Owed, summary
+from pypistream.data_dir import DataDir
 from tests.support.process import START, Program, command, started, status
 from tests.support.standin import Running, standin
 from upstream.source import ProjectSerial
@@ -119,6 +120,8 @@ def test_what_is_only_looked_at_is_said_apart() -> None:
 
 def test_a_sink_of_a_directory_runs_once(followed: Program, tmp_path: Path) -> None:
     """A `run` holds the role: a second sink says so and ends; after the `run` it is free."""
+    published = DataDir(tmp_path / "d").snapshot  # by sinks that have their roles: they start last
+    followed.until(published.exists, SECONDS_MAX, "snapshot")
     ended = command("sink", "duckdb", "--data", "d", cwd=tmp_path)
     code = followed.stop(signal.SIGTERM)
     with started("sink", "duckdb", "--data", "d", cwd=tmp_path, name="sink") as sink:
