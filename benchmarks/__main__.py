@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.on_broker import BROKER
+
 RESULTS = Path(__file__).parent / "results"
 NAMES = ("trim", "reconcile", "backfill", "freshness", "kafka", "scaleout")
-BROKER = "PYPISTREAM_TEST_KAFKA"
 WANT_BROKER = {"kafka", "scaleout"}
 MEM_INFO = Path("/proc/meminfo")
 CPU_INFO = Path("/proc/cpuinfo")

@@ -10,10 +10,7 @@ restore_per_second      rows of `state` folded per second (886 000 names)
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
 import statistics
 import time
 import uuid
@@ -23,6 +20,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 
+from benchmarks.on_broker import print_figures
 from schemas import codec
 from schemas.records import State, Status
 from schemas.topics import Offset, Topic, partition_of
@@ -208,17 +206,5 @@ async def bench(bootstrap: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    bootstrap = os.environ.get("PYPISTREAM_TEST_KAFKA", "")
-    if not bootstrap:
-        raise SystemExit("kafka: PYPISTREAM_TEST_KAFKA=HOST:PORT names the broker to measure with")
-    result = asyncio.run(bench(bootstrap))
-    print(json.dumps(result) if given.json else json.dumps(result, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    print_figures(bench, __doc__)

@@ -14,9 +14,7 @@ windows         requests of all kinds per second with --rate 20, each over 10 s 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from benchmarks.on_broker import print_figures
 from tests.support.kafka_broker import drop_topics, fresh_prefix
 from tests.support.kafka_roles import Roles, roles, share_settled
 from tests.support.standin import Site
@@ -171,17 +170,5 @@ async def bench(bootstrap: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    bootstrap = os.environ.get("PYPISTREAM_TEST_KAFKA", "")
-    if not bootstrap:
-        raise SystemExit("scaleout: PYPISTREAM_TEST_KAFKA=HOST:PORT names the broker to use")
-    result = asyncio.run(bench(bootstrap))
-    print(json.dumps(result) if given.json else json.dumps(result, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    print_figures(bench, __doc__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from schemas.errors import (
 from upstream.source import Document, NotFound, NotModified, Upstream
 
 LARGE_BODY_BYTES = 256 * 1024  # above it a parse takes over a millisecond: not on the loop
+# One thread for the whole process: the interpreter runs one parse at a time anyway, and so memory
+# has to hold the objects of one giant only, however many arrive together.
+LARGE_BODIES = ThreadPoolExecutor(1, thread_name_prefix="trim")
 OUTAGE_FAILURES_MIN = 3  # so many failures in a row are upstream's, not one document's
 
 
@@ -95,7 +99,10 @@ async def read(work: Work, document: Document, *, all_releases: bool) -> Outcome
 
     evidence = document.body[:EXCERPT_BYTES_MAX]
     try:
-        trimmed = await asyncio.to_thread(parse) if is_large(document) else parse()
+        if is_large(document):
+            trimmed = await asyncio.get_running_loop().run_in_executor(LARGE_BODIES, parse)
+        else:
+            trimmed = parse()
     except MalformedMetadata as error:
         return Outcome(work, _failed(Failure.UNDECODABLE, error), evidence=evidence)
     except ForeignMetadata as error:

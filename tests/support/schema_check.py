@@ -7,24 +7,15 @@ another process wrote, `assert_log_valid` reads all of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import jsonschema_rs
 
 from schemas.topics import Offset, Topic
-from streams.log import (
-    Closing,
-    Log,
-    NextOffsets,
-    Outgoing,
-    Reader,
-    Record,
-    Table,
-    TopicPartition,
-    Writer,
-)
+from streams.log import Closing, Log, NextOffsets, Outgoing, Record, Writer
+from tests.support.passing_log import PassingLog
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 BATCH_RECORDS = 1_000
@@ -63,41 +54,18 @@ async def assert_log_valid(log: Log) -> int:
     return seen
 
 
-class ValidatingLog:
+class ValidatingLog(PassingLog):
     """A log that checks each record before it hands it to the real one."""
 
-    def __init__(self, log: Log) -> None:
-        self.inner = log
-
-    @property
-    def partitions(self) -> int:
-        return self.inner.partitions
-
     async def writer(self, writer_id: str) -> Writer:
+        """Take the id."""
         return _ValidatingWriter(await self.inner.writer(writer_id))
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Offset]:
+        """Plain write."""
         for record in records:
             assert_valid(record)
         return await self.inner.append(records)
-
-    async def reader(self, positions: Mapping[TopicPartition, Offset]) -> Reader:
-        return await self.inner.reader(positions)
-
-    async def table(self, at: TopicPartition) -> Table:
-        return await self.inner.table(at)
-
-    async def ends(self, topic: Topic) -> Mapping[TopicPartition, Offset]:
-        return await self.inner.ends(topic)
-
-    async def starts(self, topic: Topic) -> Mapping[TopicPartition, Offset]:
-        return await self.inner.starts(topic)
-
-    async def clean(self, now_ms: int) -> int:
-        return await self.inner.clean(now_ms)
-
-    async def close(self) -> None:
-        await self.inner.close()
 
 
 class _ValidatingWriter:

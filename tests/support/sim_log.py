@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeVar
 
-from schemas.topics import Offset, Topic
-from streams.log import (
-    Closing,
-    Log,
-    LogUnavailable,
-    Outgoing,
-    Reader,
-    Table,
-    TopicPartition,
-    Writer,
-)
+from schemas.topics import Offset
+from streams.log import Closing, Log, LogUnavailable, Outgoing, Writer
+from tests.support.passing_log import PassingLog
 
 T = TypeVar("T")
 
 
-class FaultyLog:
+class FaultyLog(PassingLog):
     """See the module's text. `share` of the writes fail; 0 = healed."""
 
     def __init__(self, inner: Log, rng: Random) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.share = 0.0
         self._rng = rng
-
-    @property
-    def partitions(self) -> int:
-        """N."""
-        return self.inner.partitions
 
     async def writer(self, writer_id: str) -> Writer:
         """Take the id."""
@@ -41,30 +28,6 @@ class FaultyLog:
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Offset]:
         """Plain write."""
         return await self.faulty(lambda: self.inner.append(records))
-
-    async def reader(self, positions: Mapping[TopicPartition, Offset]) -> Reader:
-        """As the log below."""
-        return await self.inner.reader(positions)
-
-    async def table(self, at: TopicPartition) -> Table:
-        """As the log below."""
-        return await self.inner.table(at)
-
-    async def ends(self, topic: Topic) -> Mapping[TopicPartition, Offset]:
-        """As the log below."""
-        return await self.inner.ends(topic)
-
-    async def starts(self, topic: Topic) -> Mapping[TopicPartition, Offset]:
-        """As the log below."""
-        return await self.inner.starts(topic)
-
-    async def clean(self, now_ms: int) -> int:
-        """As the log below."""
-        return await self.inner.clean(now_ms)
-
-    async def close(self) -> None:
-        """As the log below."""
-        await self.inner.close()
 
     async def faulty(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, or fail before or after it."""
