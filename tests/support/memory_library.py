@@ -163,12 +163,15 @@ class MemoryLibrary:
         return len(self.dependents(name, limit=len(self.documents)))
 
     def projects_of(self, user: str, after: str = "", limit: int = PAGE_MAX) -> Sequence[UserRole]:
-        found = []
+        found: list[UserRole] = []
         for name in sorted(self.documents):
             document = msgspec.json.decode(self.documents[name].body)
-            for role in (document.get("ownership") or {}).get("roles") or []:
-                if role["user"] == user and name > after:
-                    found.append(UserRole(role["role"], name, document["info"]["name"]))
+            roles = (document.get("ownership") or {}).get("roles") or []
+            found += [
+                UserRole(role["role"], name, document["info"]["name"])
+                for role in roles
+                if role["user"] == user and name > after
+            ]
         return found[:limit]
 
     def classified(
