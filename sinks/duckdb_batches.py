@@ -10,6 +10,7 @@ import duckdb
 
 from schemas.records import Config
 from sinks import duckdb_memo as memo
+from sinks import notes
 from sinks.duckdb_errors import first_line
 from sinks.duckdb_rows import Staged, staged
 from sinks.duckdb_schema import CHANGELOG, Table, merge_statements
@@ -25,7 +26,7 @@ def write(connection: duckdb.DuckDBPyConnection, rows: Staged, standing: Standin
             _merge(connection, table, texts.items())
     if rows.added:
         _merge(connection, CHANGELOG, rows.added)
-    memo.remember(connection, {memo.STANDING: memo.standing_text(standing), memo.CUT: None})
+    memo.remember(connection, {memo.STANDING: notes.standing_text(standing), memo.CUT: None})
     connection.commit()
 
 

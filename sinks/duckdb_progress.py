@@ -64,7 +64,7 @@ def progress_row(at: Reached) -> ProgressRow:
         reached=claim.reached,
         backfill_done=claim.backfill_done,
         backfill_names=claim.backfill_names,
-        history_since=_history_since(at),
+        history_since=history_since(at),
         vector=[
             _element(partition, cut)
             for partition, cut in enumerate(at.vector.cuts)
@@ -73,7 +73,7 @@ def progress_row(at: Reached) -> ProgressRow:
     )
 
 
-def _history_since(at: Reached) -> int | None:
+def history_since(at: Reached) -> int | None:
     """After which serial no row of the journal is missing up to the watermark; None = unknown."""
     if at.head is None:
         return None

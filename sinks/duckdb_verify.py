@@ -17,6 +17,7 @@ import duckdb
 from schemas.errors import LogCorrupt, ViewCorrupt
 from schemas.records import Config
 from sinks import duckdb_memo as memo
+from sinks import notes
 from sinks.duckdb_errors import meaning
 from sinks.duckdb_rows import staged
 from sinks.duckdb_schema import PROJECT, RELEASES, STATE, UNREADABLE, VIEW_FORMAT, Table
@@ -117,7 +118,7 @@ class SnapshotFacts:
                 hint="pypistream rebuild duckdb",
             )
         try:
-            return memo.vector_of(cut)
+            return notes.vector_of(cut)
         except LogCorrupt as error:
             raise ViewCorrupt(f"{self._path}: {error}", hint="pypistream rebuild duckdb") from error
 

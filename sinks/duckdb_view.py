@@ -22,6 +22,7 @@ from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
 from schemas.topics import COMPACTED, Topic
 from sinks import duckdb_batches as batches
 from sinks import duckdb_memo as memo
+from sinks import notes
 from sinks.duckdb_errors import first_line, invalidates, meaning
 from sinks.duckdb_progress import progress_row
 from sinks.duckdb_rows import staged
@@ -97,14 +98,14 @@ class DuckDBView:
         self._close_whole()
         size = publish_file(self._live, self._target)
         self._run(lambda connection: memo.remember(connection, {memo.PUBLISHED: cut}))
-        return Published(self._target, size, watermark(memo.vector_of(cut).cuts).serial)
+        return Published(self._target, size, watermark(notes.vector_of(cut).cuts).serial)
 
     def published(self) -> Vector | None:
         """The vector of the snapshot, as far as it is still there."""
         if not self._target.is_file():
             return None
         note = self._run(lambda connection: memo.recall(connection, memo.PUBLISHED))
-        return None if note is None else memo.vector_of(note)
+        return None if note is None else notes.vector_of(note)
 
     def reset(self) -> None:
         """Begin with an empty live file; a damaged one is kept beside it (one, as evidence)."""
@@ -217,7 +218,7 @@ class DuckDBView:
             raise ViewCorrupt(f"{self._live} has format {written}, this version {VIEW_FORMAT}")
         for statement in stage_statements():
             connection.execute(statement)
-        self._standing = memo.standing_of(memo.recall(connection, memo.STANDING))
+        self._standing = notes.standing_of(memo.recall(connection, memo.STANDING))
 
     def _apply(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         stored = self._standing.positions
@@ -247,11 +248,11 @@ class DuckDBView:
             f"INSERT INTO {PROGRESS.path} SELECT unnest(from_json(?, '{PROGRESS.structure}'))",
             [encode(progress_row(at)).decode()],
         )
-        notes = {
-            memo.CUT: memo.vector_text(at.vector),
-            memo.STANDING: memo.standing_text(standing),
+        texts = {
+            memo.CUT: notes.vector_text(at.vector),
+            memo.STANDING: notes.standing_text(standing),
         }
-        memo.remember(connection, notes)
+        memo.remember(connection, texts)
         connection.commit()
         self._standing = standing
 
