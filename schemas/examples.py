@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from schemas.documents import File, Info, Metadata, Ownership, Role
-from schemas.lines import PackageLine, ReleasesLine, StateLine
-from schemas.manifest import DumpFile, ExceptionName, Exceptions, Manifest
+from schemas.lines import (
+    DeltaDeleted,
+    DeltaPackageLine,
+    DeltaReleasesLine,
+    DeltaStateLine,
+    PackageLine,
+    ReleasesLine,
+    StateLine,
+)
+from schemas.manifest import (
+    Delta,
+    DeltaManifest,
+    DumpFile,
+    ExceptionName,
+    Exceptions,
+    Manifest,
+    places,
+)
 from schemas.records import (
     Alive,
     Ask,
     BackfillMarker,
     BackfillProgress,
+    Bootstrap,
     ChangelogEntry,
     Config,
     Cut,
@@ -128,11 +147,15 @@ SWEEP = Sweep(
     3, every=604_800, started=_TIME, time=_TIME + 86_400, names=740_000, asked=106_000, name="cmake"
 )
 ALIVE = Alive("process 12 on host-a, 9f86d081", _TIME, machine="host-a", pid=12, begun=4_711)
+BOOTSTRAP = Bootstrap(
+    log="5b1c8f0e2a7d4c55a9d1", places=places((CUT,)), source="https://dumps.example.org/dumps/",
+    time=_TIME, cuts=(CUT,),
+)  # fmt: skip
 DEAD_LETTER = DeadLetter(
     "Sample.Project", "not-json", _SERIAL, attempts=10, time_ms=_TIME * 1_000, excerpt="<html>"
 )
 PACKAGE_LINE = PackageLine(
-    "sample-project", _SERIAL, _SERIAL, stale=False, source="json",
+    "sample-project", _SERIAL, _SERIAL, "2026-04-30T06:56:00Z", stale=False, source="json",
     fetched_at="2026-04-30T06:56:03Z", document=METADATA,
 )  # fmt: skip
 RELEASES_LINE = ReleasesLine("sample-project", _SERIAL, releases_omitted=0, document=RELEASES)
@@ -150,4 +173,28 @@ MANIFEST = Manifest(
             bytes=1_000, sha256=_SHA256, rows=1, uncompressed_bytes=3_000
         )
     },
+    filter=CONFIG.filter,
+)
+DELTA_PACKAGE = DeltaPackageLine(topic="metadata", **msgspec.structs.asdict(PACKAGE_LINE))
+DELTA_RELEASES = DeltaReleasesLine(topic="releases", **msgspec.structs.asdict(RELEASES_LINE))
+DELTA_STATE = DeltaStateLine(topic="state", **msgspec.structs.asdict(STATE_LINE))
+DELTA_DELETED = DeltaDeleted(name="removed-project", topic="metadata", deleted=True)
+DELTA_MANIFEST = DeltaManifest(
+    created="2026-04-30T07:00:00Z",
+    log=CONFIG.log_id,
+    filter=CONFIG.filter,
+    deltas=(
+        Delta(
+            file="000000004-9f86d081884c7d65.jsonl.zst",
+            bytes=1_000,
+            sha256=_SHA256,
+            rows=3,
+            uncompressed_bytes=3_000,
+            created="2026-04-30T07:00:00Z",
+            start=places((msgspec.structs.replace(CUT, changelog=117, metadata=109),)),
+            end=places((CUT,)),
+            watermark=_SERIAL,
+            reached=_SERIAL,
+        ),
+    ),
 )

@@ -1,17 +1,20 @@
 """`manifest.json` of a dump: what the files beside it are, and what they may claim.
 
-Readers ignore keys they do not know; a breaking change raises `format`. Parquet files and deltas
-will be further entries and keys.
+Readers ignore keys they do not know; a breaking change raises `format`. Parquet files will be
+further entries and keys. `deltas/manifest.json` lists what leads from one dump to the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from schemas.records import SCHEMA_VERSION, Cut
+from schemas.records import SCHEMA_VERSION, Cut, Filter, Places
 
 MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
+DELTAS = "deltas"  # their folder, beside the manifest, with a manifest of their own
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024  # 10 000 named exceptions are 1 MB; what a reader accepts
 EXCEPTION_NAMES_MAX = 10_000  # state.jsonl.zst has every one
 
@@ -60,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True):
     names       ever heard of, the exceptions among them; coverage = percent of them that are none,
                 rounded down; null while `watermark` is
     files       by name, beside the manifest
+    filter      which projects the log holds; `releases`: all, or only the latest. null = unknown
     version     where the dump was made, `.versions/<version>/` holds just these files, unchanged
     """
 
@@ -74,6 +78,49 @@ class Manifest(msgspec.Struct, frozen=True):
     backfill: Backfill | None = None
     names: int = 0
     coverage: float | None = None
+    filter: Filter | None = None
+    releases: str = "all"
     version: str = ""
     format: int = MANIFEST_FORMAT
     schema: int = SCHEMA_VERSION
+
+
+class Delta(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """A file of `deltas/`: every record of metadata, releases and state between two cuts.
+
+    file       holds a part of its sha256 in its name, and never anything else under that name
+    from, to   places of those cuts; the next delta begins where this one ends, if none is missing
+    watermark, base, reached   what the manifest of a dump says of `to`
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    rows: int
+    uncompressed_bytes: int
+    created: str
+    start: Places
+    end: Places
+    watermark: int | None
+    base: int = 0
+    reached: int = 0
+
+
+class DeltaManifest(msgspec.Struct, frozen=True):
+    """`deltas/manifest.json`: deltas from old to new, all of one log."""
+
+    created: str
+    log: str
+    deltas: tuple[Delta, ...]
+    filter: Filter | None = None
+    releases: str = "all"
+    format: int = MANIFEST_FORMAT
+    schema: int = SCHEMA_VERSION
+
+
+def places(vector: Sequence[Cut | None]) -> Places:
+    """What of a vector's cuts a delta names."""
+    return tuple(
+        None if cut is None else (cut.changelog, cut.refetch, cut.metadata, cut.releases, cut.state)
+        for cut in vector
+    )

@@ -59,7 +59,7 @@ VALUES = (
         "Positions and what belongs to the log as a whole",
         (
             *(examples.CUT, examples.CONFIG, examples.HEAD, examples.ALIVE),
-            *(examples.HOLD, examples.SWEEP, examples.HISTORY_ASKED),
+            *(examples.HOLD, examples.SWEEP, examples.HISTORY_ASKED, examples.BOOTSTRAP),
         ),
     ),
     Published("dead-letter", "What could not be processed", (examples.DEAD_LETTER,)),
@@ -67,6 +67,15 @@ VALUES = (
     Published("releases.jsonl", "A line of releases.jsonl.zst", (examples.RELEASES_LINE,)),
     Published("state.jsonl", "A line of state.jsonl.zst", (examples.STATE_LINE,)),
     Published("manifest", "manifest.json of a dump", (examples.MANIFEST,)),
+    Published(
+        "deltas.jsonl",
+        "A line of a delta",
+        (
+            *(examples.DELTA_PACKAGE, examples.DELTA_RELEASES),
+            *(examples.DELTA_STATE, examples.DELTA_DELETED),
+        ),
+    ),
+    Published("deltas", "deltas/manifest.json of a dump", (examples.DELTA_MANIFEST,)),
 )
 
 HEADERS = (

@@ -309,6 +309,28 @@ class Alive(msgspec.Struct, frozen=True, omit_defaults=True):
     begun: int = 0
 
 
+Places = tuple[tuple[int, int, int, int, int] | None, ...]
+"""Where a vector's cuts lie, per partition: next offsets of changelog, refetch, metadata, releases
+and state, which tell any two cuts of a log apart. None = no cut yet."""
+
+
+class Bootstrap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In partition N of `progress`, key `bootstrap`: the log was loaded from another one's dump.
+
+    loading  a load is under way or was killed: nothing here may be believed, nobody may work on it
+    log      the other log's id, `places` how much of it was taken in, `source` where it came from
+    cuts     what this log's own cuts were after that: with others it has gone its own way
+    The same with `loading` alone stands in each worker's partition while it is true.
+    """
+
+    loading: bool = False
+    log: str = ""
+    places: Places = ()
+    source: str = ""
+    time: int = 0
+    cuts: tuple[Cut, ...] = ()
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """In `dead-letter`: evidence of what could not be processed. `excerpt`: up to 4 KiB of text."""
 

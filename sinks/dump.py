@@ -20,14 +20,19 @@ from schemas.codec import rfc3339
 from schemas.coverage import coverage
 from schemas.errors import DataDirectoryVersion, DumpCorrupt, PypistreamError
 from schemas.manifest import (
+    DELTAS,
     MANIFEST_FILE,
     Backfill,
+    DeltaManifest,
     DumpFile,
     ExceptionName,
     Exceptions,
     Manifest,
+    places,
 )
 from schemas.topics import COMPACTED, Offset, Topic
+from sinks.delta_file import KEEP_SECONDS, Mark, Step
+from sinks.delta_folder import DeltaFolder
 from sinks.dump_lines import change_of, document_of, drop_in, exception_of
 from sinks.dump_reader import DumpReader
 from sinks.durable import storage
@@ -75,12 +80,16 @@ _note = msgspec.json.Decoder(_Note | None)
 
 
 class DumpSink:
-    """A `Sink`. `dumps` and `frames` should lie on one file system: files are linked."""
+    """A `Sink`. `dumps` and `frames` should lie on one file system: files are linked.
+
+    `keep_seconds`: for how long deltas are kept, 0 = none are made.
+    """
 
     name = "dump"
     topics = COMPACTED
 
-    def __init__(self, dumps: Path, frames: Path) -> None:
+    def __init__(self, dumps: Path, frames: Path, keep_seconds: float = KEEP_SECONDS) -> None:
+        self._keep_ms = int(keep_seconds * 1000)
         self._dumps = dumps
         self._frames = frames
         self._store: FrameStore | None = None
@@ -112,7 +121,9 @@ class DumpSink:
         """Merge, link, switch. Nothing that was published is touched before the switch."""
         at = self._reached
         assert at is not None, "publish without reached: the feed's order is broken"
-        files = self._opened().merge(_encoded(self._standing))
+        store = self._opened()
+        files = store.merge(_encoded(self._standing), self._step(at, now_ms))
+        self._publish_deltas(store, at, now_ms)
         manifest = _manifest(at, files, now_ms)
         paths = {name: self._frames / file.file for name, file in files.items()}
         version = Publication(self._dumps).publish(paths, manifest)
@@ -152,6 +163,23 @@ class DumpSink:
                 store.flush(_encoded(self._standing))
         store.close()
 
+    def _step(self, at: Reached, now_ms: int) -> Step:
+        claim = watermark(at.vector.cuts)
+        mark = Mark(at.vector.log_id, places(at.vector.cuts))
+        return Step(mark, claim.serial, claim.base, claim.reached, now_ms, self._keep_ms)
+
+    def _publish_deltas(self, store: FrameStore, at: Reached, now_ms: int) -> None:
+        """Before the dump: whoever has loaded that finds what leads on from it."""
+        manifest = DeltaManifest(
+            created=rfc3339(now_ms / 1000),
+            log=at.vector.log_id,
+            deltas=tuple(each.delta for each in store.deltas if not each.left_ms),
+            filter=at.config.filter,
+            releases=at.config.releases,
+        )
+        files = {each.delta.file: self._frames / each.file for each in store.deltas}
+        DeltaFolder(self._dumps / DELTAS).publish(files, manifest)
+
     def _opened(self) -> FrameStore:
         if self._store is None:
             with storage(self._dumps):
@@ -188,6 +216,8 @@ def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manif
         ),
         names=noted.rows,
         coverage=None if claim.serial is None else coverage(noted.rows, excepted),
+        filter=at.config.filter,
+        releases=at.config.releases,
         files={
             name: DumpFile(file.bytes, file.sha256, file.rows, file.uncompressed_bytes)
             for name, file in sorted(files.items())

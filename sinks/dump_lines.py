@@ -1,9 +1,11 @@
 """Records of the compacted topics as the lines of a dump. Pure.
 
-packages.jsonl.zst   {"name","serial","event_serial","stale","source","fetched_at","document"}
+packages.jsonl.zst   {"name","serial","event_serial","event_time","stale","source","fetched_at",
+                      "anomalies" where there are any,"document"}
 releases.jsonl.zst   {"name","serial","releases_omitted","document"}
 state.jsonl.zst      {"name","display_name",…}: the record's fields, its `name` as `display_name`
 pypicache.json.zst   the documents alone, with the keys that Repology indexes
+a delta              those lines with "topic" in the second place, {"name","topic","deleted":true}
 
 `name` is the normalised name and comes first, `document` last: both can be cut out of a line
 without parsing it. Documents are the records' values, byte for byte. See `schemas/lines.py`.
@@ -99,6 +101,14 @@ def gone_line(name: str) -> bytes:
     return b'{"name":"%b"}\n' % name.encode()
 
 
+def delta_line(topic: Topic, name: str, line: bytes | None) -> bytes:
+    """A change of that topic as a line of a delta, newline included; None = a tombstone."""
+    if line is None:
+        return b'{"name":"%b","topic":"%b","deleted":true}\n' % (name.encode(), topic.encode())
+    end = _NAME_START + len(name) + 1
+    return b'%b,"topic":"%b"%b' % (line[:end], topic.encode(), line[end:])
+
+
 def exception_of(line: bytes) -> str | None:
     """The status of a line of state if the watermark does not speak for its name."""
     if _OK in line:
@@ -138,16 +148,18 @@ def _completed(document: bytes) -> bytes | None:
 
 
 def _package_head(name: str, record: Record) -> bytes:
-    return encode(
-        {
-            "name": name,
-            "serial": _serial(record),
-            "event_serial": _number(record.header("event-serial")),
-            "stale": record.header("stale") == "true",
-            "source": record.header("source"),
-            "fetched_at": record.header("fetched-at"),
-        }
-    )
+    head = {
+        "name": name,
+        "serial": _serial(record),
+        "event_serial": _number(record.header("event-serial")),
+        "event_time": record.header("ce_time"),
+        "stale": record.header("stale") == "true",
+        "source": record.header("source"),
+        "fetched_at": record.header("fetched-at"),
+    }
+    if anomalies := record.header("anomalies"):
+        head["anomalies"] = anomalies
+    return encode(head)
 
 
 def _serial(record: Record) -> int | None:

@@ -3,6 +3,7 @@
     DIR/index.zst            what counts: replaced atomically; a file it does not name is rubbish
     DIR/<n>-packages.run     changes in name order, one per name, newer runs win
     DIR/<n>-<output>         a rendered file and its directory (see `frame_file`): the base
+    DIR/<n>.delta            what one merge brought into the base (see `delta_file`)
 
 `put` keeps changes in memory; `flush` writes them as a run; `merge` brings runs and memory into the
 base, whose files are exactly what is published (by hard link). So a change is rewritten once per
@@ -27,6 +28,8 @@ import msgspec
 
 from schemas.compression import compress, decompress, read_frames
 from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt
+from schemas.topics import Topic
+from sinks.delta_file import DeltaFile, Mark, Step, retained, write_delta
 from sinks.dump_lines import gone_line, name_of
 from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
 from sinks.frame_file import (
@@ -82,6 +85,8 @@ class _Index(_Format, frozen=True):
     next: int
     note: msgspec.Raw
     tables: dict[str, TableFiles]
+    mark: Mark | None = None
+    deltas: tuple[DeltaFile, ...] = ()
 
 
 _index = msgspec.json.Decoder(_Index)
@@ -144,18 +149,36 @@ class FrameStore:
                     files = TableFiles(files.base, (*files.runs, run))
                 change.tables[name] = change.fold_tiers(name, files)
 
-    def merge(self, note: bytes) -> Mapping[str, FrameFile]:
+    def merge(self, note: bytes, step: Step | None = None) -> Mapping[str, FrameFile]:
         """Bring everything into the base and return its files by the outputs' names.
 
-        A table without changes keeps its files. `note` becomes durable with it.
+        A table without changes keeps its files. `note` becomes durable with it. `step` says which
+        cut this is: then what changed since the last one is kept as a delta.
         """
         with self._change(note) as change:
+            before = self._current.mark
+            as_delta = step is not None and step.follows(before)
+            fresh: list[tuple[Topic, Run]] = []
             for name, table in self._tables.items():
                 files, buffer = change.tables[name], self._buffers[name]
                 if buffer or files.runs or not files.base:
                     memory = iter(sorted(buffer.items()))
+                    if as_delta:
+                        run = change.fold_all(name, files, memory)
+                        fresh.append((Topic(name), run))
+                        files, memory = TableFiles(files.base, (run,)), iter(())
                     change.tables[name] = change.write_base(table, files, memory)
+            if as_delta and step is not None and before is not None:
+                change.write_delta(fresh, before, step)
+            change.mark = None if step is None else step.mark
+            if step is not None:
+                change.deltas = retained(change.deltas, step.mark.log, step.now_ms, step.keep_ms)
         return self.files()
+
+    @property
+    def deltas(self) -> Sequence[DeltaFile]:
+        """The deltas kept, from old to new."""
+        return self._current.deltas
 
     def files(self) -> Mapping[str, FrameFile]:
         """The base as the last merge left it; empty before the first."""
@@ -169,7 +192,8 @@ class FrameStore:
         """Forget everything, durably."""
         empty = {name: TableFiles() for name in self._tables}
         with storage(self.root):
-            self._replace_index(_Index(FORMAT, self._current.next, _NO_NOTE, empty))
+            deltas = self._current.deltas  # of what was published, which is not forgotten
+            self._replace_index(_Index(FORMAT, self._current.next, _NO_NOTE, empty, deltas=deltas))
 
     def close(self) -> None:
         """Let go of the directory without flushing. Idempotent."""
@@ -185,7 +209,10 @@ class FrameStore:
         try:
             with storage(self.root):
                 yield change
-                index = _Index(FORMAT, change.next, msgspec.Raw(note), change.tables)
+                index = _Index(
+                    *(FORMAT, change.next, msgspec.Raw(note), change.tables),
+                    *(change.mark, change.deltas),
+                )
                 self._replace_index(index)
         except BaseException:
             if self._current is before:  # else the index names the new files already
@@ -223,7 +250,7 @@ class FrameStore:
         return msgspec.structs.replace(index, tables={**empty, **index.tables})
 
     def _remove_rubbish(self) -> None:
-        kept = {INDEX_FILE, LOCK_FILE}
+        kept = {INDEX_FILE, LOCK_FILE, *(each.file for each in self._current.deltas)}
         for files in self._current.tables.values():
             kept.update(run.file for run in files.runs)
             for file in files.base:
@@ -238,6 +265,8 @@ class _Change:
         self._root = root
         self.next = index.next
         self.tables = dict(index.tables)
+        self.mark = index.mark
+        self.deltas = index.deltas
         self._made: list[Path] = []
 
     def undo(self) -> None:
@@ -273,6 +302,18 @@ class _Change:
                 file.write(compress(b"".join(chunk), RUN_LEVEL))
             sync_file(file)
         return Run(path.name, tier, rows)
+
+    def fold_all(self, table: str, files: TableFiles, memory: Iterator[Change]) -> Run:
+        """One run of everything that is not in the base yet."""
+        runs = [self._read_run(run) for run in reversed(files.runs)]
+        return self.write_run(table, latest([memory, *runs]), tier=0)
+
+    def write_delta(self, fresh: Sequence[tuple[Topic, Run]], before: Mark, step: Step) -> None:
+        """Keep what these runs bring as a delta."""
+        path = self._root / f"{self._number()}.delta"
+        self._made.append(path)
+        changes = [(topic, self._read_run(run)) for topic, run in fresh]
+        self.deltas = (*self.deltas, write_delta(path, self.next, changes, before, step))
 
     def write_base(self, table: Table, files: TableFiles, memory: Iterator[Change]) -> TableFiles:
         """Merge memory, runs and the old base into new files, one per output."""

@@ -69,7 +69,7 @@ class Publication:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         for name, source in files.items():
-            _link(source, aside / name)
+            link(source, aside / name)
         text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
         write_synced(aside / MANIFEST_FILE, text + b"\n")
         sync_directory(aside)
@@ -85,7 +85,7 @@ class Publication:
             # Renaming one link over another of the same file does nothing, and would leave both.
             if not (plain.exists() and plain.samefile(source)):
                 aside.unlink(missing_ok=True)
-                _link(source, aside)
+                link(source, aside)
                 moves.append((aside, plain))
         for aside, plain in moves:
             aside.replace(plain)
@@ -128,7 +128,8 @@ def version_of(root: Path) -> Path | None:
     return version if name.isdigit() and version.is_dir() else None
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Another name for an immutable file; a copy where there can be none."""
     try:
         target.hardlink_to(source)
     except OSError as error:

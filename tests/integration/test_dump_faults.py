@@ -27,7 +27,7 @@ from sinks import dump
 from sinks.dump import DumpSink
 from sinks.dump_reader import DumpReader
 from sinks.sink import Standing
-from tests.support import dump_killed
+from tests.support import deltas, dump_killed
 from tests.support.dump_world import FILES, World, expected, found, project, removed
 from tests.support.faulty_disk import Disk, no_space
 
@@ -86,6 +86,7 @@ def test_a_kill_at_any_point_leaves_the_old_dump_or_the_new_one(
         world.publish()
         assert new == world.files()
         DumpReader(world.dumps).verify()
+        _assert_led_on(template, world)
         world.sink.close()
         shutil.rmtree(root)
 
@@ -139,6 +140,7 @@ def test_a_full_disk_at_any_point_leaves_the_old_dump_and_the_next_attempt_works
         dump_killed.second(world)
         world.publish()
         assert new == world.files()
+        _assert_led_on(template, world)
         world.sink.close()
     else:
         pytest.fail("the publication never came to its end")
@@ -147,12 +149,21 @@ def test_a_full_disk_at_any_point_leaves_the_old_dump_and_the_next_attempt_works
     assert left <= 2
 
 
+def _assert_led_on(template: Path, world: World) -> None:
+    """The deltas lead from the first dump to the present one, whatever came between."""
+    first = json.loads((template / "dumps" / "manifest.json").read_bytes())["vector"]
+    tables = deltas.dump_tables(template / "dumps")
+    assert deltas.led_on(world.dumps, tables, first) >= 1
+    assert deltas.dump_tables(world.dumps) == tables
+
+
 def _named_by_index(frames: Path) -> set[str]:
     index = json.loads(decompress((frames / "index.zst").read_bytes()))
     named = {"index.zst", "lock"}
     for table in index["tables"].values():
         named.update(run["file"] for run in table["runs"])
         named.update(file[key] for file in table["base"] for key in ("file", "directory"))
+    named.update(delta["file"] for delta in index["deltas"])
     return named
 
 

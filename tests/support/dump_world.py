@@ -128,8 +128,9 @@ def expected(topics: Mapping[Topic, Mapping[str, bytes]]) -> dict[str, list[obje
     return {
         "packages.jsonl.zst": [
             {
-                "name": name, "serial": 6, "event_serial": 7, "stale": True, "source": "json",
-                "fetched_at": "2026-01-01T00:00:00Z", "document": json.loads(value),
+                "name": name, "serial": 6, "event_serial": 7, "event_time": None, "stale": True,
+                "source": "json", "fetched_at": "2026-01-01T00:00:00Z",
+                "document": json.loads(value),
             }
             for name, value in metadata
         ],

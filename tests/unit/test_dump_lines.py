@@ -24,6 +24,7 @@ def test_a_package_line_says_what_its_headers_say() -> None:
         "name": "sample",
         "serial": 6,
         "event_serial": 7,
+        "event_time": None,
         "stale": True,
         "source": "json",
         "fetched_at": "2026-01-01T00:00:00Z",
@@ -38,8 +39,8 @@ def test_headers_that_are_missing_are_null() -> None:
 
     assert line is not None
     assert json.loads(line) == {
-        "name": "a", "serial": None, "event_serial": None, "stale": False, "source": None,
-        "fetched_at": None, "document": {},
+        "name": "a", "serial": None, "event_serial": None, "event_time": None, "stale": False,
+        "source": None, "fetched_at": None, "document": {},
     }  # fmt: skip
 
 
