@@ -66,29 +66,31 @@ def release_row(value: bytes, omitted: int) -> ReleaseRow:
 def document_releases(document: Fields, latest: str | None, notes: list[str]) -> ReleaseRow:
     """The same of a project document, whose `releases` are few and in no order of versions."""
     row = ReleaseRow(latest, document.number("last_serial"), 0, notes)
-    releases = document.child("releases")
-    found = {
+    _fill(row, releases_in_document(document, latest))
+    return row
+
+
+def releases_in_document(document: Fields, latest: str | None) -> dict[str, list[SlimFile]]:
+    """By version what a project document has: the latest release, and those above it."""
+    found = files_by_version(document.child("releases"))
+    if latest is not None and not found.get(latest):
+        found[latest] = [_slim(each) for each in document.children("urls")]
+    return found
+
+
+def files_by_version(releases: Fields) -> dict[str, list[SlimFile]]:
+    """Of an object whose values are lists of files of any shape."""
+    return {
         version: [_slim(each) for each in releases.children(version, "*")]
         for version, _ in releases.items()
     }
-    if latest is not None and not found.get(latest):
-        found[latest] = [_slim(each) for each in document.children("urls")]
-    _fill(row, found)
-    return row
 
 
 def _row_of_anything(value: object, omitted: int) -> ReleaseRow:
     notes: list[str] = []
     fields = Fields(value, "", notes)
     row = ReleaseRow(fields.text("latest"), fields.number("serial"), omitted, notes)
-    releases = fields.child("releases")
-    _fill(
-        row,
-        {
-            version: [_slim(each) for each in releases.children(version, "*")]
-            for version, _ in releases.items()
-        },
-    )
+    _fill(row, files_by_version(fields.child("releases")))
     return row
 
 

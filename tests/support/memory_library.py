@@ -6,7 +6,6 @@ endpoint may ask follows from documents, states and journal rows.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from sinks.http.library import (
     UserRole,
     View,
 )
+from sinks.serving_rows import etag_of
 from sinks.sink import Vector
 
 
@@ -54,8 +54,7 @@ class MemoryLibrary:
         body = msgspec.json.encode(document)
         info = document["info"]
         name, serial = normalize(info["name"]), document.get("last_serial", 1)
-        etag = f'"{serial}-{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
-        self.documents[name] = Document(body, serial, etag, stale)
+        self.documents[name] = Document(body, serial, etag_of(body, serial), stale)
         slim = msgspec.convert(
             {
                 "name": name,
@@ -126,7 +125,7 @@ class MemoryLibrary:
         if document is None:
             return None
         info = msgspec.json.decode(document.body)["info"]
-        version, summary = info.get("version"), info.get("summary")
+        version, summary = info.get("version"), info.get("summary") or None
         return Listed(name, info["name"], version, summary, document.serial)
 
     def projects(self, after: str = "", limit: int = PAGE_MAX) -> Sequence[Listed]:

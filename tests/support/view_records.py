@@ -14,7 +14,7 @@ from schemas.records import ChangelogEntry, Config, Cut, Head, Kind, State, Stat
 from schemas.topics import Offset, Topic
 from sinks.duckdb_schema import TABLES
 from sinks.duckdb_view import DuckDBView
-from sinks.sink import Batch, Reached, Vector
+from sinks.sink import Batch, Reached, Sink, Vector
 from streams.log import Headers, Outgoing, Record, TopicPartition
 
 CONFIG = Config("log-1", 1, 1)
@@ -131,12 +131,12 @@ def positions(records: Sequence[Record]) -> dict[TopicPartition, Offset]:
     return ends
 
 
-def take(view: DuckDBView, records: Sequence[Record], config: Config = CONFIG) -> None:
+def take(view: Sink, records: Sequence[Record], config: Config = CONFIG) -> None:
     """Apply records as one batch."""
     view.apply(Batch(config, records, positions(records)))
 
 
-def reach(view: DuckDBView, serial: int = 50, config: Config = CONFIG) -> Vector:
+def reach(view: Sink, serial: int = 50, config: Config = CONFIG) -> Vector:
     """Store a cut at which the view stands."""
     at = view.standing().positions
     place = {topic: at.get(TopicPartition(topic, 0), 0) for topic in view.topics}
