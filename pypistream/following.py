@@ -13,24 +13,23 @@ from pypistream.place import located
 from pypistream.record_lines import (
     Selection,
     json_line,
-    project_glob,
     readable_line,
-    serial_of,
 )
 from pypistream.settings import Settings
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import Stdout, complain
 from pypistream.wiring import open_log_for_reading
 from schemas.errors import Retriable, UsageError
+from schemas.filters import project_glob
 from schemas.topics import Offset, Topic
 from streams.log import Log, Reader, Record, TopicPartition
 from streams.progress import read_progress
+from streams.seeking import seek
 
 BATCH_RECORDS = 500  # of one read: printed at once, so this bounds memory, not latency
 IDLE_SECONDS = (
     0.5  # how often to see whether anybody still reads our output; records wake us sooner
 )
-PROBE_RECORDS = 200  # of one look for a serial in the changelog
 RETRIES_MAX = 10  # in a row, when the log does not answer
 RETRY_SECONDS = 1.0
 
@@ -140,46 +139,5 @@ async def start_positions(log: Log, request: Request) -> dict[TopicPartition, Of
             positions.update(starts)
             continue
         spans = {at: (start, ends[at]) for at, start in starts.items()}
-        positions.update(await _seek(log, spans, since))
+        positions.update(await seek(log, spans, since))
     return positions
-
-
-Spans = Mapping[TopicPartition, tuple[Offset, Offset]]
-
-
-async def _seek(log: Log, spans: Spans, serial: int) -> dict[TopicPartition, Offset]:
-    """Changelog offsets within `spans` with every row above `serial` at or after them.
-
-    Rows of one partition are in the order of their serials, but for `late` ones: halving finds it,
-    in all partitions at once, with one reader each time.
-    """
-    low = {at: span[0] for at, span in spans.items()}
-    high = {at: span[1] for at, span in spans.items()}
-    while unsure := [at for at in spans if low[at] < high[at]]:
-        middle = {at: Offset((low[at] + high[at]) // 2) for at in unsure}
-        found = await _rows_at_or_after(log, middle, high)
-        for at in unsure:
-            row = found.get(at)
-            if row is None or row[1] > serial:
-                high[at] = middle[at]
-            else:
-                low[at] = Offset(row[0] + 1)
-    return low
-
-
-async def _rows_at_or_after(
-    log: Log, places: Mapping[TopicPartition, Offset], ends: Mapping[TopicPartition, Offset]
-) -> dict[TopicPartition, tuple[Offset, int]]:
-    """The first row in order from each place on, before its end: its offset and serial."""
-    found: dict[TopicPartition, tuple[Offset, int]] = {}
-    reader = await log.reader(places)
-    try:
-        while any(at not in found and reader.position(at) < ends[at] for at in places):
-            for record in await reader.read(PROBE_RECORDS, IDLE_SECONDS):
-                at, serial = TopicPartition(record.topic, record.partition), serial_of(record)
-                late = record.header("late") == "true"
-                if serial is not None and not late and record.offset < ends[at]:
-                    found.setdefault(at, (record.offset, serial))
-        return found
-    finally:
-        await reader.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ from schemas.errors import LogCorrupt
 from schemas.records import ChangelogEntry
 from schemas.topics import Topic
 from streams.log import Record
+from streams.seeking import serial_of
 
 PROJECT_COLUMNS, VERSION_COLUMNS = 32, 14  # wide enough for 95 of 100; longer ones push the rest
 
@@ -59,17 +59,6 @@ class Selection:
         if self.since is not None and (serial_of(record) or 0) <= self.since:
             return False
         return not self.kinds or kind_of(record) in self.kinds
-
-
-def project_glob(text: str) -> str:
-    """A glob as people write it (`Django*`, `zope.*`), on normalised names."""
-    return text.lower() if "[" in text else re.sub(r"[-_.]+", "-", text.lower())
-
-
-def serial_of(record: Record) -> int | None:
-    """The serial of the event behind a record: its row's own in `changelog`. None for a marker."""
-    text = record.header("event-serial")
-    return int(text) if text is not None and text.isdecimal() else None
 
 
 def kind_of(record: Record) -> str:

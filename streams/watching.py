@@ -31,19 +31,30 @@ async def up_to_now(
     the beginning is not enough for a fold: a record below them may have been compacted away
     meanwhile, and the one that replaced it lies above. Raises LogUnavailable, LogCorrupt.
     """
-    loop = asyncio.get_running_loop()
     while missing := await _missing(log, reader, places):
-        patience = loop.time() + STALL_SECONDS
-        while missing:
-            before = [reader.position(at) for at in missing]
-            records = await reader.read(batch_records_max, READ_WAIT_SECONDS)
-            if records:
-                yield records
-            if records or before != [reader.position(at) for at in missing]:
-                patience = loop.time() + STALL_SECONDS
-            elif loop.time() > patience:
-                raise LogUnavailable("records below the log's ends do not arrive")
-            missing = {at: end for at, end in missing.items() if reader.position(at) < end}
+        async for records in up_to(reader, missing, batch_records_max):
+            yield records
+
+
+async def up_to(
+    reader: Reader, ends: Mapping[TopicPartition, int], batch_records_max: int
+) -> AsyncIterator[list[Record]]:
+    """Records, none of them an empty list, until the reader stands at or beyond all of `ends`.
+
+    What lies beyond comes, too, if a read brings it. `ends` are such that all before them is
+    committed. Raises LogUnavailable, LogCorrupt.
+    """
+    loop = asyncio.get_running_loop()
+    patience = loop.time() + STALL_SECONDS
+    while missing := [at for at, end in ends.items() if reader.position(at) < end]:
+        before = [reader.position(at) for at in missing]
+        records = await reader.read(batch_records_max, READ_WAIT_SECONDS)
+        if records:
+            yield records
+        if records or before != [reader.position(at) for at in missing]:
+            patience = loop.time() + STALL_SECONDS
+        elif loop.time() > patience:
+            raise LogUnavailable("records below the log's ends do not arrive")
 
 
 async def _missing(

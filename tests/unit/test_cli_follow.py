@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypistream.following import Request, start_positions
-from pypistream.record_lines import Selection, json_line, project_glob, readable_line, serial_of
+from pypistream.record_lines import Selection, json_line, readable_line
+from schemas.filters import project_glob
 from schemas.records import Kind
 from schemas.topics import Offset, Topic
 from streams.log import Outgoing, Record
 from streams.memory_log import MemoryLog
+from streams.seeking import serial_of
 from tests.support.logs import read_all
 from tests.support.reading_world import DOCUMENTS, HOSTILE_SHOWN, ROWS, marker, row
 

@@ -1,0 +1,91 @@
+"""Pages of the changes feed: the next changes after a serial, or the newest ones up to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import NamedTuple
+
+from schemas.records import Head
+from sinks.changes_feed import ChangesReader, Place
+from sinks.changes_order import Change
+from streams.log import Log
+
+SCANNED_MAX = 50_000  # rows looked at for one page: what a filter that fits nothing may cost
+FIRST_LOOK_FACTOR = 2  # serials looked at first for each change wanted: most serials are a row
+BACKWARDS_FACTOR = 4  # how many more serials each further look backwards takes in
+
+Wanted = Callable[[Change], bool]
+
+
+class Page(NamedTuple):
+    """All wanted changes in (`after`, `through`], ascending; it ends with a whole serial."""
+
+    changes: list[Change]
+    after: int
+    through: int
+
+
+async def page_after(log: Log, head: Head, since: int, limit: int, wanted: Wanted) -> Page:
+    """The first wanted changes above `since`: `limit` of them, or fewer if not so many are near.
+
+    Raises LogCorrupt, LogUnavailable.
+    """
+    found: list[Change] = []
+    scanned = 0
+    async with (
+        ChangesReader(log, head, Place(since)) as reader,
+        aclosing(reader.up_to(head)) as pieces,
+    ):
+        async for changes in pieces:
+            for change in changes:
+                scanned += 1
+                if wanted(change):
+                    found.append(change)
+                full = len(found) >= limit or scanned >= SCANNED_MAX
+                if full and change.last:
+                    return Page(found, since, change.serial)
+        return Page(found, since, max(since, reader.serial))
+
+
+async def page_before(log: Log, head: Head, through: int, limit: int, wanted: Wanted) -> Page:
+    """The last wanted changes up to `through`, as `page_after` counts them."""
+    through = min(through, head.serial)
+    span = limit * FIRST_LOOK_FACTOR
+    while True:
+        after = max(through - span, min(head.base, through))
+        page, scanned = await _between(log, head, after, through, wanted)
+        if len(page.changes) > limit:
+            return _last_of(page, limit)
+        if len(page.changes) == limit or after <= head.base or scanned >= SCANNED_MAX:
+            return page
+        span *= BACKWARDS_FACTOR
+
+
+async def _between(
+    log: Log, head: Head, after: int, through: int, wanted: Wanted
+) -> tuple[Page, int]:
+    found: list[Change] = []
+    scanned = 0
+    async with (
+        ChangesReader(log, head, Place(after)) as reader,
+        aclosing(reader.up_to(head)) as pieces,
+    ):
+        async for changes in pieces:
+            for change in changes:
+                if change.serial <= through:
+                    scanned += 1
+                    if wanted(change):
+                        found.append(change)
+            if reader.serial >= through:
+                break
+    return Page(found, after, through), scanned
+
+
+def _last_of(page: Page, limit: int) -> Page:
+    """The last `limit` changes, and those before them that share a serial with the first."""
+    first = len(page.changes) - limit
+    while first and not page.changes[first - 1].last:
+        first -= 1
+    kept = page.changes[first:]
+    return page._replace(changes=kept, after=kept[0].serial - 1)
