@@ -1,0 +1,141 @@
+"""`/v1/query`: which files of a project fit an environment; one by GET, many by POST.
+
+A batch's queries are answered in their order, each from one cut of the log; one that cannot be
+answered has its error in its place, and the others are answered all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from schemas.errors import InvalidName, UsageError
+from schemas.names import NormalizedName
+from sinks.http.answers import json_answer, not_ready, problem
+from sinks.http.library import Library
+from sinks.http.resolver import Query
+from sinks.http.resolver_answer import Answer, answer
+from sinks.http.resolver_query import Given, given_of_object, given_of_pairs, query_of
+
+ROOT = "/v1/query"
+BATCH_QUERIES_MAX = 200  # some 60 ms of work, other requests are answered in between
+BATCH_BYTES_MAX = 256 * 1024  # of a request: 200 queries of a kilobyte each, and some
+BATCH_FILES_MAX = 20_000  # of all answers together: some 12 MB
+_EXAMPLE = '{"queries": [{"project": "requests"}], "python": "3.13"}'
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """In place of an answer: what went wrong and what to do. `status` is HTTP's."""
+
+    status: int
+    error: str
+    hint: str
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """Of a batch, in the order of its queries."""
+
+    answers: list[Answer | Refusal]
+
+
+def routes(library: Library) -> list[BaseRoute]:
+    """For the application."""
+    queries = Queries(library)
+    return [
+        Route(ROOT, queries.one, methods=["GET"]),
+        Route(ROOT, queries.many, methods=["POST"]),
+    ]
+
+
+class Queries:
+    """The endpoints."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def one(self, request: Request) -> Response:
+        """GET."""
+        if self._library.view() is None:
+            return not_ready()
+        found = self._answer(query_of(given_of_pairs(request.query_params.multi_items())))
+        if isinstance(found, Refusal):
+            return problem(found.status, found.error, found.hint)
+        return json_answer(request, found, headers={"X-PyPI-Last-Serial": str(found.serial)})
+
+    async def many(self, request: Request) -> Response:
+        """POST."""
+        if self._library.view() is None:
+            return not_ready()
+        given = _batch(await request.body())
+        answers: list[Answer | Refusal] = []
+        room = BATCH_FILES_MAX
+        for each in given:
+            found = self._bounded(each, room)
+            answers.append(found)
+            room -= len(found.files) if isinstance(found, Answer) else 0
+            await asyncio.sleep(0)
+        return json_answer(request, Answers(answers))
+
+    def _bounded(self, given: Given | UsageError, room: int) -> Answer | Refusal:
+        try:
+            if isinstance(given, UsageError):
+                raise given
+            query = query_of(given)
+        except (UsageError, InvalidName) as error:
+            return Refusal(HTTPStatus.BAD_REQUEST, str(error), error.hint)
+        if query.limit > room:
+            return Refusal(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "the answers before this one have too many files",
+                f"{BATCH_FILES_MAX} in all: ask for fewer at once, or with a lower limit",
+            )
+        return self._answer(query)
+
+    def _answer(self, query: Query) -> Answer | Refusal:
+        document = self._library.document(query.project)
+        releases = self._library.releases(query.project)
+        if document is None or releases is None:
+            return Refusal(HTTPStatus.NOT_FOUND, "Not Found", self._why_not(query.project))
+        return answer(query, document, releases)
+
+    def _why_not(self, name: NormalizedName) -> str:
+        state = self._library.state(name)
+        if state is None:
+            return "no project of that name was ever heard of here"
+        if state.gone:
+            return f"it was removed, as of serial {state.gone}"
+        return f"it is known, and nothing is published: its status is {state.status}"
+
+
+def _batch(body: bytes) -> list[Given | UsageError]:
+    """Read a batch; a query that cannot be read is its error. Raises UsageError, HTTPException."""
+    if len(body) > BATCH_BYTES_MAX:
+        text = f"a batch may have {BATCH_BYTES_MAX} bytes"
+        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+    try:
+        common = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError("the body is no JSON object", hint=_EXAMPLE) from error
+    queries = common.pop("queries", None)
+    if not isinstance(queries, list):
+        raise UsageError("no list of queries", hint=_EXAMPLE)
+    if len(queries) > BATCH_QUERIES_MAX:
+        hint = f"at most {BATCH_QUERIES_MAX} at once"
+        raise UsageError(f"{len(queries)} queries", hint=hint)
+    shared = given_of_object(common)
+    given: list[Given | UsageError] = []
+    for each in queries:
+        try:
+            given.append(given_of_object(each, shared))
+        except UsageError as error:
+            given.append(error)
+    return given

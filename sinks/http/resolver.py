@@ -1,0 +1,163 @@
+"""Which files of a project fit a query, best first as pip would try them. Pure.
+
+The order and the rules are those of pip's package finder and resolver:
+
+- A file counts if its name says a PEP 440 version of this project, the environment takes its tags
+  and its `requires_python`, and it was uploaded before `before`.
+- Of those, the specifier picks by version (PEP 440): pre-releases only where they are asked for, or
+  where nothing else fits.
+- Yanked files (PEP 592) only where the specifier pins a version (`==` or `===`) and whatever fits
+  is yanked.
+- Newest version first; within it wheels before source archives, wheels by the place of their tags,
+  then by build; what is equal so far by file name, the last first, as in an index sorted by name.
+
+Nothing here is remembered of a project: what recurs between projects is (versions, tag sets,
+specifiers, markers), each up to its named limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter, itemgetter
+from typing import Literal, NamedTuple
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from schemas.errors import UsageError
+from schemas.names import NormalizedName
+from schemas.releases import SlimFile, SlimReleases
+from sinks.http.resolver_environment import Environment
+from sinks.http.resolver_files import Build, named, version_of
+
+SPECIFIERS_CACHED_MAX = 4_096  # of queries; a few hundred bytes each
+SPECIFIER_CHARACTERS_MAX = 1_000
+CLAUSES_MAX = 50  # of one specifier: each is a comparison per version
+
+Yanked = Literal["auto", "include", "exclude"]
+"""`auto` = as pip; `include`: behind all others; `exclude`: not even where one is pinned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of one project. `before` is aware; `limit` is how many files are shown.
+
+    `prerelease` None = as PEP 440 has it.
+    """
+
+    project: NormalizedName
+    environment: Environment
+    specifier: SpecifierSet
+    limit: int
+    extras: tuple[str, ...] = ()
+    yanked: Yanked = "auto"
+    prerelease: bool | None = None
+    before: datetime | None = None
+
+
+class Fit(NamedTuple):
+    """A file that fits. `release` is its release's text, `place` that of its tags (0 = best)."""
+
+    file: SlimFile
+    release: str
+    version: Version
+    build: Build
+    place: int
+
+
+_version = attrgetter("version")
+
+
+@lru_cache(SPECIFIERS_CACHED_MAX)
+def specifier_of(text: str) -> SpecifierSet:
+    """Read a PEP 440 specifier; a bare version is taken for `==`. Raises UsageError."""
+    hint = "PEP 440: version=>=2,<3 or version===2.31.0; %3E is >, %3C is < in an address"
+    if len(text) > SPECIFIER_CHARACTERS_MAX or text.count(",") >= CLAUSES_MAX:
+        raise UsageError("the version specifier is too long", hint=hint)
+    bare = text.strip()
+    if bare and version_of(bare) is not None:
+        bare = f"=={bare}"
+    try:
+        return SpecifierSet(bare)
+    except (InvalidSpecifier, ValueError, RecursionError) as error:
+        shown = text[:80]
+        raise UsageError(f"{shown!r} is no version specifier", hint=hint) from error
+
+
+def fitting(slim: SlimReleases, query: Query) -> list[Fit]:
+    """Give all files that fit, best first."""
+    found = list(query.specifier.filter(_candidates(slim, query), query.prerelease, key=_version))
+    if query.yanked != "include":
+        keep = query.yanked == "auto" and _pinned(query.specifier)
+        if not (keep and all(fit.file.yanked is True for fit in found)):
+            found = [fit for fit in found if fit.file.yanked is not True]
+    return _sorted(found)
+
+
+def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
+    environment = query.environment
+    project, place_of, takes = query.project, environment.place, environment.takes
+    python, source_place = environment.py_version, environment.source_place
+    for release, files in slim.releases.items():
+        for file in files:
+            name = named(file.filename, project)
+            if name is None:
+                continue
+            place = source_place if name.tags is None else place_of(name.tags)
+            if place is None or not takes(file.requires_python or None):
+                continue
+            if name.python is not None and python is not None and name.python != python:
+                continue
+            if query.before is None or _is_before(file, query.before):
+                yield Fit(file, release, name.version, name.build, place)
+
+
+def _is_before(file: SlimFile, moment: datetime) -> bool:
+    """Whether it was uploaded before; a file without a time was not."""
+    uploaded = moment_of(file.upload_time_iso_8601 or "")
+    return uploaded is not None and uploaded < moment
+
+
+def moment_of(text: str) -> datetime | None:
+    """Read a time, or a day as its beginning; UTC where nothing else is said."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    except ValueError:
+        return None
+
+
+def _pinned(specifier: SpecifierSet) -> bool:
+    return any(
+        each.operator == "===" or (each.operator == "==" and not each.version.endswith(".*"))
+        for each in specifier
+    )
+
+
+def _sorted(found: Sequence[Fit]) -> list[Fit]:
+    # Versions are compared by Python code, tuples of numbers and texts are not.
+    order = {version: at for at, version in enumerate(sorted({fit.version for fit in found}))}
+    keyed = [
+        (
+            (
+                fit.file.yanked is not True,
+                order[fit.version],
+                -fit.place,
+                fit.build,
+                fit.file.filename,
+                at,
+            ),
+            fit,
+        )
+        for at, fit in enumerate(found)
+    ]
+    keyed.sort(key=itemgetter(0), reverse=True)
+    return [fit for _, fit in keyed]
+
+
+def releases_in(fits: Iterable[Fit]) -> list[str]:
+    """Give the releases these files belong to, once each, the best first."""
+    return list(dict.fromkeys(fit.release for fit in fits))

@@ -1,0 +1,107 @@
+"""What a file's name says: a version of this project, a wheel's build and tags. Pure.
+
+As pip reads it: wheels as PEP 427 has them, of any other archive `<name>-<version>` before its
+ending, where `name` may be spelt in any way that normalises to the project's. What a name does not
+say, no installer finds out; such files (installers for Windows, eggs, names of other projects) fit
+nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from schemas.names import NormalizedName
+
+VERSIONS_CACHED_MAX = 65_536  # some 400 bytes each; version texts recur across projects
+NAMES_CACHED_MAX = 8_192  # spellings of project names in file names, two or three a project
+VERSION_CHARACTERS_MAX = 200  # as in `processors.versions`: a guard, not a rule
+
+ENDINGS = (
+    *(".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar", ".tbz"),
+    *(".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma"),
+)
+"""Of the source archives that pip opens."""
+
+Build = tuple[()] | tuple[int, str]
+
+_WHEEL_NAME = re.compile(r"[\w._]+", re.UNICODE)
+_BUILD = re.compile(r"(\d+)(.*)", re.ASCII)
+_FOR_PYTHON = re.compile(r"-py([123]\.?[0-9]?)$")  # `foo-1.0-py3.9.tar.gz`: for one Python alone
+_WHEEL_PARTS = (5, 6)  # without and with a build
+
+
+class Named(NamedTuple):
+    """A file as its name has it. `tags` None = a source archive.
+
+    `python`: the only Python it says it is for (`3.9`), None = it says nothing of the kind.
+    """
+
+    version: Version
+    build: Build
+    tags: str | None
+    python: str | None = None
+
+
+@lru_cache(VERSIONS_CACHED_MAX)
+def version_of(text: str) -> Version | None:
+    """Give the PEP 440 version, None if it is none."""
+    if len(text) > VERSION_CHARACTERS_MAX:
+        return None
+    try:
+        return Version(text)
+    except (InvalidVersion, ValueError, RecursionError):
+        return None
+
+
+def named(filename: str, project: NormalizedName) -> Named | None:
+    """Read a file's name; None if it names no version of this project that pip could install."""
+    if filename.endswith(".whl"):
+        return _wheel(filename, project)
+    ending = next((each for each in ENDINGS if filename.endswith(each)), None)
+    if ending is None or (ending == ".zip" and "macosx10" in filename):
+        return None
+    stem = filename[: -len(ending)]
+    text = _after_name(stem, project)
+    python = None
+    if match := _FOR_PYTHON.search(text):
+        text, python = text[: match.start()], match[1]
+    version = version_of(text) if text else None
+    return None if version is None else Named(version, (), None, python)
+
+
+def _wheel(filename: str, project: NormalizedName) -> Named | None:
+    parts = filename[:-4].split("-")
+    if len(parts) not in _WHEEL_PARTS or not _is_name(parts[0], project):
+        return None
+    if "__" in parts[0] or _WHEEL_NAME.fullmatch(parts[0]) is None:
+        return None
+    version = version_of(parts[1])
+    if version is None:
+        return None
+    build: Build = ()
+    if len(parts) == _WHEEL_PARTS[1]:
+        match = _BUILD.match(parts[2])
+        if match is None:
+            return None
+        build = (int(match[1]), match[2])
+    return Named(version, build, "-".join(parts[-3:]))
+
+
+def _after_name(stem: str, project: NormalizedName) -> str:
+    """Give what follows the first dash before which the project's name stands, "" if none does."""
+    at = stem.find("-")
+    while at >= 0:
+        if _is_name(stem[:at], project):
+            return stem[at + 1 :]
+        at = stem.find("-", at + 1)
+    return ""
+
+
+@lru_cache(NAMES_CACHED_MAX)
+def _is_name(spelling: str, project: NormalizedName) -> bool:
+    return str(canonicalize_name(spelling)) == project
