@@ -78,19 +78,9 @@ def json_line(record: Record) -> bytes:
         serial=serial_of(record),
         time=_time_of(record),
         headers={name: value.decode("utf-8", "replace") for name, value in record.headers},
-        value=None if record.value is None else msgspec.Raw(_one_line(record.value)),
+        value=None if record.value is None else msgspec.Raw(codec.one_line(record.value)),
     )
     return msgspec.json.encode(line) + b"\n"
-
-
-def _one_line(value: bytes) -> bytes:
-    """JSON has raw line ends only between its tokens, where a space does as well."""
-    if b"\n" in value or b"\r" in value:
-        return value.translate(_LINE_ENDS_TO_SPACES)
-    return value
-
-
-_LINE_ENDS_TO_SPACES = bytes.maketrans(b"\n\r", b"  ")
 
 
 def readable_line(record: Record) -> bytes:

@@ -42,6 +42,16 @@ def decode(raw: bytes, as_type: type[T]) -> T:
         ) from error
 
 
+def one_line(value: bytes) -> bytes:
+    """JSON without a line end: raw ones are only between tokens, where a space does as well."""
+    if b"\n" in value or b"\r" in value:
+        return value.translate(_LINE_ENDS_TO_SPACES)
+    return value
+
+
+_LINE_ENDS_TO_SPACES = bytes.maketrans(b"\n\r", b"  ")
+
+
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a record's headers say. Times in Unix seconds; None = the header is absent.
 
@@ -81,19 +91,28 @@ def rfc3339(unix_seconds: float) -> str:
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def headers(envelope: Envelope) -> tuple[tuple[str, bytes], ...]:
-    """Headers in a fixed order: CloudEvents' own first, then ours."""
+def cloudevent(id: str, type: str, subject: str, time: str, schema: str) -> list[tuple[str, bytes]]:  # noqa: A002  CloudEvents' names
+    """CloudEvents' own headers; `time` is RFC 3339."""
     out = [
         ("ce_specversion", b"1.0"),
-        ("ce_id", envelope.id.encode()),
-        ("ce_type", envelope.type.encode()),
+        ("ce_id", id.encode()),
+        ("ce_type", type.encode()),
         ("ce_source", CE_SOURCE.encode()),
-        ("ce_time", rfc3339(envelope.time).encode()),
-        ("ce_dataschema", envelope.dataschema.encode()),
+        ("ce_time", time.encode()),
+        ("ce_dataschema", schema.encode()),
         ("content-type", b"application/json"),
     ]
-    if envelope.subject:
-        out.insert(4, ("ce_subject", envelope.subject.encode()))
+    if subject:
+        out.insert(4, ("ce_subject", subject.encode()))
+    return out
+
+
+def headers(envelope: Envelope) -> tuple[tuple[str, bytes], ...]:
+    """Headers in a fixed order: CloudEvents' own first, then ours."""
+    out = cloudevent(
+        *(envelope.id, envelope.type, envelope.subject),
+        *(rfc3339(envelope.time), envelope.dataschema),
+    )
     for field, name in _OURS:
         value = getattr(envelope, field)
         if value is not None:

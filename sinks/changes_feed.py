@@ -57,12 +57,19 @@ class HeadWatch:
 
     @property
     def known(self) -> Known | None:
-        """As of the last look; None while the log has not been founded."""
-        rows = self._watch.rows[self._at]
-        config, head = rows.get(CONFIG_KEY), rows.get(HEAD_KEY)
-        if config is None or head is None or config.value is None or head.value is None:
+        """As of the last look; None while the journal has not been looked at."""
+        config, head = self.config, self._watch.rows[self._at].get(HEAD_KEY)
+        if config is None or head is None or head.value is None:
             return None
-        return Known(codec.decode(config.value, Config), codec.decode(head.value, Head))
+        return Known(config, codec.decode(head.value, Head))
+
+    @property
+    def config(self) -> Config | None:
+        """The log's first record; None while it has not been founded."""
+        config = self._watch.rows[self._at].get(CONFIG_KEY)
+        if config is None or config.value is None:
+            return None
+        return codec.decode(config.value, Config)
 
     async def look(self, wait_seconds: float) -> Known | None:
         """Everything committed up to now; waits at most so long for something new."""

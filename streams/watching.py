@@ -7,7 +7,7 @@ one per look is dear, and an empty read is no end. So readers are kept, and posi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -38,7 +38,7 @@ async def up_to_now(
 
 async def up_to(
     reader: Reader, ends: Mapping[TopicPartition, int], batch_records_max: int
-) -> AsyncIterator[list[Record]]:
+) -> AsyncGenerator[list[Record], None]:
     """Records, none of them an empty list, until the reader stands at or beyond all of `ends`.
 
     What lies beyond comes, too, if a read brings it. `ends` are such that all before them is

@@ -1,0 +1,133 @@
+"""Where the stream of changes comes from: positions are serials."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+import structlog
+
+from schemas.errors import Retriable
+from sinks.changes_feed import ChangesReader, HeadWatch, Known, Place
+from sinks.changes_order import Change
+from sinks.http.streams_frames import ChangeData, change_frame, mark_frame
+from sinks.http.streams_hub import Event, News
+from streams.log import Log
+
+GATHER_SECONDS = 0.1  # between two writes to all clients: what comes within it goes out in one
+LOOK_SECONDS = 1.0  # of one wait for a new head, which ends it at once
+RETRY_SECONDS = 1.0  # after a log that did not answer
+RECENT_SERIALS = 2_000  # an hour of upstream: who comes back after a restart needs no log
+
+_WHOLE, _SPLIT = 0, 1  # an event's `partition`: whether one may resume after it
+
+log_ = structlog.get_logger("streams")
+
+
+class ChangesSource:
+    """See `sinks.http.streams_hub.Source`. `told`: what is said of a change when it is read."""
+
+    def __init__(self, log: Log, told: Callable[[Change], ChangeData]) -> None:
+        self.known: Known | None = None  # as of the last look
+        self._log = log
+        self._told = told
+        self._place = Place(0)
+
+    async def begin(self) -> News[Place]:
+        """A little before the head, once there is one."""
+        while True:
+            try:
+                async with HeadWatch(self._log) as heads:
+                    known = heads.known
+                    while known is None:
+                        known = await heads.look(LOOK_SECONDS)
+            except Retriable as error:
+                await _waited(error)
+                continue
+            self.known = known
+            self._place = Place(max(known.head.base, known.head.serial - RECENT_SERIALS))
+            return News([], self._place)
+
+    async def live(self) -> AsyncGenerator[News[Place], None]:
+        """Follow the head; after trouble with the log it is opened anew at the same serial."""
+        while True:
+            try:
+                async with aclosing(self._follow()) as pieces:
+                    async for news in pieces:
+                        self._place = news.position
+                        yield news
+            except Retriable as error:
+                await _waited(error)
+
+    async def _follow(self) -> AsyncGenerator[News[Place], None]:
+        loop = asyncio.get_running_loop()
+        async with HeadWatch(self._log) as heads:
+            known = heads.known
+            assert known is not None, "a log that was founded stays so"
+            async with ChangesReader(self._log, known.head, self._place) as reader:
+                while True:
+                    gathered = loop.time() + GATHER_SECONDS
+                    self.known = known
+                    async with aclosing(reader.up_to(known.head)) as pieces:
+                        async for changes in pieces:
+                            if changes or reader.serial > self._place.serial:
+                                yield News(self._events(changes), Place(reader.serial))
+                    before = known
+                    while known == before:
+                        known = await heads.look(LOOK_SECONDS) or before
+                    await asyncio.sleep(max(0.0, gathered - loop.time()))
+                    known = await heads.look(0) or known
+
+    async def past(self, position: Place, target: Place) -> AsyncGenerator[News[Place], None]:
+        """Out of the log, up to the head that is known; `target` is no further."""
+        assert self.known is not None
+        head = self.known.head
+        serial = position.serial
+        async with (
+            ChangesReader(self._log, head, position) as reader,
+            aclosing(reader.up_to(head)) as pieces,
+        ):
+            async for changes in pieces:
+                if reader.serial > serial:
+                    serial = reader.serial
+                    yield News(self._events(changes), reader.place)
+                if serial >= target.serial:
+                    return
+
+    def covers(self, position: Place, event: Event) -> bool:
+        """Whether its serial was given."""
+        return event.number <= position.serial
+
+    def reaches(self, position: Place, floor: Place) -> bool:
+        """Whether all up to that serial was given."""
+        return position.serial >= floor.serial
+
+    def after(self, position: Place, events: Sequence[Event]) -> Place:
+        """The last serial that is whole."""
+        if not events:
+            return position
+        last = events[-1]
+        serial = last.number if last.partition == _WHOLE else last.number - 1
+        return Place(max(position.serial, serial))
+
+    def mark(self, position: Place) -> bytes:
+        """The serial."""
+        return mark_frame(str(position.serial))
+
+    def _events(self, changes: Sequence[Change]) -> list[Event]:
+        return [
+            Event(
+                change.project,
+                change.entry.kind.value,
+                change_frame(change, self._told(change)),
+                change.serial,
+                _WHOLE if change.last else _SPLIT,
+            )
+            for change in changes
+        ]
+
+
+async def _waited(error: Retriable) -> None:
+    log_.warning("the log did not answer", why=str(error))
+    await asyncio.sleep(RETRY_SECONDS)
