@@ -18,11 +18,11 @@ from processors.marks import Marks
 from processors.slots import Slot, Slots
 from processors.transactions import Place, Transactions
 from schemas import codec
-from schemas.records import Config, Cut, Status
+from schemas.records import Bootstrap, Config, Cut, Status
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import Log, TopicPartition, Writer
-from streams.progress import CUT_KEY
+from streams.progress import BOOTSTRAP_KEY, CUT_KEY, check_loaded, worker_id
 from streams.states import States
 from upstream.source import Document, Upstream
 
@@ -52,7 +52,7 @@ class Worker:
     async def run(self) -> None:
         """Take the writer id, read progress and state, then go on from there."""
         # The id comes first: only then is what we read all there ever was.
-        writer = await self.log.writer(f"worker-{self.settings.partition}")
+        writer = await self.log.writer(worker_id(self.settings.partition))
         try:
             session = await Session.restore(self, writer)
             self.earlier_commits, self.session = self.commits, session
@@ -97,10 +97,16 @@ class Session:
 
     @classmethod
     async def restore(cls, worker: Worker, writer: Writer) -> Session:
-        """Read progress and state, and put what is owed on the agenda."""
+        """Read progress and state, and put what is owed on the agenda.
+
+        Raises LogMismatch for a log that is half loaded.
+        """
         log, settings = worker.log, worker.settings
         partition = settings.partition
         progress = await log.table(TopicPartition(Topic.PROGRESS, partition))
+        loaded = progress.rows.get(BOOTSTRAP_KEY)
+        if loaded is not None and loaded.value is not None:
+            check_loaded(codec.decode(loaded.value, Bootstrap))
         row = progress.rows.get(CUT_KEY)
         cut = codec.decode(row.value, Cut) if row is not None and row.value is not None else None
         table = await log.table(TopicPartition(Topic.STATE, partition))

@@ -7,7 +7,7 @@ import uuid
 from schemas.errors import LogMismatch
 from schemas.records import SCHEMA_VERSION, Config, Filter
 from streams.log import Log, Writer
-from streams.progress import CONFIG_KEY, progress_record, read_progress
+from streams.progress import CONFIG_KEY, check_loaded, progress_record, read_progress
 
 PRODUCE_ID = "produce"
 
@@ -17,9 +17,12 @@ async def found(
 ) -> Config:
     """The log's config, written now if there is none. `wanted` None = whatever the log has.
 
-    Raises LogMismatch if the log was made with another filter, partition count or schema version.
+    Raises LogMismatch if the log was made with another filter, partition count or schema version,
+    or is half loaded.
     """
-    config = (await read_progress(log)).config
+    progress = await read_progress(log)
+    check_loaded(progress.bootstrap)
+    config = progress.config
     if config is None:
         config = Config(
             log_id=uuid.uuid4().hex,

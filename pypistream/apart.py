@@ -42,7 +42,7 @@ from schemas.records import SCHEMA_VERSION, Config
 from streams.assignment import Everything
 from streams.clock import Clock, SystemClock
 from streams.log import Log
-from streams.progress import Progress, ProgressWatch, read_progress
+from streams.progress import Progress, ProgressWatch, check_loaded, read_progress
 from upstream.source import SharedUpstream
 
 LINE_SECONDS = 5.0  # between two lines about how things stand
@@ -189,6 +189,7 @@ async def _config(log: Log, stop: asyncio.Event) -> Config | None:
                 told = True
             progress = await watch.look(1.0)
     config = progress.config
+    check_loaded(progress.bootstrap)
     if config is not None and (config.partitions, config.schema_version) != (
         log.partitions,
         SCHEMA_VERSION,

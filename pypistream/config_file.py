@@ -49,6 +49,7 @@ EXPLAINED = (
     ),
     Explained("snapshot_every", "Seconds between DuckDB files (pypi.duckdb)."),
     Explained("dump_every", "Seconds between dumps (dumps/)."),
+    Explained("keep_deltas", "Seconds for which deltas (dumps/deltas/) are kept, 0 = none."),
     Explained("once_wait", "With `run --once`: what is due within these seconds is waited for."),
     Explained(
         "sweep_every",

@@ -34,6 +34,20 @@ SNAPSHOT_EVERY = option(
     "--snapshot-every", type=float, metavar="S", help="Seconds between DuckDB files.  [60]"
 )
 DUMP_EVERY = option("--dump-every", type=float, metavar="S", help="Seconds between dumps.  [600]")
+KEEP_DELTAS = option(
+    "--keep-deltas",
+    type=float,
+    metavar="S",
+    help="Seconds for which deltas are kept, 0 = none are made.  [604800, a week]",
+)
+POLL = option("--poll", type=float, metavar="S", help="Seconds between looks.  [10]")
+PARTITIONS = option(
+    "--partitions",
+    type=int,
+    metavar="N",
+    hidden=True,
+    help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
+)
 _PIPELINE = {
     "upstream": option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
     "contact": option(
@@ -51,6 +65,7 @@ _PIPELINE = {
     ),
     "snapshot_every": SNAPSHOT_EVERY,
     "dump_every": DUMP_EVERY,
+    "keep_deltas": KEEP_DELTAS,
     "once_wait": option(
         "--once-wait",
         type=float,
@@ -80,13 +95,7 @@ _PIPELINE = {
     "exclude": option(
         "--exclude", multiple=True, metavar="GLOB", help="Not these projects (repeatable)."
     ),
-    "partitions": option(
-        "--partitions",
-        type=int,
-        metavar="N",
-        hidden=True,
-        help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
-    ),
+    "partitions": PARTITIONS,
 }
 _PRODUCE = (
     *("upstream", "contact", "poll", "sweep_every"),

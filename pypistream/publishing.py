@@ -60,7 +60,7 @@ async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: 
     lock = data.hold(f"sink-{name}")
     log = await open_log_for_reading(settings, data)
     try:
-        sink = make_sink(name, data)
+        sink = make_sink(name, data, settings)
         if reset:
             await asyncio.to_thread(sink.reset)
         async with Feed(log, sink, SystemClock(), publish_every_seconds=0) as feed:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "pypistream.toml"
 DEFAULT_DATA = Path("pypistream-data")
+KEEP_DELTAS_SECONDS = 604_800.0  # a week: how long a follower may be away
 SWEEP_SECONDS = 604_800.0  # a week: what a quarter of PyPI's rate can keep, and a day to spare
 
 
@@ -39,6 +40,7 @@ class Settings:
     settle: float = 3.0
     snapshot_every: float = 60.0
     dump_every: float = 600.0
+    keep_deltas: float = KEEP_DELTAS_SECONDS
     once_wait: float = 60.0
     sweep_every: float = SWEEP_SECONDS
     no_xmlrpc: bool = False
@@ -101,6 +103,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "settle": (0, 3_600, "seconds"),
     "snapshot_every": (1, 86_400, "seconds"),
     "dump_every": (1, 604_800, "seconds"),
+    "keep_deltas": (0, 31_536_000, "seconds; 0 = none are made"),
     "once_wait": (0, 86_400, "seconds"),
     "sweep_every": (0, 31_536_000, "seconds; 0 = no sweep"),
     "partitions": (1, 1_024, "partitions"),

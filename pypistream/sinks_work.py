@@ -69,7 +69,7 @@ async def at_work(
         for name, period in periods.items():
             feed = Feed(
                 log,
-                make_sink(name, data),
+                make_sink(name, data, settings),
                 SystemClock(),
                 publish_every_seconds=period,
                 on_published=partial(told, name),

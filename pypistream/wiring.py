@@ -179,7 +179,7 @@ def check_log_structure(data: DataDir, seconds_max: float | None) -> bool:
     return check_structure(data.log, seconds_max)
 
 
-def make_sink(name: str, data: DataDir) -> Sink:
+def make_sink(name: str, data: DataDir, settings: Settings) -> Sink:
     """The sink of that name on a data directory."""
     if name == "duckdb":
         from sinks.duckdb_view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
@@ -187,4 +187,4 @@ def make_sink(name: str, data: DataDir) -> Sink:
         return DuckDBView.in_directory(data.root)
     from sinks.dump import DumpSink
 
-    return DumpSink(data.dumps, data.state / "frames")
+    return DumpSink(data.dumps, data.state / "frames", settings.keep_deltas)

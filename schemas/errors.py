@@ -29,6 +29,7 @@ PypistreamError
     ├── DataDirectoryVersion      made by a version this one cannot read
     ├── StorageFailed             the disk under a sink's files refused something else than space
     ├── DumpCorrupt               length, checksum or manifest do not match
+    ├── DeltasMissing             no delta leads on from here: the dump has to be loaded anew
     ├── ViewCorrupt               the DuckDB file cannot be opened: it can be rebuilt
     ├── NotPublished              nothing has been published there yet
     ├── QueryFailed               the user's SQL cannot be run
@@ -182,6 +183,10 @@ class StorageFailed(Fatal):
 
 class DumpCorrupt(Fatal):
     """A dump's file does not match its manifest."""
+
+
+class DeltasMissing(Fatal):
+    """No delta leads on from what was taken in: they are kept for a while only, or one is lost."""
 
 
 class ViewCorrupt(Fatal):

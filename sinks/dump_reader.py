@@ -46,7 +46,7 @@ class DumpReader:
     def __init__(self, root: Path) -> None:
         """Reads the manifest; raises DumpCorrupt."""
         self.directory = version_of(root) or root
-        self.manifest = _read_manifest(self.directory / MANIFEST_FILE)
+        self.manifest = read_manifest(self.directory / MANIFEST_FILE)
 
     def refuse_older_than(self, taken: Manifest) -> None:
         """Raises DumpCorrupt if this dump lies behind one of the same log that was taken before."""
@@ -79,7 +79,7 @@ class DumpReader:
             raise DumpCorrupt(f"{self.directory} holds no {name}", hint="see its manifest.json")
         try:
             with (self.directory / name).open("rb") as file:
-                yield from _checked_rows(name, _Hashed(file), known)
+                yield from checked_rows(name, file, known)
         except OSError as error:
             raise DumpCorrupt(
                 f"{self.directory / name}: {error.strerror}", hint="fetch the dump anew"
@@ -104,7 +104,9 @@ class _Hashed:
         return self._hash.hexdigest()
 
 
-def _checked_rows(name: str, file: _Hashed, known: DumpFile) -> Iterator[bytes]:
+def checked_rows(name: str, opened: BinaryIO, known: DumpFile) -> Iterator[bytes]:
+    """What `DumpReader.rows` gives, of a file that is open."""
+    file = _Hashed(opened)
     rows = uncompressed = 0
 
     def frames() -> Iterator[bytes]:
@@ -156,7 +158,8 @@ def _behind(ours: Cut | None, theirs: Cut | None) -> bool:
     return any(our < their for our, their in pairs)
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """A dump's manifest. Raises DumpCorrupt for what is none, or one of a format to come."""
     try:
         with path.open("rb") as file:
             raw = file.read(MANIFEST_BYTES_MAX + 1)
@@ -174,6 +177,11 @@ def _read_manifest(path: Path) -> Manifest:
     except msgspec.MsgspecError as error:
         raise DumpCorrupt(f"{path}: {error}", hint="fetch it anew") from error
     for name in manifest.files:
-        if name in {"", ".", ".."} or "/" in name or "\0" in name:
-            raise DumpCorrupt(f"{path} names a file outside of its directory: {name[:80]!r}")
+        check_name(name, str(path))
     return manifest
+
+
+def check_name(name: str, where: str) -> None:
+    """Raises DumpCorrupt for what is no name of a file in the manifest's own folder."""
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise DumpCorrupt(f"{where} names a file outside of its directory: {name[:80]!r}")

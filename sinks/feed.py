@@ -184,7 +184,7 @@ class Feed:
             looked_ms = self._wall_ms()
             progress = await self._watch.look()
             config = progress.config
-            if config is None or not any(progress.cuts):
+            if config is None or not any(progress.cuts) or progress.loading:
                 return False
             vector = Vector(config.log_id, progress.cuts)
             if self._reached == vector:

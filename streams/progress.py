@@ -9,12 +9,19 @@ from typing import NamedTuple, Self
 import msgspec
 
 from schemas.codec import Envelope, dataschema, decode, encode, headers
-from schemas.records import Config, Cut, Head
+from schemas.errors import LogMismatch
+from schemas.records import Bootstrap, Config, Cut, Head
 from schemas.topics import Topic
 from streams.log import Log, Outgoing, Record, TopicPartition
 from streams.watching import TableWatch, tables_of
 
 CUT_KEY, CONFIG_KEY, HEAD_KEY = "p", "config", "head"
+BOOTSTRAP_KEY = "bootstrap"
+
+
+def worker_id(partition: int) -> str:
+    """The writer id of that partition's worker: whoever holds it is alone in writing there."""
+    return f"worker-{partition}"
 
 
 class Watermark(NamedTuple):
@@ -53,16 +60,34 @@ def watermark(cuts: Sequence[Cut | None]) -> Watermark:
 
 
 class Progress(NamedTuple):
-    """The topic, folded. `cuts` in the order of the partitions; None = nothing written yet."""
+    """The topic, folded. `cuts` in the order of the partitions; None = nothing written yet.
+
+    `bootstrap`: what another instance's dump this log was loaded from, if it was.
+    """
 
     config: Config | None
     head: Head | None
     cuts: tuple[Cut | None, ...]
+    bootstrap: Bootstrap | None = None
+
+    @property
+    def loading(self) -> bool:
+        """Whether a load is under way or was killed: what lies here is no log yet."""
+        return self.bootstrap is not None and self.bootstrap.loading
 
     @property
     def watermark(self) -> Watermark:
         """What these cuts claim."""
         return watermark(self.cuts)
+
+
+def check_loaded(bootstrap: Bootstrap | None) -> None:
+    """Raises LogMismatch if a load has not ended: nobody may work on half of a log."""
+    if bootstrap is not None and bootstrap.loading:
+        raise LogMismatch(
+            "a `pypistream bootstrap` into this log has not ended: it is under way, or was killed",
+            hint="give the same command again: it goes on where it was",
+        )
 
 
 def progress_record(
@@ -144,6 +169,8 @@ def folded(progress: Progress, record: Record) -> Progress:
             return progress._replace(config=decode(record.value, Config))
         if record.key == HEAD_KEY:
             return progress._replace(head=decode(record.value, Head))
+        if record.key == BOOTSTRAP_KEY:
+            return progress._replace(bootstrap=decode(record.value, Bootstrap))
     return progress
 
 

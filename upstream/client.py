@@ -1,4 +1,4 @@
-"""The upstream port over HTTP, paced and bounded. The only module that imports httpx.
+"""The upstream port over HTTP, paced and bounded. With `download` the only one that imports httpx.
 
 One transport per connection, kept in a stack: httpx's shared pool looks at every connection for
 every request (three times the CPU at 16), and this way the slots *are* the bound on connections.
@@ -15,7 +15,6 @@ from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -23,6 +22,7 @@ from schemas.errors import BrokenBody, RateLimited, UpstreamUnavailable
 from upstream.answers import Head, Reply, hold_seconds
 from upstream.decode import BodyDecoder
 from upstream.limits import ByteBudget, Clock, Gate, OnHold, SystemClock
+from upstream.proxies import proxy_for
 from upstream.routes import Call, PypiRoutes
 from upstream.settings import KIB, ClientSettings
 
@@ -200,18 +200,9 @@ def _transport(settings: ClientSettings, tls: SSLContext | bool) -> httpx.AsyncH
         limits=httpx.Limits(
             max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS
         ),
-        proxy=_proxy(settings.base_url),
+        proxy=proxy_for(settings.base_url),
         trust_env=False,
     )
-
-
-def _proxy(url: str) -> str | None:
-    """Give the environment's proxy for this URL; loopback never takes one."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 def _plain_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,0 +1,209 @@
+"""Files over HTTP from another instance: small ones into memory, large ones to disk, verified.
+
+Nothing of PyPI's is asked for here, so neither pace nor hold of the upstream client apply. An
+answer is taken as it is sent (`identity`), redirects are followed. A file that was cut off is gone
+on with by a range, if the server says that it is still the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import httpx
+
+from schemas.errors import (
+    BrokenBody,
+    DiskFull,
+    DumpCorrupt,
+    NotPublished,
+    Retriable,
+    StorageFailed,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from upstream.proxies import proxy_for
+from upstream.settings import CONNECT_SECONDS_MAX, program_version
+
+READ_SECONDS_MAX = 30.0  # between two pieces of an answer
+TRIES_MAX = 5  # in a row without a byte more than before; then whoever asked decides
+RETRY_SECONDS = 1.0  # before the second try; doubled with each
+REDIRECTS_MAX = 5
+PIECE_BYTES = 1024 * 1024  # written to disk at once, in a thread
+_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+_NO_SPACE = 28  # errno.ENOSPC
+
+T = TypeVar("T")
+
+
+class Fetched(NamedTuple):
+    """A small file and its ETag ("" = none)."""
+
+    body: bytes
+    etag: str
+
+
+class _Wanted(NamedTuple):
+    """What a large file has to be: its length in bytes, its sha256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class Downloads:
+    """Gets files below `base_url`. Belongs to one event loop.
+
+    Errors: NotPublished (404), UpstreamRefused (401, 403), UpstreamUnavailable and BrokenBody once
+    the tries are used up, DumpCorrupt (another file than wanted), DiskFull, StorageFailed.
+    """
+
+    def __init__(self, base_url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._base = base_url.rstrip("/")
+        self._retry_seconds = retry_seconds
+        self._client = httpx.AsyncClient(
+            headers={
+                "User-Agent": f"pypistream/{program_version()}",
+                "Accept-Encoding": "identity",
+            },
+            timeout=httpx.Timeout(READ_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
+            follow_redirects=True,
+            max_redirects=REDIRECTS_MAX,
+            proxy=proxy_for(base_url),
+            trust_env=False,
+        )
+
+    async def small(self, path: str, bytes_max: int, etag: str = "") -> Fetched | None:
+        """A file of at most so many bytes; None if it still is what `etag` names."""
+
+        async def once() -> Fetched | None:
+            headers = {"If-None-Match": etag} if etag else {}
+            async with self._client.stream("GET", self._url(path), headers=headers) as answer:
+                if answer.status_code == HTTPStatus.NOT_MODIFIED and etag:
+                    return None
+                self._check(answer, (HTTPStatus.OK,))
+                body = bytearray()
+                async for piece in answer.aiter_raw():
+                    body += piece
+                    if len(body) > bytes_max:
+                        raise DumpCorrupt(f"{answer.url} has over {bytes_max} bytes")
+                return Fetched(bytes(body), answer.headers.get("etag", ""))
+
+        tries = 0
+        while True:
+            try:
+                return await self._translated(once)
+            except Retriable:
+                tries += 1
+                if tries == TRIES_MAX:
+                    raise
+            await self._wait(tries)
+
+    async def large(self, path: str, into: Path, size: int, sha256: str) -> None:
+        """Have that file of `size` bytes at `into`; goes on with what an earlier call had got."""
+        wanted = _Wanted(size, sha256)
+        if await asyncio.to_thread(_is_right, into, wanted):
+            return
+        part = into.with_name(f"{into.name}.{wanted.sha256[:16]}.part")
+        tries, before = 0, -1
+        while True:
+            held = await asyncio.to_thread(_size, part)
+            tries = 1 if held > before else tries + 1
+            before = held
+            try:
+                if held < wanted.bytes:
+                    await self._translated(lambda: self._more(path, part, wanted))
+                break
+            except Retriable:
+                if tries == TRIES_MAX:
+                    raise
+            await self._wait(tries)
+        if not await asyncio.to_thread(_is_right, part, wanted):
+            part.unlink(missing_ok=True)
+            raise self._other(path)
+        part.replace(into)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    async def _more(self, path: str, part: Path, wanted: _Wanted) -> None:
+        """One request for what is missing, appended to `part`."""
+        held = await asyncio.to_thread(_size, part)
+        headers = {"Range": f"bytes={held}-"} if held else {}
+        async with self._client.stream("GET", self._url(path), headers=headers) as answer:
+            if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                await asyncio.to_thread(part.unlink, missing_ok=True)
+                raise self._other(path)  # it is shorter than what is held of it
+            self._check(answer, (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT))
+            ranged = answer.status_code == HTTPStatus.PARTIAL_CONTENT
+            if ranged and not answer.headers.get("content-range", "").startswith(f"bytes {held}-"):
+                raise BrokenBody(f"{answer.url}: another range than asked for")
+            held = held if ranged else 0
+            with part.open("ab" if ranged else "wb") as file:
+                async for piece in answer.aiter_raw(PIECE_BYTES):
+                    held += len(piece)
+                    if held > wanted.bytes:
+                        break  # another file: its sha256 says so
+                    await asyncio.to_thread(file.write, piece)
+
+    def _other(self, path: str) -> DumpCorrupt:
+        return DumpCorrupt(
+            f"{self._url(path)} is not the file its manifest describes",
+            hint="a new dump may have come in between: fetch the manifest anew",
+        )
+
+    def _url(self, path: str) -> str:
+        return f"{self._base}/{path}"
+
+    def _check(self, answer: httpx.Response, good: tuple[HTTPStatus, ...]) -> None:
+        status = answer.status_code
+        if status in good:
+            return
+        message = f"{answer.url}: the server answered {status}"
+        if status in _GONE:
+            raise NotPublished(message, hint="is the address that of a folder `dumps`?")
+        if status in _REFUSED:
+            raise UpstreamRefused(message)
+        raise UpstreamUnavailable(message)
+
+    async def _translated(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UpstreamUnavailable(
+                f"{self._base}: {type(error).__name__}: {str(error)[:200]}"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno == _NO_SPACE:
+                raise DiskFull(f"no space left for what is downloaded: {reason}") from error
+            raise StorageFailed(f"what is downloaded cannot be written: {reason}") from error
+
+    async def _wait(self, tries: int) -> None:
+        # Jitter, no secret: many followers of one server must not come back together.
+        await asyncio.sleep(self._retry_seconds * 2 ** (tries - 1) * random.uniform(0.5, 1.0))
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _is_right(path: Path, wanted: _Wanted) -> bool:
+    if _size(path) != wanted.bytes or not path.exists():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
+
+
+def is_url(place: str) -> bool:
+    """Whether `place` is an address rather than a path."""
+    return place.startswith(("http://", "https://"))
