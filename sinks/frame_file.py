@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +29,7 @@ from sinks.frames import ARRAY_CLOSE, ARRAY_OPEN, Line, array_text, reopened
 
 WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
 DIRECTORY_LEVEL = 1  # read and written once per dump, by us alone
+AHEAD_MAX = 2  # sections that wait while one is compressed; bounds memory, and suffices for both
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
 
 
@@ -110,7 +113,10 @@ def _read_directory(path: Path) -> list[Section]:
 
 
 class FrameFileWriter:
-    """Writes a file section by section, in name order, until `finish`."""
+    """Writes a file section by section, in name order, until `finish`.
+
+    A thread of its own compresses (zstd lets go of the interpreter): meanwhile the next are merged.
+    """
 
     def __init__(self, root: Path, stem: str, output: Output) -> None:
         self._output = output
@@ -121,13 +127,15 @@ class FrameFileWriter:
         self._opened = False
         self._bytes = 0
         self._file = self._path.open("wb", buffering=WRITE_BUFFER_BYTES)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="zstd")
+        self._waiting: deque[tuple[Section, bytes | Future[bytes]]] = deque()
 
     def keep(self, old: FrameFileReader, number: int) -> None:
         """Copy a section, made anew only if it begins the array now, or no more."""
         section = old.sections[number]
         opens = self._opens(section.uncompressed_bytes)
         if section.opens == opens:
-            self._write(old.frames(number), section)
+            self._enqueue(section, old.frames(number))
         else:
             text = reopened(old.text(number), opens=opens)
             self._compress(text, msgspec.structs.replace(section, opens=opens))
@@ -153,6 +161,8 @@ class FrameFileWriter:
 
     def finish(self) -> FrameFile:
         """Close the array, sync both files, and say what was written."""
+        while self._waiting:
+            self._write_next()
         if self._output.element is not None:
             tail = ARRAY_CLOSE if self._opened else ARRAY_OPEN + ARRAY_CLOSE
         else:
@@ -188,6 +198,7 @@ class FrameFileWriter:
 
     def close(self) -> None:
         """Let go of the file, finished or not. Idempotent; never raises."""
+        self._thread.shutdown(cancel_futures=True)
         with suppress(OSError):
             self._file.close()  # flushes, which a full disk refuses again
 
@@ -195,19 +206,22 @@ class FrameFileWriter:
         return self._output.element is not None and not self._opened and size > 0
 
     def _compress(self, text: bytes, section: Section) -> None:
-        frames = compress_frames(text, self._output.level) if text else b""
-        self._write(
-            frames,
-            msgspec.structs.replace(
-                section,
-                uncompressed_bytes=len(text),
-                bytes=len(frames),
-                crc=crc32(frames),
-            ),
-        )
+        sized = msgspec.structs.replace(section, uncompressed_bytes=len(text))
+        level = self._output.level
+        frames = self._thread.submit(compress_frames, text, level) if text else b""
+        self._enqueue(sized, frames)
 
-    def _write(self, frames: bytes, section: Section) -> None:
+    def _enqueue(self, section: Section, frames: bytes | Future[bytes]) -> None:
         self._opened = self._opened or section.opens
+        self._waiting.append((section, frames))
+        while len(self._waiting) > AHEAD_MAX:
+            self._write_next()
+
+    def _write_next(self) -> None:
+        section, frames = self._waiting.popleft()
+        if isinstance(frames, Future):
+            frames = frames.result()
+            section = msgspec.structs.replace(section, bytes=len(frames), crc=crc32(frames))
         self._sections.append(section)
         self._put(frames)
 
