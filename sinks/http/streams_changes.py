@@ -17,6 +17,7 @@ from streams.log import Log
 
 GATHER_SECONDS = 0.1  # between two writes to all clients: what comes within it goes out in one
 LOOK_SECONDS = 1.0  # of one wait for a new head, which ends it at once
+PIECE_CHANGES = 1_000  # given to the clients at once
 RETRY_SECONDS = 1.0  # after a log that did not answer
 RECENT_SERIALS = 2_000  # an hour of upstream: who comes back after a restart needs no log
 
@@ -69,10 +70,15 @@ class ChangesSource:
                 while True:
                     gathered = loop.time() + GATHER_SECONDS
                     self.known = known
+                    changes: list[Change] = []
                     async with aclosing(reader.up_to(known.head)) as pieces:
-                        async for changes in pieces:
-                            if changes or reader.serial > self._place.serial:
+                        async for more in pieces:
+                            changes += more
+                            if len(changes) >= PIECE_CHANGES:
                                 yield News(self._events(changes), Place(reader.serial))
+                                changes = []
+                    if reader.serial > self._place.serial:
+                        yield News(self._events(changes), Place(reader.serial))
                     before = known
                     while known == before:
                         known = await heads.look(LOOK_SECONDS) or before

@@ -21,7 +21,7 @@ from sinks.http.streams_selection import Selection
 CHUNK_BYTES = 16 * 1024  # events gathered into one write; one event alone may be larger
 QUEUE_CHUNKS_MAX = 256  # behind which a client is too slow
 QUEUE_BYTES_MAX = 1024 * 1024  # however few chunks that are; the last one may exceed it
-BURST_CHUNKS = 16  # after so many at once the clients are waited for
+BURST_BYTES = 256 * 1024  # after so many at once the clients are waited for
 BURST_SECONDS_MAX = 1.0  # but not longer: one that does not read must not hold up all
 BURST_LOOK_SECONDS = 0.01
 RING_EVENTS_MAX = 10_000
@@ -336,17 +336,20 @@ class Hub(Generic[P]):
 
     async def _publish(self, news: News[P]) -> None:
         """To the ring and to every channel, chunk by chunk."""
-        events = news.events
         now = asyncio.get_running_loop().time()
-        for number, group in enumerate(groups_of(events), 1):
+        burst = 0
+        for group in groups_of(news.events):
+            size = sum(len(event.data) for event in group)
             self._ring.extend(group)
             self._ring_end += len(group)
-            self._ring_bytes += sum(len(event.data) for event in group)
+            self._ring_bytes += size
+            burst += size
             self._position = self._source.after(self._at(), group)
             self._trim()
             self._share(group, now)
-            if number % BURST_CHUNKS == 0:
+            if burst >= BURST_BYTES:
                 await self._burst()
+                burst = 0
         self._position = news.position
         self._moved.set()
         self._moved.clear()
