@@ -1,6 +1,6 @@
 """kill -9 at random moments: nothing is lost, nothing comes twice, nothing goes back.
 
-`make kills` makes fifty of them (PYPISTREAM_TEST_KILLS); a plain run ten.
+`make kills` makes fifty of them (PYPISTREAM_TEST_KILLS); a plain run six.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from tests.support.where import Where, embedded, on_kafka, placed
 from tests.support.world_changes import rest
 from upstream.standin.settings import StandinSettings
 
-KILLS = int(os.environ.get("PYPISTREAM_TEST_KILLS", "10"))
-KILLS_ON_KAFKA = max(4, KILLS // 3)  # each takes ten seconds more
+KILLS = int(os.environ.get("PYPISTREAM_TEST_KILLS", "6"))
+KILLS_ON_KAFKA = max(3, KILLS // 3)  # each takes ten seconds more
 EMBEDDED_PARTITIONS = (1, 4)[int(os.environ["PYPISTREAM_SEED"]) % 2]
 LIFE_SECONDS = (0.6, 3.0)  # before a kill: from before the log is open to amid publications
 # Of the kills these wait until the workers are at work: on a busy machine they start slowly, and on

@@ -10,6 +10,7 @@ from schemas.topics import Offset, Topic
 from sinks import reading
 from sinks.duckdb_view import DuckDBView
 from sinks.feed import Feed
+from streams import watching
 from streams.log import Log, TopicPartition
 from tests.support.feed_world import (
     Clock,
@@ -28,7 +29,8 @@ CUTS = 60
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that stands before a gap waits for its end once."""
-    monkeypatch.setattr(reading, "READ_WAIT_SECONDS", 0.005)
+    for module in (reading, watching):
+        monkeypatch.setattr(module, "READ_WAIT_SECONDS", 0.005)
 
 
 async def founded(log: Log) -> None:
