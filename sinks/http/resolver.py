@@ -3,7 +3,8 @@
 The order and the rules are those of pip's package finder and resolver:
 
 - A file counts if its name says a PEP 440 version of this project, the environment takes its tags
-  and its `requires_python`, and it was uploaded before `before`.
+  and its `requires_python`, and it was uploaded before `before`. (Where a name says another version
+  than its release has, both must fit.)
 - Of those, the specifier picks by version (PEP 440): pre-releases only where they are asked for, or
   where nothing else fits.
 - Yanked files (PEP 592) only where the specifier pins a version (`==` or `===`) and whatever fits
@@ -101,8 +102,8 @@ def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
     environment = query.environment
     project, place_of, takes = query.project, environment.place, environment.takes
     python, source_place = environment.py_version, environment.source_place
-    for release, files in slim.releases.items():
-        for file in files:
+    for release in _possible(slim, query.specifier):
+        for file in slim.releases[release]:
             name = named(file.filename, project)
             if name is None:
                 continue
@@ -113,6 +114,16 @@ def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
                 continue
             if query.before is None or _is_before(file, query.before):
                 yield Fit(file, release, name.version, name.build, place)
+
+
+def _possible(slim: SlimReleases, specifier: SpecifierSet) -> Iterable[str]:
+    """Releases that the specifier takes, pre-releases too: most files need not be looked at."""
+    if not specifier:
+        return slim.releases
+    known = ((text, version_of(text)) for text in slim.releases)
+    pairs = [(text, version) for text, version in known if version is not None]
+    found = specifier.filter(pairs, prereleases=True, key=itemgetter(1))
+    return [text for text, _ in found]
 
 
 def _is_before(file: SlimFile, moment: datetime) -> bool:

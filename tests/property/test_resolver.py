@@ -1,0 +1,145 @@
+"""The files a query gets are those that pip would try, in its order; `packaging` says the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from schemas.releases import SlimFile
+from sinks.http.resolver import fitting
+from sinks.http.resolver_environment import expand, supported
+from sinks.http.resolver_files import named
+from sinks.http.resolver_query import given_of_object, query_of
+from tests.support.resolver_world import (
+    MACHINES,
+    PROJECT,
+    SPECIFIERS,
+    TIMES,
+    Machine,
+    filenames,
+    files,
+    parameters,
+    pip_chooses,
+    slim_of,
+)
+
+machines = st.sampled_from(MACHINES)
+specifiers = st.sampled_from(SPECIFIERS)
+times = st.sampled_from(TIMES)
+projects = st.lists(files, max_size=25)
+
+
+@given(projects, machines, specifiers, times)
+def test_as_pip_chooses(
+    found: list[SlimFile], machine: Machine, specifier: str, before: str | None
+) -> None:
+    """The same files in the same order as pip's own finder, evaluator and rule for yanked files."""
+    slim = slim_of(found)
+    query = query_of(given_of_object(parameters(machine, specifier, before)))
+
+    ours = [fit.file.filename for fit in fitting(slim, query)]
+    assert pip_chooses(slim, machine, specifier, before) == ours
+
+
+@given(
+    projects,
+    machines,
+    specifiers,
+    st.sampled_from(("auto", "true", "false")),
+    st.sampled_from(("include", "exclude")),
+)
+def test_as_packaging_says(
+    found: list[SlimFile], machine: Machine, specifier: str, prerelease: str, yanked: str
+) -> None:
+    """Of wheels alone: names, tags, versions and pre-releases are `packaging`'s, all of them."""
+    wheels = [file for file in found if file.filename.endswith(".whl")]
+    given_ = {**parameters(machine, specifier), "prerelease": prerelease, "yanked": yanked}
+    ours = fitting(slim_of(wheels), query_of(given_of_object(given_)))
+
+    pre = {"auto": None, "true": True, "false": False}[prerelease]
+    assert expected(wheels, machine, specifier, pre, yanked) == [f.file.filename for f in ours]
+
+
+def expected(
+    wheels: list[SlimFile], machine: Machine, specifier: str, pre: bool | None, yanked: str
+) -> list[str]:
+    """The plain way, a few words each."""
+    order = order_of(machine)
+    python = machine.python if machine.python.count(".") > 1 else f"{machine.python}.0"
+    rows: list[tuple[Version, int, tuple[object, ...], str, bool]] = []
+    for file in {each.filename: each for each in wheels}.values():
+        try:
+            name, version, build, tags = parse_wheel_filename(file.filename)
+        except InvalidWheelFilename:
+            continue
+        places = [order[tag] for tag in tags if tag in order]
+        if name == PROJECT and places and takes(file, python):
+            rows.append((version, -min(places), build, file.filename, file.yanked is True))
+    kept = list(SpecifierSet(specifier).filter(rows, pre, key=lambda row: row[0]))
+    kept = [row for row in kept if yanked == "include" or not row[4]]
+    kept.sort(key=lambda row: (not row[4], *row[:4]), reverse=True)
+    return [row[3] for row in kept]
+
+
+@cache
+def order_of(machine: Machine) -> dict[Tag, int]:
+    """Its tags and their places; that the tags are pip's is another test's subject."""
+    major, minor = (int(part) for part in machine.python.split(".")[:2])
+    platforms = expand(machine.platform)
+    order = supported((major, minor), machine.implementation, machine.abis, platforms)
+    return {tag: place for place, tag in enumerate(order)}
+
+
+def takes(file: SlimFile, python: str) -> bool:
+    """Whether requires-python has this version; text that is no specifier asks for nothing."""
+    try:
+        return python in SpecifierSet(file.requires_python or "")
+    except InvalidSpecifier:
+        return True
+
+
+@given(filenames)
+def test_names_of_wheels(filename: str) -> None:
+    """A wheel's name is read as `packaging` reads it, whatever is wrong with it."""
+    ours = named(filename, PROJECT)
+    if not filename.endswith(".whl"):
+        return
+    try:
+        name, version, build, _tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        assert ours is None or not good_tags(ours.tags or "")
+        return
+    if name != PROJECT:
+        assert ours is None
+    else:
+        assert ours is not None
+        assert (version, build) == (ours.version, ours.build)
+
+
+def good_tags(text: str) -> bool:
+    """Whether `packaging` takes it for tags: that is asked of the environment, not of the name."""
+    try:
+        return bool(parse_wheel_filename(f"a-1-{text}.whl")[3] or Tag)
+    except InvalidWheelFilename:
+        return False
+
+
+@given(projects, st.datetimes(datetime(2023, 1, 1), datetime(2026, 1, 1)))  # noqa: DTZ001  no zone
+def test_without_an_environment_every_file_fits(found: list[SlimFile], before: datetime) -> None:
+    """Nothing but the version is looked at; a moment without a zone is UTC."""
+    slim = slim_of(found)
+    text = before.isoformat()
+    query = query_of(given_of_object({"project": PROJECT, "before": text, "yanked": "include"}))
+    shown = fitting(slim, query)
+    all_of = [f for f in found if named(f.filename, PROJECT)]
+
+    assert {fit.file.filename for fit in shown} <= {file.filename for file in all_of}
+    for fit in shown:
+        assert (fit.file.upload_time_iso_8601 or "~") < f"{text}Z"
