@@ -80,6 +80,18 @@ EXPLAINED = (
         4,
     ),
     Explained(
+        "http",
+        'Where `run` and `serve` answer over HTTP: HOST:PORT. With "" `run` does not, and `serve`\n'
+        "takes 127.0.0.1:8000.",
+        "127.0.0.1:8000",
+    ),
+    Explained(
+        "http_host",
+        "Names that the service is reached by, beside localhost and IP addresses; behind a proxy\n"
+        'that is the name it is asked by. "*" is any.',
+        ("pypi.example.org",),
+    ),
+    Explained(
         "kafka",
         'The log on Apache Kafka: HOST:PORT of one broker or of several, with commas. "" is the\n'
         "embedded log in the data directory.",

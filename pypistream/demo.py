@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pypistream.data_dir import DataDir
+from pypistream.listening import DEFAULT_HTTP, address_now, address_of, bound
 from pypistream.running import Plan, run_plan
 from pypistream.settings import Settings
 from schemas.errors import Fatal, UsageError
@@ -49,6 +50,7 @@ def _has_log(data: DataDir) -> bool:
 
 
 async def _demo(data: Path, given: Mapping[str, object]) -> int:
+    http = _http(given)
     sys.stderr.write("starting a stand-in for PyPI: nothing leaves this machine\n")
     async with _standin(given) as url:
         settings = Settings(
@@ -59,19 +61,45 @@ async def _demo(data: Path, given: Mapping[str, object]) -> int:
             settle=1,
             snapshot_every=5,
             dump_every=5,
+            http=http,
         )
-        plan = Plan(settings, backfill=True, notes=_notes(data), kept=bool(given.get("data")))
+        plan = Plan(settings, backfill=True, notes=_notes(data, http), kept=bool(given.get("data")))
         return await run_plan(plan)
 
 
-def _notes(data: Path) -> list[str]:
+def _http(given: Mapping[str, object]) -> str:
+    """Where to serve: as said, else at the usual port, or at another if that is taken."""
+    if given.get("http") is not None:
+        return str(given["http"])
+    usual = address_of(DEFAULT_HTTP)
+    try:
+        listener = bound(usual)
+    except UsageError:
+        listener = bound(usual._replace(port=0))
+    with listener:
+        host, port = address_now(listener)
+        return f"{host}:{port}"
+
+
+def _notes(data: Path, http: str) -> list[str]:
     place, program = shlex.quote(str(data)), _program()
     return [
         "paste into another terminal while this runs; Ctrl-C ends it:",
         f"  {program} follow --data {place} -c 3",
         f"  {program} query --data {place} '{QUERY}'",
         f"  zstd -dc {place}/dumps/packages.jsonl.zst | head -n 1",
+        *_web_notes(http),
         "",
+    ]
+
+
+def _web_notes(http: str) -> list[str]:
+    address = address_of(http) if http else None
+    if address is None or not address.port:
+        return []
+    return [
+        f"  curl {address.url()}/v1/status",
+        f"  curl -N {address.url()}/v1/stream/changes",
     ]
 
 

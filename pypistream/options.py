@@ -48,6 +48,15 @@ PARTITIONS = option(
     hidden=True,
     help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
 )
+HTTP = option(
+    "--http", metavar="HOST:PORT", help="Answer over HTTP there.  [serve: 127.0.0.1:8000]"
+)
+HTTP_HOST = option(
+    "--http-host",
+    multiple=True,
+    metavar="NAME",
+    help="A name it is reached by, `*` = any (repeatable).  [localhost and IP addresses]",
+)
 _PIPELINE = {
     "upstream": option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
     "contact": option(
@@ -95,6 +104,8 @@ _PIPELINE = {
     "exclude": option(
         "--exclude", multiple=True, metavar="GLOB", help="Not these projects (repeatable)."
     ),
+    "http": HTTP,
+    "http_host": HTTP_HOST,
     "partitions": PARTITIONS,
 }
 _PRODUCE = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +14,11 @@ from pypistream.data_dir import DataDir
 from pypistream.display import Display, line_of, make_display
 from pypistream.facts import Observer
 from pypistream.holding import SharedHold
+from pypistream.listening import address_now, address_of, bound
 from pypistream.logs import log_to_stderr
 from pypistream.pipeline import Pipeline
 from pypistream.restarts import RESTART_SECONDS, first_of
+from pypistream.serving_child import ServingChild
 from pypistream.settings import Settings, resolve
 from pypistream.sharing import kept_for_produce, shared_rate
 from pypistream.sinks_child import SinksChild
@@ -63,26 +67,35 @@ async def run_plan(plan: Plan) -> int:
     """The same, inside an event loop."""
     log_to_stderr()
     data = DataDir(plan.settings.data.absolute())
-    data.create()
-    locks = [data.hold("produce"), data.hold("process")]
-    data.store(plan.settings.stored())
-    stop = stop_on_signals(cut_off=bool(plan.settings.kafka))
-    try:
-        return await _Run(plan, data, stop).run()
-    except BaseExceptionGroup as group:
-        raise first_of(group) from None
-    finally:
-        for lock in locks:
-            lock.release()
+    with ExitStack() as stack:
+        listener = None
+        if plan.settings.http and not plan.once:
+            listener = bound(address_of(plan.settings.http))
+            stack.callback(listener.close)
+        data.create()
+        for role in ("produce", "process"):
+            stack.callback(data.hold(role).release)
+        data.store(plan.settings.stored())
+        stop = stop_on_signals(cut_off=bool(plan.settings.kafka))
+        try:
+            return await _Run(plan, data, stop, listener).run()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from None
 
 
 class _Run:
     """One run from start to end."""
 
-    def __init__(self, plan: Plan, data: DataDir, stop: asyncio.Event) -> None:
+    def __init__(
+        self, plan: Plan, data: DataDir, stop: asyncio.Event, listener: socket.socket | None
+    ) -> None:
         self._plan = plan
         self._data = data
         self._stop = stop
+        self._listener = listener
+        self._serving: ServingChild | None = None
+        if listener is not None:
+            self._serving = ServingChild(plan.settings, listener)
 
     async def run(self) -> int:
         settings = self._plan.settings
@@ -109,6 +122,8 @@ class _Run:
                 display.say("stopped before upstream had answered; nothing was written")
         finally:
             display.close()
+            if self._serving is not None:
+                await self._serving.stop()
             await sinks.stop()
             await upstream.close()
             await log.close()
@@ -149,8 +164,12 @@ class _Run:
         observer = Observer(pipeline, sinks)
         working = asyncio.create_task(pipeline.run())
         sinking = asyncio.create_task(sinks.run())
+        roles = [working, sinking]
+        if self._serving is not None and self._listener is not None:
+            roles.append(asyncio.create_task(self._serving.run()))
+            display.say(f"http {address_now(self._listener).url()}")
         try:
-            await self._until_done(pipeline, (working, sinking), observer, display)
+            await self._until_done(pipeline, roles, observer, display)
             await _cancel(working)
             if self._plan.once and not self._stop.is_set():
                 sinks.finish()
@@ -165,8 +184,8 @@ class _Run:
                 on = "; the next run goes on from there" if self._plan.kept else ""
                 display.say(f"stopped at serial {serial:,}{on}")
         finally:
-            await _cancel(working)
-            await _cancel(sinking)
+            for role in roles:
+                await _cancel(role)
 
     async def _until_done(
         self,

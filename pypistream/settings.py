@@ -28,7 +28,8 @@ class Settings:
 
     `upstream` "" is PyPI itself, which wants a `contact` (mail address or URL) in the User-Agent.
     `kafka` "" is the embedded log. `partitions` None = as many as the log has; a new one gets 1,
-    on Kafka 12. No secret is among them: `kafka_settings` reads the password where it is needed.
+    on Kafka 12. `http` "": nothing is served; `http_host`: names it is reached by. No secret is
+    among them: `kafka_settings` reads the password where it is needed.
     """
 
     data: Path = DEFAULT_DATA
@@ -48,6 +49,8 @@ class Settings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     partitions: int | None = None
+    http: str = ""
+    http_host: tuple[str, ...] = ()
     kafka: str = ""
     kafka_prefix: str = "pypi."
     kafka_security: str = "PLAINTEXT"

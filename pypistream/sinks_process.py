@@ -34,7 +34,7 @@ async def _run(given: Mapping[str, object]) -> int:
     settings, data = located(given)
     periods = {"duckdb": settings.snapshot_every, "dump": settings.dump_every}
     async with at_work(settings, data, periods, _tell) as sinks:
-        word = asyncio.create_task(_last_word())
+        word = asyncio.create_task(last_word())
         try:
             await sinks.until(word)
             if word.result() == FINISH:
@@ -44,7 +44,7 @@ async def _run(given: Mapping[str, object]) -> int:
     return 0
 
 
-async def _last_word() -> bytes:
+async def last_word() -> bytes:
     """`finish` once the parent says so, b"" when it is gone."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

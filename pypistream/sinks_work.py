@@ -63,7 +63,7 @@ async def at_work(
     async with AsyncExitStack() as stack:
         for name in periods:
             stack.callback(data.hold(f"sink-{name}").release)
-        log = await _opened(settings, data)
+        log = await opened(settings, data)
         stack.push_async_callback(log.close)
         feeds: dict[str, Feed] = {}
         for name, period in periods.items():
@@ -80,7 +80,7 @@ async def at_work(
         yield sinks
 
 
-async def _opened(settings: Settings, data: DataDir) -> Log:
+async def opened(settings: Settings, data: DataDir) -> Log:
     """The log; brokers that do not answer yet are waited for."""
     while True:
         try:

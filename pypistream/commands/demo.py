@@ -32,6 +32,7 @@ from pypistream import options
     default=2.0,
     help="How lively its journal is.  [2]",
 )
+@options.HTTP
 def command(**given: object) -> int:
     """Run stand-in, pipeline and sinks, show a live table, and name three commands to paste."""
     from pypistream.demo import demo

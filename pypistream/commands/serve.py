@@ -1,0 +1,25 @@
+"""`pypistream serve`: the HTTP service as a process of its own."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("serve", short_help="The HTTP service as a process of its own, beside other roles.")
+@options.place
+@options.HTTP
+@options.HTTP_HOST
+def command(**given: object) -> int:
+    """Answer over HTTP: documents, queries, live streams, dumps, status.
+
+    It reads the log into a view of its own and writes nothing into the log; one process serves a
+    data directory. Dumps are those of the same directory. Ctrl-C or SIGTERM ends it.
+
+    \b
+    pypistream serve --data /srv/pypistream --http 0.0.0.0:8000
+    """  # noqa: D301  click's mark for lines that stay as they are
+    from pypistream.serve_role import serve_alone
+
+    return serve_alone(given)

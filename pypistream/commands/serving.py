@@ -1,0 +1,19 @@
+"""`pypistream serving` (hidden): the HTTP service of a `run`, as its child process."""
+
+from __future__ import annotations
+
+import click
+
+from pypistream import options
+
+
+@click.command("serving", hidden=True)
+@options.data
+@options.kafka
+@options.HTTP_HOST
+@click.option("--socket", "descriptor", type=int, required=True, help="A bound one, inherited.")
+def command(descriptor: int, **given: object) -> int:
+    """Serve on an inherited socket until stdin ends."""
+    from pypistream.serve_role import serve_as_child
+
+    return serve_as_child(given, descriptor)

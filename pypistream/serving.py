@@ -1,0 +1,156 @@
+"""The composition of the HTTP service: what it answers from, and what it answers.
+
+One process reads the log into the serving view and answers from it; dumps are read where the dump
+sink publishes them. It writes nothing into the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+from starlette.routing import BaseRoute
+
+from pypistream.data_dir import DataDir
+from pypistream.settings import Settings
+from pypistream.sinks_work import opened
+from schemas.errors import PypistreamError, Retriable
+from sinks.feed import Feed
+from sinks.http import queries, streams
+from sinks.http.app import Front
+from sinks.http.dumps import Dumps
+from sinks.http.projects import Projects
+from sinks.http.server import serve_app
+from sinks.http.simple import SimpleIndex
+from sinks.http.status import Health, StatusPages
+from sinks.http.streams import Streams
+from sinks.serving_reader import ServingLibrary
+from sinks.serving_view import ServingView
+from streams.clock import SystemClock
+from streams.log import Log
+from streams.progress import read_progress
+
+ROLE = "serve"
+APPLY_SECONDS = 0.2  # between two cuts that are served
+REST_SECONDS_MAX = 10.0  # for the loop to let go of its transaction: one call of an endpoint
+SERVING_DIRECTORY = "serving"  # under `state`: lists that are sent as files
+
+log_ = structlog.get_logger("serve")
+
+
+@dataclass
+class Service:
+    """What is served, and from where; made by `serve`, torn down with its stack."""
+
+    log: Log
+    library: ServingLibrary
+    feed: Feed
+    streams: Streams
+    dumps: Path
+    lists: Path
+    hosts: Sequence[str]
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    def app(self) -> Front:
+        """The application: each part gives its routes."""
+        dumps = Dumps(self.dumps)
+        pages = StatusPages(
+            self.library, self.health, dumps.newest, time.time, version("pypistream")
+        )
+        routes: list[BaseRoute] = [
+            *pages.routes(),
+            *Projects(self.library).routes(),
+            *queries.routes(self.library),
+            *streams.routes(self.streams),
+            *SimpleIndex(self.library, self.lists, self.clock).routes(),
+            *dumps.routes(),
+        ]
+        return Front(self.library, routes, self.hosts)
+
+    def health(self) -> Health:
+        """How the reading goes."""
+        return Health(self.feed.counters.trouble, self.feed.counters.resets)
+
+
+async def serve(
+    settings: Settings,
+    data: DataDir,
+    listener: socket.socket,
+    *,
+    hosts: Sequence[str] = (),
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve on a bound socket until cancelled.
+
+    Raises DataDirectoryInUse, what opening the log raises, and what ends the reading of it.
+    """
+    async with AsyncExitStack() as stack:
+        stack.callback(data.hold(ROLE).release)
+        log = await opened(settings, data)
+        stack.push_async_callback(log.close)
+        service = await _service(stack, log, data, hosts)
+        roles = [
+            asyncio.create_task(service.feed.run()),
+            asyncio.create_task(service.streams.run()),
+            asyncio.create_task(
+                serve_app(service.app(), listener, ready=ready, stopping=service.streams.close)
+            ),
+        ]
+        try:
+            done, _ = await asyncio.wait(roles, return_when=asyncio.FIRST_COMPLETED)
+            for role in done:
+                role.result()
+        finally:
+            # The server last: it lets answers that are under way end.
+            for role in reversed(roles):
+                role.cancel()
+                await asyncio.wait([role])
+
+
+async def _service(stack: AsyncExitStack, log: Log, data: DataDir, hosts: Sequence[str]) -> Service:
+    loop = asyncio.get_running_loop()
+
+    def rest() -> None:  # in the sink's thread
+        asyncio.run_coroutine_threadsafe(_rest(library), loop).result(REST_SECONDS_MAX)
+
+    view = ServingView(data.state, rest)
+    library = ServingLibrary(data.state, view.suspect)
+    stack.callback(library.close)
+    await _serve_what_is_there(log, library)
+    feed = Feed(
+        log,
+        view,
+        SystemClock(),
+        publish_every_seconds=0,
+        apply_every_seconds=APPLY_SECONDS,
+        on_published=lambda _: library.renew(),
+    )
+    await stack.enter_async_context(feed)
+    lists = data.state / SERVING_DIRECTORY
+    return Service(log, library, feed, Streams(log, library), data.dumps, lists, hosts)
+
+
+async def _rest(library: ServingLibrary) -> None:
+    library.rest()
+
+
+async def _serve_what_is_there(log: Log, library: ServingLibrary) -> None:
+    """What the last process left serves until the feed has caught up, if it is of this log."""
+    try:
+        library.renew()
+        view, config = library.view(), (await read_progress(log)).config
+        if view is not None and (config is None or config.log_id != view.vector.log_id):
+            library.close()
+    except Retriable as error:
+        log_.warning("the log does not answer yet", error=str(error))
+        library.close()
+    except PypistreamError as error:  # damaged: the sink will see it, too, and begin anew
+        log_.warning("the serving view cannot be read", error=str(error))
+        library.close()

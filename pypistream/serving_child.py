@@ -1,0 +1,80 @@
+"""The HTTP service of a `run`, in a process of its own: a busy worker keeps no answer waiting.
+
+The socket is bound here and inherited: a taken port is an error before anything is begun, and who
+asks while the child is started again waits a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+
+import structlog
+
+from pypistream.settings import Settings
+from pypistream.sinks_child import kafka_flags
+from schemas.errors import Fatal
+
+RESTART_SECONDS = 2.0
+STOP_SECONDS = 9.0  # the child ends within 8 s of being told
+WELL_SECONDS = 60.0  # a life as long as that is no failure to start
+FAILURES_MAX = 3  # lives in a row that were shorter: what fails so often does not pass
+
+log_ = structlog.get_logger("serve")
+
+
+class ServingChild:
+    """Starts the child, and again when it dies."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def run(self) -> None:
+        """Keep it alive until cancelled. Raises Fatal if it cannot be."""
+        failures = 0
+        while True:
+            started = time.monotonic()
+            self._process = await self._start()
+            code = await self._process.wait()
+            failures = 0 if time.monotonic() - started >= WELL_SECONDS else failures + 1
+            if failures >= FAILURES_MAX:
+                raise Fatal(
+                    f"the HTTP service ended {failures} times with exit code {code}",
+                    hint="the lines above say why; without --http the rest runs alone",
+                )
+            log_.warning("the HTTP service ended", exit_code=code, again_in=RESTART_SECONDS)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    async def stop(self) -> None:
+        """End the child; it is killed if it takes too long."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        settings, descriptor = self._settings, self._listener.fileno()
+        hosts = [part for name in settings.http_host for part in ("--http-host", name)]
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "pypistream", "serving"),
+            *("--data", str(settings.data), "--socket", str(descriptor)),
+            *hosts,
+            *kafka_flags(settings),
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=(descriptor,),
+            env=dict(os.environ),
+            start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
+        )

@@ -1,0 +1,180 @@
+"""Serving an application on a bound socket: uvicorn, with the limits that it leaves to others.
+
+A request's head has bytes and seconds, a connection that moves nothing is closed, and when there
+are too many connections the one that has waited longest without a whole request goes first: slow
+clients cannot keep others out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+from collections.abc import Callable, Generator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES_MAX = 32 * 1024  # of a request up to its body; the application is stricter in parts
+REQUEST_SECONDS_MAX = 20.0  # from its first byte (or the connection) to its last
+STALLED_SECONDS_MAX = 60.0  # without taking a byte of the answer
+SWEEP_SECONDS = 2.0  # between two looks at all connections
+CONNECTIONS_MAX = 12_000
+FILES_KEPT = 256  # of the limit on open files: databases, dumps being sent
+BACKLOG = 2_048
+KEEP_ALIVE_SECONDS = 30
+STOP_SECONDS = 5  # for answers that are under way
+
+
+class Watched:
+    """All connections of a server, the one that came first before the others."""
+
+    def __init__(self, connections_max: int) -> None:
+        self.connections_max = connections_max
+        self.all: dict[_Protocol, None] = {}
+
+    def joined(self, protocol: _Protocol) -> None:
+        """One more; the longest-waiting one goes if there are too many."""
+        if len(self.all) >= self.connections_max:
+            waiting = (each for each in self.all if each.reading_since is not None)
+            next(waiting, next(iter(self.all))).transport.abort()
+        self.all[protocol] = None
+
+    def sweep(self, now: float) -> None:
+        """Close what has taken too long."""
+        for each in list(self.all):
+            since = each.reading_since
+            slow = since is not None and now - since > REQUEST_SECONDS_MAX
+            if slow or each.stalled(now):
+                each.transport.abort()
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, watched."""
+
+    watched: Watched
+    reading_since: float | None  # a request has begun, or is due, and is not whole
+    _head_bytes: int | None  # None = its head is there
+    _unsent: tuple[int, float]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        self.reading_since = self.loop.time()
+        self._head_bytes = 0
+        self._unsent = (0, 0.0)
+        super().connection_made(transport)
+        self.watched.joined(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.watched.all.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > HEAD_BYTES_MAX:
+            self.send_400_response("The request's head is too long.")
+
+    def on_message_begin(self) -> None:
+        self.reading_since = self.loop.time()
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        try:
+            super().on_headers_complete()
+        except UnicodeDecodeError:
+            self.send_400_response("The address must be ASCII.")
+
+    def on_message_complete(self) -> None:
+        self.reading_since = None
+        super().on_message_complete()
+
+    def stalled(self, now: float) -> bool:
+        """Whether nothing of what is to be sent has gone for too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent[0]:
+            self._unsent = (unsent, now)
+            return False
+        return now - self._unsent[1] > STALLED_SECONDS_MAX
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs it, and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._said = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._said()
+
+
+async def serve_app(
+    app: Any,
+    listener: socket.socket,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until cancelled; then what is under way may end within STOP_SECONDS.
+
+    `stopping` is called first: streams without end are told to end.
+    """
+    # uvicorn's own words are of no use to whoever runs this; a bad request is no news.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    watched = Watched(_connections_max())
+    config = uvicorn.Config(
+        app,
+        http=type("Protocol", (_Protocol,), {"watched": watched}),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    server = _Server(config, ready)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    sweeping = asyncio.create_task(_sweep(watched))
+    try:
+        done, _ = await asyncio.wait((serving, sweeping), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        sweeping.cancel()
+        stopping()
+        server.should_exit = True
+        await serving
+
+
+async def _sweep(watched: Watched) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        watched.sweep(loop.time())
+
+
+def _connections_max() -> int:
+    """As many as there may be open files; the soft limit is raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_KEPT
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return max(1, min(CONNECTIONS_MAX, soft - FILES_KEPT))
