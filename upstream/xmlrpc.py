@@ -1,5 +1,7 @@
 """The journal's XML-RPC: request bytes out, checked values back. Pure functions on bytes.
 
+`parse_call` is the other side: what a server of the same methods is asked.
+
 Parsed by the standard library's unmarshaller behind defusedxml's parser (no DTD, no entities), with
 a bound on nesting; then every row is checked, because XML-RPC promises nothing about shapes.
 """
@@ -17,7 +19,7 @@ from xmlrpc.client import MAXINT, Fault, ResponseError, Unmarshaller
 from defusedxml import DefusedXmlException
 from defusedxml.xmlrpc import DefusedExpatParser
 
-from schemas.errors import JournalGone, RateLimited, UpstreamUnavailable
+from schemas.errors import JournalGone, RateLimited, UpstreamUnavailable, UsageError
 from upstream.answers import LIMITED_SECONDS, RETRY_AFTER_SECONDS_MAX, SERIAL_MAX
 from upstream.source import JOURNAL_ROWS_MAX, BadRow, JournalPage, JournalRow
 
@@ -124,6 +126,20 @@ def parse_value(body: bytes) -> object:
     return values[0]
 
 
+def parse_call(body: bytes) -> tuple[str, Sequence[object]]:
+    """Read a call: the method's name and its parameters. Raises UsageError for anything else."""
+    try:
+        target = _unmarshaller(body)
+        parameters = target.close()
+    except (Fault, *_NOT_XML_RPC) as error:
+        text = " ".join(str(error).split())[:EXCERPT_CHARACTERS_MAX]
+        raise UsageError(f"no XML-RPC call ({type(error).__name__}: {text})") from None
+    method = target.getmethodname()
+    if not method:
+        raise UsageError("no XML-RPC call (it names no method)")
+    return method, parameters
+
+
 def without_forbidden_characters(body: bytes) -> bytes:
     """Give the same XML without the characters XML 1.0 forbids, escaped or not, as UTF-8.
 
@@ -143,12 +159,16 @@ def _unmarshal_or_refuse(body: bytes) -> Sequence[object]:
 
 
 def _unmarshal(body: bytes) -> Sequence[object]:
+    return _unmarshaller(body).close()
+
+
+def _unmarshaller(body: bytes) -> Unmarshaller:
     _refuse_deep(body)
     target = Unmarshaller(use_builtin_types=True)
     parser = DefusedExpatParser(target, forbid_dtd=True)
     parser.feed(body)
     parser.close()
-    return target.close()
+    return target
 
 
 def _refuse_deep(body: bytes) -> None:
