@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from schemas.errors import UsageError
 from sinks.changes_feed import Known, Place, serial_before
 from sinks.changes_order import Change
+from sinks.changes_pages import Recent
 from sinks.http.changes_hashes import files_of
 from sinks.http.library import Library
 from sinks.http.streams_changes import ChangesSource
@@ -57,6 +58,11 @@ class Streams:
     def known(self) -> Known | None:
         """The log's config and head, as of the last look; None = nothing yet."""
         return self._changes.known
+
+    @property
+    def recent(self) -> Recent:
+        """The newest changes."""
+        return self._changes.recent
 
     @property
     def clients(self) -> int:
@@ -124,7 +130,7 @@ class Streams:
         if self._metadata.config is None:
             raise LogUnavailable("the log has not been founded", hint="start pypistream run")
         if asked == "0":
-            return Beginning(await self._metadata.starts(), b"", LIVE)
+            return await self._from_the_start(b"")
         try:
             cursor = cursor_of(asked)
         except BadCursor as error:
@@ -132,8 +138,12 @@ class Streams:
                 "since is no cursor of this stream", hint="give an id of it, or 0"
             ) from error
         if reason := await self._metadata.trusted(cursor):
-            return Beginning(await self._metadata.starts(), reset_frame(reason), LIVE)
+            return await self._from_the_start(reset_frame(reason))
         return Beginning(cursor.positions)
+
+    async def _from_the_start(self, first: bytes) -> Beginning[Positions]:
+        ends = await self._metadata.ends()
+        return Beginning(await self._metadata.starts(), first, LIVE, ends)
 
 
 def parameters(request: Request) -> Mapping[str, Sequence[str]]:

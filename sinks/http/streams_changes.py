@@ -11,6 +11,7 @@ import structlog
 from schemas.errors import Retriable
 from sinks.changes_feed import ChangesReader, HeadWatch, Known, Place
 from sinks.changes_order import Change
+from sinks.changes_pages import Recent
 from sinks.http.streams_frames import ChangeData, change_frame, mark_frame
 from sinks.http.streams_hub import Event, News
 from streams.log import Log
@@ -33,6 +34,7 @@ class ChangesSource:
         self.known: Known | None = None  # as of the last look
         self._log = log
         self._told = told
+        self.recent = Recent(0)
         self._place = Place(0)
 
     async def begin(self) -> News[Place]:
@@ -48,6 +50,7 @@ class ChangesSource:
                 continue
             self.known = known
             self._place = Place(max(known.head.base, known.head.serial - RECENT_SERIALS))
+            self.recent = Recent(self._place.serial)
             return News([], self._place)
 
     async def live(self) -> AsyncGenerator[News[Place], None]:
@@ -75,15 +78,19 @@ class ChangesSource:
                         async for more in pieces:
                             changes += more
                             if len(changes) >= PIECE_CHANGES:
-                                yield News(self._events(changes), Place(reader.serial))
+                                yield self._news(changes, reader.serial)
                                 changes = []
                     if reader.serial > self._place.serial:
-                        yield News(self._events(changes), Place(reader.serial))
+                        yield self._news(changes, reader.serial)
                     before = known
                     while known == before:
                         known = await heads.look(LOOK_SECONDS) or before
                     await asyncio.sleep(max(0.0, gathered - loop.time()))
                     known = await heads.look(0) or known
+
+    def _news(self, changes: Sequence[Change], through: int) -> News[Place]:
+        self.recent.add(changes, through)
+        return News(self._events(changes), Place(through))
 
     async def past(self, position: Place, target: Place) -> AsyncGenerator[News[Place], None]:
         """Out of the log, up to the head that is known; `target` is no further."""

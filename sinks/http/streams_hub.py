@@ -238,18 +238,20 @@ class Hub(Generic[P]):
                 del self._addresses[address]
 
     async def follow(
-        self, client: Client, position: P | None, then: bytes = b""
+        self, client: Client, position: P | None, then: bytes = b"", least: P | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Bytes to write: all events after `position` (None = from now on) that are selected.
 
-        `then` comes once the client has all that is past. Ends when the hub closes, and when the
-        client is too slow.
+        `then` comes once the client has all that is past, and all up to `least`. Ends when the
+        hub closes, and when the client is too slow.
         """
         while not self._begun.is_set():
             if await self._silence(self.begun()):
                 yield b":\n\n"
         if position is not None:
-            async with aclosing(self._past(client, position)) as past:
+            async with aclosing(
+                self._past(client, position, position if least is None else least)
+            ) as past:
                 async for data in past:
                     yield data
         client.number = client.channel.end
@@ -269,7 +271,7 @@ class Hub(Generic[P]):
             client.number += 1
             yield data
 
-    async def _past(self, client: Client, position: P) -> AsyncGenerator[bytes, None]:
+    async def _past(self, client: Client, position: P, least: P) -> AsyncGenerator[bytes, None]:
         """Up to the end of the ring: nothing is awaited between its last look and the end."""
         wants = client.channel.selection.wants
         at: int | None = None
@@ -290,7 +292,8 @@ class Hub(Generic[P]):
             start = at - (self._ring_end - len(self._ring))
             piece = list(islice(self._ring, start, start + RING_PIECE))
             if not piece:
-                if self._source.reaches(self._at(), position):
+                here = self._at()
+                if self._source.reaches(here, position) and self._source.reaches(here, least):
                     return
                 # Ahead of us: what is published next may be what the client has.
                 if await self._silence(self._moved.wait()):

@@ -49,14 +49,13 @@ class MetadataSource:
                     while (config := heads.config) is None:
                         await heads.look(LOOK_SECONDS)
                 starts = await self.starts()
-                ends = await self._log.ends(Topic.METADATA)
+                ends = await self.ends()
             except Retriable as error:
                 await _waited(error)
                 continue
             self.config = config
             self._positions = tuple(
-                max(start, ends[at] - RECENT_OFFSETS)
-                for start, at in zip(starts, sorted(ends), strict=True)
+                max(start, end - RECENT_OFFSETS) for start, end in zip(starts, ends, strict=True)
             )
             return News([], self._positions)
 
@@ -64,6 +63,11 @@ class MetadataSource:
         """Where the present state begins. Raises LogUnavailable."""
         starts = await self._log.starts(Topic.METADATA)
         return tuple(starts[at] for at in sorted(starts))
+
+    async def ends(self) -> Positions:
+        """After what is committed now. Raises LogUnavailable."""
+        ends = await self._log.ends(Topic.METADATA)
+        return tuple(ends[at] for at in sorted(ends))
 
     async def trusted(self, cursor: Cursor) -> str:
         """Why a client with this cursor may have missed a removal; "" = it has not.
@@ -73,9 +77,8 @@ class MetadataSource:
         assert self.config is not None
         if cursor.log_id != self.config.log_id or len(cursor.positions) != self._log.partitions:
             return "this is another log"
-        ends = await self._log.ends(Topic.METADATA)
-        spans = zip(cursor.positions, await self.starts(), sorted(ends), strict=True)
-        if not all(start <= position <= ends[at] for position, start, at in spans):
+        spans = zip(cursor.positions, await self.starts(), await self.ends(), strict=True)
+        if not all(start <= position <= end for position, start, end in spans):
             return "the log does not have that place"
         standing = Standing(cursor.log_id, {}, cursor.as_of * 1000)
         if away_too_long(standing, self._now_ms()):

@@ -72,13 +72,15 @@ class Selection:
         """Whether nothing is left out."""
         return not self.globs and not self.kinds
 
+    def admits(self, project: str, kind: str) -> bool:
+        """Whether a change of that project, of that kind, is selected."""
+        if self.kinds and kind not in self.kinds:
+            return False
+        return not self.globs or any(name.match(project) for name in self._names)
+
     def wants(self, given: Selectable) -> bool:
         """Whether it is selected. What is about no project is for all."""
-        if not given.project:
-            return True
-        if self.kinds and given.kind not in self.kinds:
-            return False
-        return not self.globs or any(name.match(given.project) for name in self._names)
+        return not given.project or self.admits(given.project, given.kind)
 
 
 def selection(values: Mapping[str, Sequence[str]], *, kinds: bool = True) -> Selection:

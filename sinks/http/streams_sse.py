@@ -41,12 +41,13 @@ log_ = structlog.get_logger("streams")
 class Beginning(NamedTuple, Generic[P]):
     """Where a client's stream begins. `position` None = now; `first` and `then` are frames.
 
-    `first` is written at once, `then` once everything past was.
+    `first` is written at once, `then` once everything past was, and everything up to `least`.
     """
 
     position: P | None
     first: bytes = b""
     then: bytes = b""
+    least: P | None = None
 
 
 class EventStream(Generic[P]):
@@ -87,7 +88,7 @@ class EventStream(Generic[P]):
         try:
             await _start(send)
             await _write(client, send, PROLOGUE + beginning.first)
-            frames = self._hub.follow(client, beginning.position, beginning.then)
+            frames = self._hub.follow(client, beginning.position, beginning.then, beginning.least)
             try:
                 async with aclosing(frames):
                     async for data in frames:

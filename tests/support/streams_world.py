@@ -9,17 +9,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.applications import Starlette
+import httpx
 
 from schemas.codec import Envelope, dataschema, headers
 from schemas.topics import Topic
-from sinks.http import streams as streams_module
+from sinks.http import changes as pages
+from sinks.http.app import Front
 from sinks.http.library import Library
-from sinks.http.streams import Streams
+from sinks.http.streams import Streams, routes
 from sinks.http.streams_hub import Limits
 from streams.log import Log, Outgoing
 from tests.support.changes_world import BEGIN, Journal
 from tests.support.logs import Clock
+from tests.support.memory_library import MemoryLibrary
 
 
 @dataclass
@@ -31,6 +33,19 @@ class StreamsWorld:
     streams: Streams
     app: Any
     clock: Clock
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client for whole answers."""
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://example.org") as client:
+            yield client
+
+    async def shown(self, serial: int) -> None:
+        """Wait until the streams have read that far."""
+        async with asyncio.timeout(10):
+            while self.streams.recent.through < serial:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -46,7 +61,9 @@ async def streaming(
     clock = clock or Clock()
     streams = Streams(log, library, limits, clock)
     running = asyncio.create_task(streams.run())
-    app = Starlette(routes=streams_module.routes(streams))
+    app = Front(
+        library or MemoryLibrary(), [*routes(streams), *pages.routes(streams)], ["example.org"]
+    )
     try:
         async with asyncio.timeout(10):
             await streams.changes.begun()
