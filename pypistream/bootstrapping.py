@@ -52,18 +52,18 @@ def bootstrap(given: Mapping[str, object], place: str) -> int:
     log_to_stderr()
     settings, data = located(given)
     data = DataDir(data.root.absolute())
-    how = _How(place, replace=bool(given["replace"]), follow=bool(given["follow"]))
+    how = How(place, replace=bool(given["replace"]), follow=bool(given["follow"]))
     return run_until_stopped(_bootstrap(settings, data, how))
 
 
 @dataclass(frozen=True)
-class _How:
+class How:
     place: str
     replace: bool
     follow: bool
 
 
-async def _bootstrap(settings: Settings, data: DataDir, how: _How) -> int:
+async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
     source = open_source(how.place, data.state / "bootstrap")
     try:
         log = await open_log(settings, data)
@@ -112,15 +112,15 @@ class Bootstrap:
         """A loader that has not begun."""
         self.loader = self._new_loader()
 
-    async def run(self, how: _How) -> None:
+    async def run(self, how: How) -> None:
         """Load what is due, then follow if that is wanted. Raises Fatal errors."""
         try:
             progress = await read_progress(self.log)
             goes_on = how.follow and not how.replace and not progress.loading
             if goes_on and progress.config is not None:
-                await self._go_on()
+                await self.go_on()
             else:
-                await self._load(replace_all=how.replace)
+                await self.load(replace_all=how.replace)
             if how.follow:
                 await self._follow()
         finally:
@@ -134,7 +134,7 @@ class Bootstrap:
 
     # --- the dump -----------------------------------------------------------------------------
 
-    async def _load(self, *, replace_all: bool) -> None:
+    async def load(self, *, replace_all: bool) -> None:
         """Make the log what the newest dump holds, and what deltas lead on from it."""
         before: Manifest | None = None
         while True:
@@ -161,6 +161,7 @@ class Bootstrap:
         rule = checked(manifest, self.source.place)
         self.created = manifest.created
         origin = origin_of(manifest, self.source.place)
+        await self.loader.begin(rule, manifest.releases, replace=replace_all)
         self.data.store(
             replace(
                 self.settings,
@@ -169,7 +170,6 @@ class Bootstrap:
                 releases=manifest.releases,
             ).stored()
         )
-        await self.loader.begin(rule, manifest.releases, replace=replace_all)
         rows = [dump.rows(name) if name in manifest.files else iter(()) for name in FILES]
         telling = asyncio.create_task(self._tell(manifest.names))
         try:
@@ -188,7 +188,7 @@ class Bootstrap:
 
     # --- the deltas ---------------------------------------------------------------------------
 
-    async def _go_on(self) -> None:
+    async def go_on(self) -> None:
         """With what an earlier call has loaded."""
         dump = (await self.source.look()).dump
         if dump is None:
@@ -217,7 +217,7 @@ class Bootstrap:
         while True:
             wait = self.settings.poll
             try:
-                await self._look()
+                await self.look()
                 refused = 0
             except DumpCorrupt as error:
                 # An upload may be under way, or a proxy serve what is old.
@@ -231,7 +231,7 @@ class Bootstrap:
                 wait = max(wait, RETRY_SECONDS)
             await asyncio.sleep(wait)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         try:
             if self._stumbled:
                 await self._begin_again()
@@ -242,7 +242,7 @@ class Bootstrap:
         except DeltasMissing as error:
             log_.warning("the dump is loaded anew", why=str(error))
             await self._anew()
-            await self._load(replace_all=True)
+            await self.load(replace_all=True)
             self._lost = 0
 
     async def _begin_again(self) -> None:

@@ -1,0 +1,201 @@
+"""A log loaded from another instance's dump is what that one was, on every adapter.
+
+The other log and ours have different numbers of partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from producers.founding import PRODUCE_ID, found
+from schemas.errors import LogMismatch
+from schemas.manifest import places
+from schemas.records import Config, Cut, Filter
+from schemas.topics import COMPACTED, Topic
+from sinks.dump_reader import DumpReader
+from sinks.dump_records import Project, of_dump
+from streams.log import Outgoing
+from streams.progress import CONFIG_KEY, CUT_KEY, progress_record, read_progress
+from tests.support.bootstrap_world import RULE, Clock, Other, Own, files, rows_of
+from tests.support.logs import opened_log
+
+CASES = [
+    ("memory", 1, 1),
+    ("memory", 1, 4),
+    ("memory", 12, 4),
+    ("sqlite", 4, 1),
+    ("sqlite", 1, 12),
+    pytest.param(("kafka", 12, 4), marks=pytest.mark.kafka),
+]
+
+
+@pytest_asyncio.fixture(params=CASES, ids=str)
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Other, Own]]:
+    """The other instance with some of everything, published once; ours, empty."""
+    adapter, theirs, ours = request.param
+    if adapter == "kafka":
+        request.getfixturevalue("kafka_bootstrap")
+    clock = Clock()
+    other = Other(tmp_path / "other", theirs, clock=clock)
+    await other.found()
+    for number in range(30):
+        await other.publish_project(f"p{number:02}")
+    await other.publish_project("odd", classifiers="no list")  # leaves an anomaly
+    await other.stale("p01")
+    await other.remove("p02")
+    await other.remove("p03")
+    await other.publish_project("p03", "again")
+    await other.fail("p04")
+    await other.fail("never-seen")
+    await other.publish()
+    async with opened_log(adapter, ours, tmp_path, clock) as opened:
+        yield other, Own(tmp_path / "own", opened.log, clock)
+    other.sink.close()
+
+
+async def test_round_trip(pair: tuple[Other, Own]) -> None:
+    """Dump, bootstrap, dump: the same files byte for byte, the same claim, the same headers."""
+    other, own = pair
+    await own.load(other.dumps)
+
+    assert files(other.dumps) == await own.dumped()
+    theirs, ours = (DumpReader(each).manifest for each in (other.dumps, own.root / "dump"))
+    claims = ("watermark", "base", "reached", "exceptions", "names", "coverage", "filter")
+    assert [getattr(theirs, each) for each in claims] == [getattr(ours, each) for each in claims]
+    assert theirs.files == ours.files
+    assert theirs.log != ours.log
+    assert 3 == sum(ours.exceptions.counts.values())
+
+    their_rows, our_rows = await rows_of(other.log), await rows_of(own.log)
+    assert their_rows.keys() == our_rows.keys()
+    for (topic, name), (value, headers) in their_rows.items():
+        assert (topic, name, value) == (topic, name, our_rows[topic, name][0])
+        if topic is not Topic.STATE:  # whose headers say when it was written
+            assert headers == our_rows[topic, name][1], name
+    progress = await read_progress(own.log)
+    assert progress.config is not None
+    assert RULE == progress.config.filter
+    assert progress.head is not None
+    assert (other.serial, other.serial) == (progress.head.serial, progress.head.base)
+
+
+async def test_follow(pair: tuple[Other, Own], seed: int) -> None:
+    """Delta by delta it stays what the other is: removals, names used again, late settlements."""
+    other, own = pair
+    chance = Random(seed)
+    names = [f"p{number:02}" for number in range(30)] + ["new-1", "new-2", "new-3"]
+    changes = [
+        other.publish_project, other.publish_project, other.remove, other.stale, other.fail,
+    ]  # fmt: skip
+    async with own.loading(other.dumps) as follower:
+        await follower.load(replace_all=False)
+        for _ in range(5):
+            for name in chance.sample(names, 6):
+                await chance.choice(changes)(name)
+            await other.settle_late(chance.choice(list(other.states)))
+            await other.publish()
+            if chance.random() < 0.7:  # or two deltas come at once
+                await follower.look()
+                assert await rows_of_values(other) == await rows_of_values(own)
+                assert other.serial == (await own.watermark()).serial
+        await follower.look()
+    assert files(other.dumps) == await own.dumped()
+
+    # Begun again it goes on where it was.
+    await other.remove("p05")
+    await other.publish()
+    async with own.loading(other.dumps) as follower:
+        await follower.go_on()
+        await follower.look()
+    assert files(other.dumps) == await own.dumped("again")
+
+
+async def rows_of_values(of: Other | Own) -> dict[tuple[Topic, str], bytes]:
+    """What the log of either holds."""
+    return {key: value for key, (value, _) in (await rows_of(of.log)).items()}
+
+
+async def test_a_delta_missed_for_good(pair: tuple[Other, Own]) -> None:
+    """A rebuild of the other's dump leaves a gap: the follower compares with the dump instead."""
+    other, own = pair
+    async with own.loading(other.dumps) as follower:
+        await follower.load(replace_all=False)
+        await other.remove("p06")
+        await other.publish_project("new-1")
+        other.sink.reset()
+        await other.publish()
+        for _ in range(3):
+            await follower.look()
+        assert places(DumpReader(other.dumps).manifest.vector) == follower.at
+        assert follower.loader.written < 10  # what differs, not everything
+    assert files(other.dumps) == await own.dumped()
+
+
+async def test_replace(pair: tuple[Other, Own]) -> None:
+    """What the other lacks gets tombstones; the log keeps its id; another filter comes with it."""
+    other, own = pair
+    config = Config("own-log", own.log.partitions, 1, filter=Filter(("a*",)))
+    await _work(own, config, ["mine", "p02", "p07"])
+    with pytest.raises(LogMismatch, match="holds something already"):
+        await own.load(other.dumps)
+    assert {"mine", "p02", "p07"} == {name for _, name in await rows_of(own.log)}
+    await own.load(other.dumps, replace_all=True)
+
+    assert files(other.dumps) == await own.dumped()
+    progress = await read_progress(own.log)
+    assert progress.config == Config("own-log", own.log.partitions, 1, filter=RULE)
+    assert other.serial == progress.watermark.serial
+
+
+async def _work(own: Own, config: Config, names: list[str]) -> None:
+    """What a run of our own has left in the log."""
+    place = own.log.partitions
+    writer = await own.log.writer(PRODUCE_ID)
+    await writer.commit([progress_record(place, CONFIG_KEY, config, 1)])
+    records = [Outgoing(topic, name, b'{"status":"ok","event":1}')
+               for name in names for topic in COMPACTED]  # fmt: skip
+    cuts = [progress_record(p, CUT_KEY, Cut(0, 0, 0, 0, 0, swept=3), 1) for p in range(place)]
+    await writer.commit([*records, *cuts])
+
+
+async def test_half_of_it_is_nobodys(
+    pair: tuple[Other, Own], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that ended in the middle leaves no log: not to found, to work on, or to publish."""
+    other, own = pair
+    monkeypatch.setattr("producers.bootstrap.BATCH_RECORDS_MAX", 20)
+    cut_short = _first(20)
+    with monkeypatch.context() as patch:
+        patch.setattr("pypistream.bootstrapping.of_dump", cut_short)
+        with pytest.raises(RuntimeError, match="killed"):
+            await own.load(other.dumps)
+
+    assert 0 < len(await rows_of(own.log)) < 90
+    progress = await read_progress(own.log)
+    assert progress.loading
+    assert None is progress.config
+    assert not any(progress.cuts)
+    with pytest.raises(LogMismatch, match="has not ended"):
+        await found(own.log, await own.log.writer(PRODUCE_ID), 1, None, None)
+
+    work = await own.load(other.dumps)
+    assert work.loader.same > 0
+    assert files(other.dumps) == await own.dumped()
+
+
+def _first(count: int) -> Any:
+    """`of_dump` that ends as by a kill after so many projects."""
+
+    def cut_short(*given: Any) -> Iterator[Project]:
+        for number, project in enumerate(of_dump(*given)):
+            if number == count:
+                raise RuntimeError("killed")
+            yield project
+
+    return cut_short
