@@ -68,6 +68,7 @@ class Service:
             *pages.routes(),
             *Projects(self.library).routes(),
             *queries.routes(self.library),
+            *xmlrpc_calls.routes(self.library),
             *streams.routes(self.streams),
             *changes.routes(self.streams),
             *SimpleIndex(self.library, self.lists, self.clock).routes(),
