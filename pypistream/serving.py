@@ -23,7 +23,7 @@ from pypistream.settings import Settings
 from pypistream.sinks_work import opened
 from schemas.errors import PypistreamError, Retriable
 from sinks.feed import Feed
-from sinks.http import changes, queries, streams
+from sinks.http import changes, queries, streams, xmlrpc_calls
 from sinks.http.app import Front
 from sinks.http.dumps import Dumps
 from sinks.http.projects import Projects
