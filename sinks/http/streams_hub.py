@@ -213,10 +213,10 @@ class Hub(Generic[P]):
 
     @contextlib.contextmanager
     def admitted(self, address: str, selection: Selection) -> Iterator[Client]:
-        """Room for one client of the current task. Raises Busy."""
+        """Room for one client of the current task; `address` "": not counted. Raises Busy."""
         if self._closed or len(self.clients) >= self.limits.clients:
             raise Busy(address=False)
-        if self._addresses[address] >= self.limits.clients_per_address:
+        if address and self._addresses[address] >= self.limits.clients_per_address:
             raise Busy(address=True)
         if selection not in self._channels and len(self._channels) >= self.limits.channels:
             raise Busy(address=False)

@@ -7,6 +7,7 @@ tasks and shared bytes do (ADR 016).
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from http import HTTPStatus
@@ -66,7 +67,7 @@ class EventStream(Generic[P]):
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one client until it goes, is too slow, or the hub closes."""
         request = Request(scope)
-        address = scope["client"][0] if scope.get("client") else ""
+        address = _address(scope)
         try:
             selection = self._select(request)
             if scope["method"] == "HEAD":
@@ -103,6 +104,15 @@ class EventStream(Generic[P]):
                 raise
         finally:
             listening.cancel()
+
+
+def _address(scope: Message) -> str:
+    """Whose clients are counted together; "" = nobody's: this machine, a proxy before us."""
+    address = scope["client"][0] if scope.get("client") else ""
+    try:
+        return "" if ipaddress.ip_address(address).is_loopback else address
+    except ValueError:
+        return ""
 
 
 async def _start(send: Send) -> None:
