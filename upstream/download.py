@@ -35,7 +35,7 @@ READ_SECONDS_MAX = 30.0  # between two pieces of an answer
 TRIES_MAX = 5  # in a row without a byte more than before; then whoever asked decides
 RETRY_SECONDS = 1.0  # before the second try; doubled with each
 REDIRECTS_MAX = 5
-PIECE_BYTES = 1024 * 1024  # written to disk at once, in a thread
+WRITE_BUFFER_BYTES = 1024 * 1024  # pieces are small; what is written lands in the page cache
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _NO_SPACE = 28  # errno.ENOSPC
@@ -146,12 +146,14 @@ class Downloads:
             if ranged and not answer.headers.get("content-range", "").startswith(f"bytes {held}-"):
                 raise BrokenBody(f"{answer.url}: another range than asked for")
             held = held if ranged else 0
-            with part.open("ab" if ranged else "wb") as file:
-                async for piece in answer.aiter_raw(PIECE_BYTES):
+            mode = "ab" if ranged else "wb"
+            # What has come is kept when the answer ends early: the next request goes on from there.
+            with await asyncio.to_thread(part.open, mode, WRITE_BUFFER_BYTES) as file:
+                async for piece in answer.aiter_raw():
                     held += len(piece)
                     if held > wanted.bytes:
                         break  # another file: its sha256 says so
-                    await asyncio.to_thread(file.write, piece)
+                    file.write(piece)
 
     def _other(self, path: str) -> DumpCorrupt:
         return DumpCorrupt(
