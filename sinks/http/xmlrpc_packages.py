@@ -37,7 +37,7 @@ FIELDS = (
 )
 INDEXED = ("name", "summary")
 _NOT_HELD = "description"
-_SEPARATORS = re.compile(r"[-_.]+")  # one may stand for the other, as in names (PEP 503)
+_SEPARATORS = re.compile(r"[-_.]+")  # as in names (PEP 503): they part words
 
 Page = Callable[[str], Sequence[Listed]]
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -175,7 +175,8 @@ def _fields(spec: object) -> dict[str, list[list[str]]]:
         if not given:
             continue
         wanted = texts(given if isinstance(given, list) else [given], name)
-        found[name] = [each.lower().split()[:WORDS_MAX] for each in wanted if each.split()]
+        split = (_SEPARATORS.sub(" ", each.lower()).split()[:WORDS_MAX] for each in wanted)
+        found[name] = [words for words in split if words]
     return {name: wanted for name, wanted in found.items() if wanted}
 
 
@@ -201,5 +202,5 @@ def _lookups(fields: Mapping[str, Sequence[list[str]]], *, either: bool) -> list
 def _hit(value: object, wanted: Sequence[Sequence[str]]) -> bool:
     if not isinstance(value, str):
         return False
-    folded = _SEPARATORS.sub("-", value.lower())
-    return any(all(_SEPARATORS.sub("-", word) in folded for word in words) for words in wanted)
+    folded = value.lower()
+    return any(all(word in folded for word in words) for words in wanted)
