@@ -58,6 +58,7 @@ class _Protocol(HttpToolsProtocol):
     watched: Watched
     reading_since: float | None  # a request has begun, or is due, and is not whole
     _head_bytes: int | None  # None = its head is there
+    _piece_bytes: int
     _unsent: tuple[int, float]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -72,6 +73,7 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._piece_bytes = len(data)
         if self._head_bytes is not None:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -80,7 +82,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.reading_since = self.loop.time()
-        self._head_bytes = 0
+        self._head_bytes = self._piece_bytes  # at most: what came before it is of no such length
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

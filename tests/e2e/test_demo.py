@@ -91,7 +91,7 @@ def test_three_commands_to_paste_work_while_it_runs(tmp_path: Path, elsewhere: P
         assert cpu_seconds(program) < FIRST_CPU_SECONDS_MAX
         follow, query, dump = (shell(each, elsewhere) for each in pasted(program.text()))
         family = program.children()
-        assert len(family) == 2
+        assert len(family) == 3
         assert program.stop(signal.SIGINT, DRAIN_SECONDS_MAX) == 0, program.text()
         psutil.wait_procs(family, timeout=DRAIN_SECONDS_MAX)
 
@@ -210,7 +210,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     """With exit 130; the stand-in and the sinks do not outlive it either."""
     with started("demo", cwd=tmp_path) as program:
         program.until(lambda: "watermark" in program.text(), FIRST_SECONDS_MAX, "first line")
-        program.until(lambda: len(program.children()) == 2, FIRST_SECONDS_MAX, "sinks")
+        program.until(lambda: len(program.children()) == 3, FIRST_SECONDS_MAX, "sinks")
         family = program.children()
         for one in family:
             one.suspend()  # else draining is over before a second key can be pressed
@@ -227,7 +227,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
 
 def test_killed_it_leaves_no_process_behind(tmp_path: Path) -> None:
     with started("demo", cwd=tmp_path) as program:
-        program.until(lambda: len(program.children()) == 2, FIRST_SECONDS_MAX, "sinks")
+        program.until(lambda: len(program.children()) == 3, FIRST_SECONDS_MAX, "sinks")
         family = program.children()
         program.process.kill()
         _, alive = psutil.wait_procs(family, timeout=DRAIN_SECONDS_MAX)
