@@ -26,7 +26,8 @@ from streams.clock import Clock
 
 MEDIA_TYPE = "application/vnd.pypi.simple.v1+json"
 API_VERSION = "1.0"  # the fields here are all of that version's
-RENEW_SECONDS = 60.0  # writing it takes seconds of CPU at PyPI's size
+RENEW_SECONDS_MIN = 1.0
+RENEW_SHARE_MAX = 0.05  # of the time at most goes into writing it: some seconds at PyPI's size
 GZIP_LEVEL = 1
 KEPT = 2  # the one before is still being sent to somebody
 NAME = "simple"
@@ -37,7 +38,7 @@ class _Written(NamedTuple):
     vector: Vector
     serial: int
     etag: str
-    at_ms: float
+    fresh_until_ms: float
 
 
 class SimpleIndex:
@@ -81,17 +82,20 @@ class SimpleIndex:
         view, written = self._library.view(), self._written
         assert view is not None
         if written is not None:
-            age_ms = self._clock.now_ms() - written.at_ms
-            if written.vector == view.vector or age_ms < RENEW_SECONDS * 1000:
+            fresh = self._clock.now_ms() < written.fresh_until_ms
+            if written.vector == view.vector or fresh:
                 return written
-        now_ms = self._clock.now_ms()
+        begun_ms = self._clock.now_ms()
         serial = view.watermark or 0
         aside = self._folder / f".{NAME}.new"
         with storage(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as plain, _packed(aside).open("wb") as packed:
                 digest = await self._write(_Both(plain, packed), serial)
-            written = _Written(view.vector, serial, f'W/"{serial}-{digest}"', now_ms)
+            ended_ms = self._clock.now_ms()
+            rest_ms = max(RENEW_SECONDS_MIN * 1000, (ended_ms - begun_ms) / RENEW_SHARE_MAX)
+            etag = f'W/"{serial}-{digest}"'
+            written = _Written(view.vector, serial, etag, ended_ms + rest_ms)
             _packed(aside).replace(_packed(self._file(written)))
             aside.replace(self._file(written))
         self._written = written

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.names import NormalizedName
-from sinks.http.simple import RENEW_SECONDS, SimpleIndex
+from sinks.http.simple import RENEW_SECONDS_MIN, SimpleIndex
 from tests.support.feed_world import Clock
 from tests.support.http_world import client_of, raw_answer
 from tests.support.memory_library import MemoryLibrary
@@ -55,7 +55,7 @@ async def test_it_is_packed_for_who_takes_gzip(library: MemoryLibrary, tmp_path:
 async def test_it_is_written_anew_when_it_is_old_and_has_changed(
     library: MemoryLibrary, tmp_path: Path
 ) -> None:
-    """Within a minute it is the same; unchanged it is, too; 304 for who has it; old files go."""
+    """Soon after it is the same; unchanged it is, too; 304 for who has it; old files go."""
     clock = Clock()
     routes = SimpleIndex(library, tmp_path, clock).routes()
     async with client_of(library, routes) as client:
@@ -64,7 +64,7 @@ async def test_it_is_written_anew_when_it_is_old_and_has_changed(
         soon = await client.get(PATH, headers={"If-None-Match": first.headers["etag"]})
         last = first
         for number in range(4):
-            clock.ms += int(RENEW_SECONDS * 1000) + 1
+            clock.ms += int(RENEW_SECONDS_MIN * 1000) + 1
             library.remove(NormalizedName(f"p-{number}"), COUNT + 2 + number, 0)
             last = await client.get(PATH, headers={"If-None-Match": first.headers["etag"]})
 
