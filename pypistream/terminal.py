@@ -7,29 +7,15 @@ import select
 import sys
 
 from schemas.errors import PypistreamError
+from schemas.escaping import escaped
+
+__all__ = ["ReaderGone", "Stdout", "complain", "escaped", "shortened"]
 
 STDOUT = 1
 
 
 class ReaderGone(Exception):
     """The other end of stdout was closed (`| head`): whoever read our output has seen enough."""
-
-
-def escaped(text: str) -> str:
-    """`text` with everything that could steer a terminal, or hide or reorder text, made visible.
-
-    That is whatever Unicode calls not printable: control characters (escape sequences, new lines),
-    bidi controls, zero-width characters, separators other than the space, lone surrogates.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
-
-
-def _escape(code: int) -> str:
-    if code <= 0xFF:  # noqa: PLR2004  \xhh has two digits
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004  the same
 
 
 def shortened(text: str, characters_max: int) -> str:
