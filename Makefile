@@ -5,7 +5,7 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test compose lint format types faults kills chaos-kafka simulate bench bench-reconcile docs schemas lowest lock venv clean
+.PHONY: help demo test compose lint format types faults kills chaos-kafka simulate bench bench-reconcile bench-bootstrap docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -45,6 +45,9 @@ bench: $(READY)  ## the benchmarks, printed beside the last committed ones
 
 bench-reconcile: $(READY)  ## a reconcile of 886 000 names; PYPISTREAM_NAMES=FILE for real ones (3 minutes)
 	@$(BIN)/python -m benchmarks reconcile $(ARGS)
+
+bench-bootstrap: $(READY)  ## a bootstrap of 100 000 projects, PROJECTS=n for others; exit 1 if a figure is missed (3 minutes)
+	@$(BIN)/python -m benchmarks.bootstrap $(ARGS)
 
 docs: $(READY)  ## do schemas and documents still say what the code does?
 	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py

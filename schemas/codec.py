@@ -91,20 +91,31 @@ def rfc3339(unix_seconds: float) -> str:
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def cloudevent(id: str, type: str, subject: str, time: str, schema: str) -> list[tuple[str, bytes]]:  # noqa: A002  CloudEvents' names
+def cloudevent(
+    id: str,  # noqa: A002  these two are CloudEvents' names
+    type: str,  # noqa: A002
+    subject: str,
+    time: str,
+    schema: str,
+) -> list[tuple[str, bytes]]:
     """CloudEvents' own headers; `time` is RFC 3339."""
     out = [
-        ("ce_specversion", b"1.0"),
+        _SPECVERSION,
         ("ce_id", id.encode()),
         ("ce_type", type.encode()),
-        ("ce_source", CE_SOURCE.encode()),
+        _SOURCE,
         ("ce_time", time.encode()),
         ("ce_dataschema", schema.encode()),
-        ("content-type", b"application/json"),
+        _CONTENT_TYPE,
     ]
     if subject:
         out.insert(4, ("ce_subject", subject.encode()))
     return out
+
+
+_SPECVERSION = ("ce_specversion", b"1.0")
+_SOURCE = ("ce_source", CE_SOURCE.encode())
+_CONTENT_TYPE = ("content-type", b"application/json")
 
 
 def headers(envelope: Envelope) -> tuple[tuple[str, bytes], ...]:

@@ -7,6 +7,7 @@ limit or a state that is none are DumpCorrupt. What a document says is not looke
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from heapq import merge as heap_merge
 from itertools import groupby
 from typing import NamedTuple
@@ -111,11 +112,19 @@ def _with_topics(rows: Iterable[bytes]) -> Iterator[tuple[str, int, Topic, bytes
 def _name(row: bytes) -> str:
     try:
         name = name_of(row)
-        if normalize(name) == name:
-            return name
-    except (ValueError, InvalidName):
-        pass
-    raise DumpCorrupt(f"a line begins with no normalised name: {row[:80]!r}")
+    except ValueError:
+        name = ""
+    if not _is_normal(name):
+        raise DumpCorrupt(f"a line begins with no normalised name: {row[:80]!r}")
+    return name
+
+
+@lru_cache(maxsize=16)  # a name comes three times in a row, from each of the files
+def _is_normal(name: str) -> bool:
+    try:
+        return normalize(name) == name
+    except InvalidName:
+        return False
 
 
 def _projects(
