@@ -20,6 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs/kafka.md"
 COMMANDS_MIN = 4
 PROJECTS = 60
 BROKERS = ("kafka-1", "kafka-2", "kafka-3")
+PUBLISHING = ("sink-duckdb", "sink-dump", "serve")
 CHANGES = ("release", "create", "yank", "remove-project", "release")
 PYTHON = "/opt/pypistream/bin/python"
 PUBLISHED_SECONDS_MAX = 120.0  # on an idle machine a few
@@ -48,9 +49,9 @@ def published(service: str, it: Stack) -> set[tuple[str, int]]:
 
 
 def test_every_service_is_up_and_healthy(cluster: Stack) -> None:
-    """Three brokers, the stand-in, two processors, both sinks; what runs once has ended."""
+    """Brokers, stand-in, processors, sinks, the HTTP service; what runs once has ended."""
     states = [(each["Service"], each["State"], each["Health"]) for each in cluster.containers()]
-    roles = ("produce", "process", "process", "sink-dump", "sink-duckdb", "upstream")
+    roles = ("produce", "process", "process", "serve", "sink-dump", "sink-duckdb", "upstream")
     expected = [(name, "running", "healthy") for name in (*BROKERS, *roles)]
 
     expected += [(name, "exited", "") for name in ("topics", "backfill")]
@@ -59,8 +60,8 @@ def test_every_service_is_up_and_healthy(cluster: Stack) -> None:
 
 
 def test_ports_are_open_to_this_machine_alone(cluster: Stack) -> None:
-    """Brokers and the stand-in on 127.0.0.1; the others have none."""
-    for service in (*BROKERS, "upstream"):
+    """Brokers, the stand-in and the service on 127.0.0.1; the others have none."""
+    for service in (*BROKERS, "upstream", "serve"):
         assert {address for address, port in published(service, cluster) if port} == {"127.0.0.1"}
     assert {
         port for service in ("produce", "sink-dump") for _, port in published(service, cluster)
@@ -71,7 +72,7 @@ def test_nobody_is_root(cluster: Stack) -> None:
     """Not the brokers, not our roles; and ours can write to nothing but their data."""
     ids = {
         service: cluster.compose("exec", "-T", service, "id", "-u").strip()
-        for service in ("kafka-1", "upstream", "produce", "process", "sink-duckdb", "sink-dump")
+        for service in ("kafka-1", "upstream", "produce", "process", *PUBLISHING)
     }
     assert ids.pop("kafka-1") != "0"
     assert set(ids.values()) == {"10001"}
@@ -136,6 +137,22 @@ def test_a_query_is_answered_in_the_sinks_container(cluster: Stack) -> None:
     assert str(served) == said.split()[-1]
 
 
+def test_the_service_answers(cluster: Stack) -> None:
+    """On this machine: every project that has a document, and the dump of the sink beside it."""
+
+    def lacking() -> str:
+        told = cluster.service.ask("/v1/status").json()
+        complete = told["watermark"] and told["projects"] == len(cluster.site.served_names())
+        return "" if complete else str(told)
+
+    cluster.until(lacking, "the service has it all", PUBLISHED_SECONDS_MAX)
+    name = cluster.site.served_names()[0]
+
+    assert 200 == cluster.service.ask(f"/pypi/{name}/json").status
+    assert 200 == cluster.service.ask("/dumps/manifest.json").status
+    assert 200 == cluster.service.ask("/simple/").status
+
+
 def test_a_broker_may_die(cluster: Stack) -> None:
     """Killed, not stopped: what changes meanwhile is published; then it is back."""
     cluster.compose("kill", "kafka-2")
@@ -162,11 +179,11 @@ def behind(it: Stack) -> str:
 def test_whoever_stops_stops_in_time(cluster: Stack) -> None:
     """SIGTERM ends every role of ours with exit 0, long before Docker would kill it."""
     begun = time.monotonic()
-    cluster.compose("stop", "produce", "process", "sink-duckdb", "sink-dump", "upstream")
+    cluster.compose("stop", "produce", "process", *PUBLISHING, "upstream")
     seconds = time.monotonic() - begun
     codes = {each["Service"]: each["ExitCode"] for each in cluster.containers()}
 
-    assert {codes[name] for name in ("produce", "process", "sink-duckdb", "sink-dump")} == {0}
+    assert {codes[name] for name in ("produce", "process", *PUBLISHING)} == {0}
     assert codes["upstream"] == 0
     assert seconds < 20
 

@@ -53,6 +53,11 @@ class Stack:
         """Its stand-in, as seen from this machine."""
         return Site(f"http://127.0.0.1:{self.environment['PYPISTREAM_STANDIN_PORT']}")
 
+    @property
+    def service(self) -> Site:
+        """Its HTTP service, likewise."""
+        return Site(f"http://127.0.0.1:{self.environment['PYPISTREAM_HTTP_PORT']}")
+
     def compose(self, *arguments: str, seconds_max: float = COMMAND_SECONDS_MAX) -> str:
         """What `docker compose …` prints; fails with what it says if it fails."""
         done = self.attempt(*arguments, seconds_max=seconds_max)
@@ -152,6 +157,7 @@ def stack(scratch: Path, *, projects: int, profile: str = "") -> Iterator[Stack]
             **QUICK,
             "PYPISTREAM_STANDIN_PROJECTS": str(projects),
             "PYPISTREAM_STANDIN_PORT": str(_free_port()),
+            "PYPISTREAM_HTTP_PORT": str(_free_port()),
             "PYPISTREAM_KAFKA_PORTS": _free_ports(),
         },
         scratch,
