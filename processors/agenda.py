@@ -12,12 +12,13 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import islice
 from typing import NamedTuple
 
 from processors.decide import OUTAGE
 from processors.owing import owe, owe_ask, owe_ask_beside, settle_by_map
 from schemas.names import NormalizedName
-from schemas.records import Ask, ChangelogEntry, Reason, State, Status
+from schemas.records import Ask, ChangelogEntry, Reason, Source, State, Status
 from schemas.topics import Offset, Topic
 from streams.states import States
 
@@ -113,6 +114,7 @@ class Agenda:
             self._park(name, state, now)
         for name, state in states.dead():
             self._note_outage(name, state)
+        self._makeshift = dict.fromkeys(states.makeshift())
 
     # --- taking ---------------------------------------------------------------------------------
 
@@ -202,6 +204,12 @@ class Agenda:
         if state.status in (Status.PARKED, Status.DEAD) and state.reason.startswith(OUTAGE):
             self._outage[name] = None
 
+    def _note_makeshift(self, name: NormalizedName, state: State) -> None:
+        if state.source is Source.JSON:
+            self._makeshift.pop(name, None)
+        else:
+            self._makeshift[name] = None
+
     # --- serving --------------------------------------------------------------------------------
 
     def next_work(self, now: int, lanes: Iterable[Lane] = tuple(Lane)) -> Work | None:
@@ -256,6 +264,7 @@ class Agenda:
         owed.in_flight = False
         self._outage.pop(name, None)
         self.states.put(name, state)
+        self._note_makeshift(name, state)
         self.written(name)
         if state.status is Status.PENDING:  # a newer event came while the fetch was out
             self._schedule(name, owed.lane, owed.due_ms, owed.since_ms)
@@ -314,3 +323,18 @@ class Agenda:
             self._schedule(name, Lane.PARKED, now, now)
         self._outage.clear()
         return len(names)
+
+    @property
+    def makeshift_names(self) -> int:
+        """Of how many names the published document is not the JSON API's own."""
+        return len(self._makeshift)
+
+    def ask_makeshift(self, now: int, most: int | None = None) -> None:
+        """Names whose document is not the JSON API's own are due: the first `most`, or all.
+
+        Those that are owed a fetch anyway are left to it; each goes to the end of the queue.
+        """
+        for name in list(islice(self._makeshift, most)):
+            self._makeshift[name] = self._makeshift.pop(name)
+            if name not in self._owed:
+                self._schedule(name, Lane.PARKED, now, now)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from processors.owing import BY_MAP, settled
-from schemas.records import ABSENT_LOOKS, Kind, Reason, State, Status
+from schemas.records import ABSENT_LOOKS, Kind, Reason, Source, State, Status
 
 REMOVALS = (Kind.REMOVE_PROJECT, Kind.QUARANTINE)
 ARRIVALS = (Kind.CREATE, Kind.NEW_RELEASE)
@@ -55,6 +55,7 @@ class Failure(StrEnum):
     UNDECODABLE = "undecodable"
     FOREIGN = "foreign"
     OVERSIZED = "oversized"
+    INDEX = "index"  # the JSON API has no whole document, and the index (not yet) the rest of it
 
 
 OUTAGE = (Failure.TRANSPORT.value, Failure.SERVER.value)
@@ -63,7 +64,8 @@ OUTAGE = (Failure.TRANSPORT.value, Failure.SERVER.value)
 class Body(NamedTuple):
     """A usable document: its serial, the hash of its canonical form, `info.name`, the ETag.
 
-    `own_serial`: the serial stands in the document; else a header alone claims it.
+    `own_serial`: the serial stands in the document; else a header alone claims it. `source`: what
+    it was made from.
     """
 
     serial: int
@@ -71,6 +73,7 @@ class Body(NamedTuple):
     display_name: str
     etag: str
     own_serial: bool = True
+    source: Source = Source.JSON
 
 
 class Unchanged(NamedTuple):
@@ -140,7 +143,11 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
     if state.published and body.serial == state.body and body.display_name == state.name:
         if body.hash == state.hash and state.ask is not Reason.REPAIR:
             return _on_unchanged(replace(state, etag=body.etag, seen=""), attempt, patience)
-        if body.hash not in (state.hash, state.seen):
+        if body.source is Source.INDEX is not state.source:
+            # The index tells less than what is published, and nothing that is newer.
+            return _on_unchanged(state, attempt, patience)
+        richer = body.source is Source.JSON is not state.source
+        if not richer and body.hash not in (state.hash, state.seen):
             # Not yet believed: an older rendering may be served at the same serial.
             return _unconfirmed(state, body, attempt, patience)
     elif not _may_replace(state, body):
@@ -157,6 +164,7 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
         etag=body.etag,
         hash=body.hash,
         seen="",
+        source=body.source,
     )
     if _reflects(state, body.serial):
         return Verdict(Effect.PUBLISH, settled(published))
@@ -233,12 +241,13 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
         return Verdict(Effect.TOMBSTONE if ghost else Effect.NONE, absent)
     first = state.missing_ms == 0
     state = replace(state, missing_ms=state.missing_ms or attempt.now_ms)
-    if reason := _proof(state, attempt, patience):
+    if reason := proof(state, attempt, patience):
         # Without a row the event is what some ask named: the tombstone rests on what was published.
         serial = state.event if state.event_kind is not None else max(state.body, state.gone)
         gone = replace(
             settled(state), status=Status.ABSENT, attempts=ABSENT_LOOKS, gone=serial,
             etag="", hash="", seen="", reason=reason, event_kind=state.event_kind,
+            source=Source.JSON,
         )  # fmt: skip
         return Verdict(Effect.TOMBSTONE if state.body and not state.gone else Effect.NONE, gone)
     verdict = _again(state, MISSING, attempt, patience)
@@ -262,7 +271,7 @@ def _absent(state: State, attempt: Attempt, patience: Patience) -> State:
     )
 
 
-def _proof(state: State, attempt: Attempt, patience: Patience) -> str:
+def proof(state: State, attempt: Attempt, patience: Patience) -> str:
     """Why this 404 is a removal ("" = it proves nothing): the reason header of the tombstone."""
     if state.event_kind is Kind.REMOVE_PROJECT:
         return "removed"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from processors.agenda import Work
 from processors.decide import Body, Failed, Failure, Missing, Reply, Unchanged
@@ -19,6 +20,7 @@ from schemas.errors import (
     RateLimited,
     UpstreamUnavailable,
 )
+from schemas.records import Source
 from upstream.source import Document, NotFound, NotModified, Upstream
 
 LARGE_BODY_BYTES = 256 * 1024  # above it a parse takes over a millisecond: not on the loop
@@ -26,6 +28,8 @@ LARGE_BODY_BYTES = 256 * 1024  # above it a parse takes over a millisecond: not 
 # has to hold the objects of one giant only, however many arrive together.
 LARGE_BODIES = ThreadPoolExecutor(1, thread_name_prefix="trim")
 OUTAGE_FAILURES_MIN = 3  # so many failures in a row are upstream's, not one document's
+
+_T = TypeVar("_T")
 
 
 class Outcome(NamedTuple):
@@ -35,6 +39,7 @@ class Outcome(NamedTuple):
     reply: Reply
     trimmed: Trimmed | None = None
     evidence: bytes = b""
+    source: Source = Source.JSON
 
     @property
     def size(self) -> int:
@@ -72,11 +77,11 @@ async def ask(upstream: Upstream, work: Work) -> Document | Outcome | None:
     except RateLimited:
         return None
     except (UpstreamUnavailable, BrokenBody) as error:
-        return Outcome(work, _failed(Failure.TRANSPORT, error))
+        return Outcome(work, failed(Failure.TRANSPORT, error))
     except OversizedBody as error:
-        return Outcome(work, _failed(Failure.OVERSIZED, error))
+        return Outcome(work, failed(Failure.OVERSIZED, error))
     except ForeignMetadata as error:
-        return Outcome(work, _failed(Failure.FOREIGN, error))
+        return Outcome(work, failed(Failure.FOREIGN, error))
     if isinstance(answer, NotFound):
         return Outcome(work, Missing())
     if isinstance(answer, NotModified):
@@ -89,6 +94,13 @@ def is_large(answer: Document | Outcome | None) -> bool:
     return isinstance(answer, Document) and len(answer.body) > LARGE_BODY_BYTES
 
 
+async def off_the_loop(size: int, parse: Callable[[], _T]) -> _T:
+    """What `parse` makes of `size` bytes; in a thread if they are many."""
+    if size <= LARGE_BODY_BYTES:
+        return parse()
+    return await asyncio.get_running_loop().run_in_executor(LARGE_BODIES, parse)
+
+
 async def read(work: Work, document: Document, *, all_releases: bool) -> Outcome:
     """Trim a document, a large one in a thread."""
 
@@ -99,21 +111,19 @@ async def read(work: Work, document: Document, *, all_releases: bool) -> Outcome
 
     evidence = document.body[:EXCERPT_BYTES_MAX]
     try:
-        if is_large(document):
-            trimmed = await asyncio.get_running_loop().run_in_executor(LARGE_BODIES, parse)
-        else:
-            trimmed = parse()
+        trimmed = await off_the_loop(len(document.body), parse)
     except MalformedMetadata as error:
-        return Outcome(work, _failed(Failure.UNDECODABLE, error), evidence=evidence)
+        return Outcome(work, failed(Failure.UNDECODABLE, error), evidence=evidence)
     except ForeignMetadata as error:
-        return Outcome(work, _failed(Failure.FOREIGN, error), evidence=evidence)
+        return Outcome(work, failed(Failure.FOREIGN, error), evidence=evidence)
     except OversizedBody as error:
-        return Outcome(work, _failed(Failure.OVERSIZED, error), evidence=evidence)
+        return Outcome(work, failed(Failure.OVERSIZED, error), evidence=evidence)
     shown = Body(
         trimmed.serial, trimmed.hash, trimmed.display_name, document.etag, trimmed.own_serial
     )
     return Outcome(work, shown, trimmed)
 
 
-def _failed(failure: Failure, error: Exception) -> Failed:
+def failed(failure: Failure, error: object) -> Failed:
+    """The reply for an answer that is of no use, with why."""
     return Failed(f"{failure.value}: {error}"[:REASON_CHARACTERS_MAX])

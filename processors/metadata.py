@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from processors.agenda import Agenda, Work
-from processors.decide import DEFAULT_PATIENCE, Failed, Failure, Patience
+from processors.agenda import Agenda, Lane, Work
+from processors.decide import DEFAULT_PATIENCE, Body, Failed, Failure, Patience
 from processors.fetching import Outcome, Weather, ask, is_large, read
 from processors.intake import Intake
 from processors.marks import Marks
+from processors.second_source import Asked, SecondSource
 from processors.slots import Slot, Slots
 from processors.transactions import Place, Transactions
 from schemas import codec
-from schemas.records import Bootstrap, Config, Cut, Status
+from schemas.records import Bootstrap, Config, Cut, Source, Status
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import Log, TopicPartition, Writer
@@ -91,6 +92,12 @@ class Session:
         self.fetched = 0
         self.failed = 0
         self._worker = worker
+        settings = worker.settings
+        self._second = SecondSource(
+            worker.upstream, settings.patience, settings.config.releases == "all"
+        )
+        # Documents that the index made before a restart: if the JSON API is back, one look shows.
+        self._second.api.doubted = agenda.makeshift_names > 0
         # What an outage left behind before a restart is due as soon as upstream answers.
         self._weather = Weather(outage=agenda.outage_names > 0)
         self._changed = asyncio.Event()
@@ -160,7 +167,7 @@ class Session:
         slots, clock = self._worker.slots, self._worker.clock
         while True:
             lanes = slots.lanes()
-            due_ms = self.agenda.next_due_ms(lanes) if lanes else None
+            due_ms = self._due_ms(lanes)
             if due_ms is None or due_ms > clock.now_ms():
                 await self._wait_until(due_ms)
                 continue
@@ -173,6 +180,18 @@ class Session:
                 task = tasks.create_task(self._fetch(work, slot))
                 task.add_done_callback(slot.given_by)  # also if it never began
 
+    def _due_ms(self, lanes: tuple[Lane, ...]) -> int | None:
+        """When there is something to do next for a free slot; None = not before news come."""
+        if not lanes:
+            return None
+        api, agenda = self._second.api, self.agenda
+        if api.probe(self._worker.clock.now_ms()):
+            agenda.ask_makeshift(self._worker.clock.now_ms(), most=1)
+        due_ms = agenda.next_due_ms(lanes)
+        if not (api.doubted and agenda.makeshift_names):
+            return due_ms
+        return api.probe_ms if due_ms is None else min(due_ms, api.probe_ms)
+
     async def _wait_until(self, due_ms: int | None) -> None:
         self._changed.clear()
         wait = None if due_ms is None else max(0.0, (due_ms - self._worker.clock.now_ms()) / 1000)
@@ -184,10 +203,11 @@ class Session:
 
     async def _fetch(self, work: Work, slot: Slot) -> None:
         answer = await ask(self._worker.upstream, work)
-        if not is_large(answer):
+        small = isinstance(answer, Document) and not is_large(answer)
+        if small:
             slot.give()
             await asyncio.sleep(0)  # the next request goes out before this answer is read
-        outcome = await self._read(work, answer) if isinstance(answer, Document) else answer
+        outcome = await self._outcome(work, answer, slot)
         slot.give()
         if outcome is None:
             self.agenda.unanswered(work.name, self._worker.clock.now_ms())
@@ -195,6 +215,26 @@ class Session:
         self.fetched += 1
         self._observe(outcome)
         self.transactions.put(outcome)
+
+    async def _outcome(
+        self, work: Work, answer: Document | Outcome | None, slot: Slot
+    ) -> Outcome | None:
+        """What the answer comes to, with the index's help where the JSON API lacks something."""
+        document = answer if isinstance(answer, Document) else None
+        outcome = await self._read(work, answer) if isinstance(answer, Document) else answer
+        state = self.agenda.states.get(work.name)
+        if outcome is None or state is None:
+            return outcome
+        asked = Asked(outcome, state, self._worker.clock.now_ms(), document)
+        if not self._second.needs(asked):
+            return outcome
+        # A slot that was given back may be another's by now: then one too many is in use, and none
+        # is given out until that is over. The client's own bound holds all the while.
+        again = slot if slot.held else self._worker.slots.take()
+        try:
+            return await self._second.instead(asked)
+        finally:
+            again.give()
 
     async def _read(self, work: Work, document: Document) -> Outcome:
         all_releases = self._worker.settings.config.releases == "all"
@@ -207,5 +247,8 @@ class Session:
             if reply.reason.startswith(Failure.TRANSPORT):
                 self._weather.failed()
                 return
+        now_ms = self._worker.clock.now_ms()
         if self._weather.answered():
-            self.agenda.outage_over(self._worker.clock.now_ms())
+            self.agenda.outage_over(now_ms)
+        if isinstance(reply, Body) and reply.source is Source.JSON and self._second.api.whole():
+            self.agenda.ask_makeshift(now_ms)

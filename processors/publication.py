@@ -10,7 +10,7 @@ from processors.trim import Trimmed
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.names import NormalizedName
-from schemas.records import DeadLetter, Reason, State
+from schemas.records import DeadLetter, Reason, Source, State
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing, Record
 
@@ -21,8 +21,8 @@ EXCERPT_BYTES_MAX = 4096  # of a body that could not be used: enough to see what
 class Answered(NamedTuple):
     """What the records are made from.
 
-    `before` is the state that was answered, `source` the API the document came from, `evidence` the
-    first bytes of a body that could not be used.
+    `before` is the state that was answered, `source` what the document was made from,
+    `evidence` the first bytes of a body that could not be used.
     """
 
     name: NormalizedName
@@ -30,7 +30,7 @@ class Answered(NamedTuple):
     verdict: Verdict
     now_ms: int
     trimmed: Trimmed | None = None
-    source: str = "json"
+    source: Source = Source.JSON
     evidence: bytes = b""
 
 
@@ -114,7 +114,7 @@ def _document_headers(answered: Answered, trimmed: Trimmed, topic: Topic) -> Hea
         event_serial=event,
         serial=state.body,
         stale=True if answered.verdict.stale else None,
-        source=answered.source,
+        source=answered.source.value,
         fetched_at=answered.now_ms / 1000,
         releases_omitted=trimmed.releases_omitted or None,
         anomalies=",".join(trimmed.anomalies) or None,

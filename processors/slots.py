@@ -50,6 +50,11 @@ class Slot:
     def __init__(self, slots: Slots) -> None:
         self._slots: Slots | None = slots
 
+    @property
+    def held(self) -> bool:
+        """Whether it has not been given back."""
+        return self._slots is not None
+
     def give(self) -> None:
         """Give it back."""
         slots, self._slots = self._slots, None

@@ -10,7 +10,8 @@ the latest, otherwise equal as JSON values. The rule, in full:
   the latest is none itself, every real version stays.
 - Without a text `info.version` nothing is known to be below the latest: all releases stay.
 - Keys we do not know stay, `urls`, `vulnerabilities` and `ownership` too. A document may lack
-  `releases` (announced as going away); then the slim form has none.
+  `releases` (announced as going away); then the slim form has none, and `lacks_releases` says so:
+  nobody may take that for a project without releases (`processors.second_source`).
 
 What a body may not be is decided in `processors.hostile`. Two paths lead to the same values: the
 strict types of `processors.shapes` take all documents that PyPI is known to serve; the general
@@ -47,6 +48,7 @@ _decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_NULL = b"null"
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -62,6 +64,8 @@ class Trimmed(NamedTuple):
     `own_serial`            whether it is the body's
     `display_name`, `version`  `info.name`, `info.version` (None if it is no text)
     `anomalies`             sorted slugs of what is odd and was kept all the same
+    `lacks_releases`        the document says nothing of its releases, or that there are none and
+        has files in `urls`
     """
 
     metadata: bytes
@@ -73,6 +77,7 @@ class Trimmed(NamedTuple):
     version: str | None
     anomalies: tuple[str, ...]
     own_serial: bool = True
+    lacks_releases: bool = False
 
 
 class _Parts(NamedTuple):
@@ -85,6 +90,7 @@ class _Parts(NamedTuple):
     display_name: str
     version: str | None
     anomalies: set[str]
+    lacks_releases: bool
 
 
 def trim(
@@ -145,6 +151,7 @@ def _finish(
         version=parts.version,
         anomalies=tuple(sorted(anomalies)),
         own_serial=type(parts.last_serial) is int and parts.last_serial == serial,
+        lacks_releases=parts.lacks_releases,
     )
 
 
@@ -194,6 +201,7 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
         display_name=info.name,
         version=info.version,
         anomalies=anomalies,
+        lacks_releases=document.releases is UNSET or not (releases or not document.urls),
     )
 
 
@@ -223,6 +231,10 @@ def _general(body: bytes, asked: NormalizedName) -> _Parts:
             versions = ascending(releases)
             kept = {key: releases[key] for key in _kept(versions, version)}
             top["releases"] = Raw(_encode_sorted(kept))
+    # What is no object, and not null either, is no sign of the key's going away: it stays odd.
+    given = bytes(top.get("releases", _NULL)).strip()
+    has_urls = _length(_decode_any(top.get("urls", _NULL))) > 0
+    lacks = given == _NULL or (given.startswith(b"{") and not releases and has_urls)
     top["info"] = Raw(_encode_sorted(info))
     metadata = msgspec.json.format(_encode_sorted(top), indent=-1)
     values = _decode_any(metadata)
@@ -243,6 +255,7 @@ def _general(body: bytes, asked: NormalizedName) -> _Parts:
         display_name=name,
         version=version,
         anomalies=anomalies,
+        lacks_releases=lacks,
     )
 
 

@@ -123,6 +123,14 @@ class Status(StrEnum):
     DEAD = "dead"
 
 
+class Source(StrEnum):
+    """What a document was made from: the JSON API, that and the index, or the index alone."""
+
+    JSON = "json"
+    BOTH = "json+index"
+    INDEX = "index"
+
+
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """In `state`: what is known and owed per name.
 
@@ -136,6 +144,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     first_ms, next_ms   first attempt, next attempt due
     missing_ms  when the 404s began that no other answer has interrupted, 0 = the last was none
     ask         the reason of the ask being served, if it is one
+    source      what the published document was made from
     """
 
     status: Status
@@ -156,6 +165,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     missing_ms: int = 0
     reason: str = ""
     ask: Reason | None = None
+    source: Source = Source.JSON
 
     @property
     def published(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from schemas import codec
 from schemas.names import NormalizedName
-from schemas.records import State, Status
+from schemas.records import Source, State, Status
 from streams.log import Record
 
 
@@ -68,6 +68,13 @@ class States:
                 state = codec.decode(raw, State)
                 if state.status is Status.DEAD:
                     yield NormalizedName(name), state
+
+    def makeshift(self) -> Iterator[NormalizedName]:
+        """Names whose published document is not the JSON API's own."""
+        for name, raw in self._rows.items():
+            # Left out where it is the JSON API's; the text may stand in a name of a project, too.
+            if b'"source"' in raw and codec.decode(raw, State).source is not Source.JSON:
+                yield NormalizedName(name)
 
     def counts(self) -> dict[Status, int]:
         """Names by status."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -28,6 +29,9 @@ RETRY_AFTER_SECONDS_MAX = 3_600.0  # a longer wait is asked for again when this 
 # enough that a slip of the edge heals within a minute.
 LIMITED_SECONDS = 30.0
 REFUSED_SECONDS = 30.0
+
+FILE_URL_CHARACTERS_MAX = 2_000  # PyPI's have about 150
+_LOCAL = (".local", ".internal", ".localhost", ".lan", ".home", ".intranet", ".corp")
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
@@ -163,6 +167,40 @@ def redirect_target(url: str, location: str) -> str:
             hint="redirects are followed on the same scheme, host and port only",
         )
     return target
+
+
+def same_origin(url: str, base: str) -> bool:
+    """Whether both have the same scheme, host and port. `base` is a URL, `url` any text."""
+    ours = urlsplit(base)
+    try:
+        theirs = urlsplit(url)
+        port = theirs.port
+    except ValueError:
+        return False
+    return (ours.scheme, ours.hostname, ours.port) == (theirs.scheme, theirs.hostname, port)
+
+
+def file_metadata_url(url: str, base: str) -> str | None:
+    """Where the core metadata of the file at `url` lies (PEP 658); None if it is not to be asked.
+
+    Files lie on a host of their own, which only the page names. Whoever can write a page must not
+    be able to have this machine ask its own network: upstream's origin, or HTTPS to a host with a
+    full name and no port, and nothing that would be sent along.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url
+    if not plain or len(url) > FILE_URL_CHARACTERS_MAX or "@" in parts.netloc or parts.query:
+        return None
+    if not same_origin(url, base):
+        # A name of letters at its end is no IPv4 address, in whatever way that may be written.
+        named = re.fullmatch(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", host) is not None
+        if parts.scheme != "https" or port is not None or not named or host.endswith(_LOCAL):
+            return None
+    return f"{parts.scheme}://{parts.netloc}{parts.path}.metadata"
 
 
 def check_redirected_name(target: str, name: NormalizedName) -> None:

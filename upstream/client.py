@@ -57,11 +57,8 @@ class HttpSender:
         self._clock = clock
         self._on_hold = on_hold
         self._budget = ByteBudget(settings.bytes_in_flight_max)
-        self._headers = (
-            ("Host", urlsplit(settings.base_url).netloc),
-            ("User-Agent", settings.user_agent),
-            ("Accept-Encoding", "gzip"),
-        )
+        self._host = urlsplit(settings.base_url).netloc
+        self._headers = (("User-Agent", settings.user_agent), ("Accept-Encoding", "gzip"))
         timeout = {
             "connect": settings.connect_seconds_max,
             "read": settings.read_seconds_max,
@@ -76,19 +73,35 @@ class HttpSender:
         tls = httpx.create_ssl_context() if secure else False
         self._documents = _Lane(settings.in_flight, settings, tls)
         self._control = _Lane(CONTROL_CONNECTIONS, settings, tls)
+        # Made when a file is asked for on another host, and that is rare. Its requests count among
+        # those for documents; connections of its own keep the others from being closed.
+        self._elsewhere: _Lane | None = None
+        self._settings = settings
         self._closed = False
         self.gate = Gate(settings.rate, clock)
         self.requests_sent = 0
 
     async def send(self, call: Call) -> Reply:
         """Send one request and read its whole answer; waits for a slot, the pace and a hold."""
-        async with (self._control if call.control else self._documents).slot() as transport:
+        async with self._transport(call) as transport:
             while True:
                 await self.gate.before_send(control=call.control)
                 if self._closed:
                     raise UpstreamUnavailable(f"{call.what}: the upstream client is closed")
                 with contextlib.suppress(_HeldBack):
                     return await self._send_now(transport, call)
+
+    @contextlib.asynccontextmanager
+    async def _transport(self, call: Call) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+        async with (self._control if call.control else self._documents).slot() as transport:
+            if not call.elsewhere:
+                yield transport
+                return
+            if self._elsewhere is None:
+                tls = httpx.create_ssl_context()
+                self._elsewhere = _Lane(self._settings.in_flight, self._settings, tls)
+            async with self._elsewhere.slot() as other:
+                yield other
 
     def limited(self, error: RateLimited) -> RateLimited:
         """Hold everything back as this error says, tell others, and give it back to be raised."""
@@ -103,13 +116,15 @@ class HttpSender:
         await self.gate.close()
         await self._documents.close()
         await self._control.close()
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
 
     async def _send_now(self, transport: httpx.AsyncHTTPTransport, call: Call) -> Reply:
         try:
             request = httpx.Request(
                 call.method,
                 call.url,
-                headers=(*self._headers, *call.headers),
+                headers=(("Host", self._netloc(call)), *self._headers, *call.headers),
                 content=call.content,
                 extensions=self._extensions[call.control],
             )
@@ -127,6 +142,9 @@ class HttpSender:
             raise UpstreamUnavailable(
                 f"{call.what}: {type(error).__name__}: {str(error)[:200]}"
             ) from None
+
+    def _netloc(self, call: Call) -> str:
+        return urlsplit(call.url).netloc if call.elsewhere else self._host
 
     async def _read(self, response: httpx.Response, call: Call) -> Reply:
         head = Head(response.status_code, _plain_headers(response.headers.raw))

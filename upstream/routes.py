@@ -20,7 +20,16 @@ from upstream import answers, index, xmlrpc
 from upstream.answers import Reply
 from upstream.limits import Gate, RateNow
 from upstream.settings import KIB, ClientSettings, RouteLimits
-from upstream.source import Answer, JournalPage, NotFound, NotModified, SerialMap
+from upstream.source import (
+    Answer,
+    Document,
+    FileMetadata,
+    JournalPage,
+    NotFound,
+    NotModified,
+    Page,
+    SerialMap,
+)
 
 PARSE_IN_THREAD_BYTES = 256 * KIB  # about 20 ms of parsing: more would delay every fetch
 VERSION_CHARACTERS_MAX = 200
@@ -35,7 +44,10 @@ _XML: _Headers = (("Accept", xmlrpc.CONTENT_TYPE), ("Content-Type", xmlrpc.CONTE
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to come. `what` names it in messages; `control`: the journal or the index."""
+    """One request to come. `what` names it in messages; `control`: the journal or the index.
+
+    `elsewhere`: on another host than upstream's.
+    """
 
     what: str
     url: str
@@ -44,6 +56,7 @@ class Call:
     method: str = "GET"
     content: bytes | None = None
     control: bool = False
+    elsewhere: bool = False
 
 
 class Sender(Protocol):
@@ -69,7 +82,7 @@ class Sender(Protocol):
 
 
 class PypiRoutes:
-    """The calls of the port (source.py). `permit()` is for `project` and `version`.
+    """The calls of the port (source.py). `permit()` is for all that ask about one project.
 
     Journal, index and the hops of a redirect are paced and held like all requests, but go first.
     """
@@ -129,6 +142,30 @@ class PypiRoutes:
             return NotFound()
         segment = quote(version, safe="", errors="replace")
         return await self._document(f"{self._base}/pypi/{name}/{segment}/json", name, "")
+
+    async def page(self, name: NormalizedName) -> Page | NotFound:
+        """`/simple/<name>/` as PEP 691 JSON. Raises Retriable or OversizedBody."""
+        url = f"{self._base}/simple/{name}/"
+        headers = (("Accept", index.ACCEPT),)
+        # Names are normalised: PyPI has no reason to send us to another page.
+        reply = await self._send(Call(name, url, headers, self._settings.document))
+        answer = answers.document_answer(reply, f"{name}'s index page", etag_sent=False)
+        if not isinstance(answer, Document):
+            return NotFound()
+        if answers.looks_like_html(reply):
+            raise UpstreamUnavailable(f"{name}'s index page is HTML, not PEP 691 JSON")
+        return Page(answer.body, url)
+
+    async def core_metadata(self, url: str) -> FileMetadata | NotFound:
+        """`<url>.metadata`, wherever the files are. Raises Retriable or OversizedBody."""
+        asked = answers.file_metadata_url(url, self._base)
+        if asked is None:
+            return NotFound()
+        elsewhere = not answers.same_origin(asked, self._base)
+        limits = self._settings.core_metadata
+        reply = await self._send(Call(asked, asked, (), limits, elsewhere=elsewhere))
+        answer = answers.document_answer(reply, asked, etag_sent=False)
+        return FileMetadata(answer.body) if isinstance(answer, Document) else NotFound()
 
     async def serial_map(self, etag: str = "") -> SerialMap | NotModified:
         """`/simple/` as PEP 691 JSON. Raises Retriable."""

@@ -29,6 +29,8 @@ DOCUMENT_BYTES_MAX = 64 * MIB  # nothing up to here is refused; the largest seen
 JOURNAL_RAW_BYTES_MAX = 32 * MIB  # three times a full page
 JOURNAL_DECODED_BYTES_MAX = 64 * MIB
 INDEX_BYTES_MAX = 256 * MIB  # 48.6 MB today, for 886 000 names
+# Most have under 20 KB; the longest descriptions stand in it, too.
+CORE_METADATA_BYTES_MAX = 8 * MIB
 RATIO_MAX = 100  # real documents pack 4 to 15 times
 RATIO_AFTER_BYTES = 1 * MIB  # below this even the best packing does no harm
 JOURNAL_RATIO_MAX = 1_100  # rows of one project repeat: gzip's own limit (1032) is the bound
@@ -80,6 +82,11 @@ class ClientSettings:
     bytes_in_flight_max: int = BYTES_IN_FLIGHT_MAX
     document: RouteLimits = field(
         default_factory=lambda: RouteLimits(BodyLimits(), DOCUMENT_SECONDS_MAX)
+    )
+    core_metadata: RouteLimits = field(
+        default_factory=lambda: RouteLimits(
+            BodyLimits(CORE_METADATA_BYTES_MAX, CORE_METADATA_BYTES_MAX), DOCUMENT_SECONDS_MAX
+        )
     )
     journal: RouteLimits = field(
         default_factory=lambda: RouteLimits(

@@ -68,6 +68,19 @@ class NotFound(NamedTuple):
 Answer = Document | NotModified | NotFound
 
 
+class Page(NamedTuple):
+    """A project's page of the index: decoded body, and the address that it came from."""
+
+    body: bytes
+    url: str
+
+
+class FileMetadata(NamedTuple):
+    """A file's core metadata (PEP 658), unparsed: text of any encoding."""
+
+    body: bytes
+
+
 class ProjectSerial(msgspec.Struct, frozen=True, gc=False):
     """One line of the index: display name and the project's `_last-serial`."""
 
@@ -108,6 +121,18 @@ class Upstream(Protocol):
 
     async def version(self, name: NormalizedName, version: str) -> Answer:
         """`/pypi/<name>/<version>/json`."""
+        ...
+
+    async def page(self, name: NormalizedName) -> Page | NotFound:
+        """`/simple/<name>/` as PEP 691 JSON, unparsed."""
+        ...
+
+    async def core_metadata(self, url: str) -> FileMetadata | NotFound:
+        """The core metadata of the file at `url`, which an index page named: `<url>.metadata`.
+
+        NotFound also for an address that is not asked: whoever writes pages must not send us
+        anywhere.
+        """
         ...
 
     async def serial_map(self, etag: str = "") -> SerialMap | NotModified:

@@ -12,10 +12,12 @@ from schemas.names import NormalizedName
 from upstream.source import (
     Answer,
     Document,
+    FileMetadata,
     JournalPage,
     JournalRow,
     NotFound,
     NotModified,
+    Page,
     ProjectSerial,
     SerialMap,
 )
@@ -35,6 +37,8 @@ class ScriptedUpstream:
 
     def __init__(self) -> None:
         self.steps: dict[str, deque[Step]] = defaultdict(deque)
+        self.pages: dict[str, Page | PypistreamError] = {}
+        self.metadata: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.journal: list[JournalRow] = []
         self.page_rows_max = 50_000
@@ -91,6 +95,19 @@ class ScriptedUpstream:
         """Not scripted: there is none."""
         del name, version
         return NotFound()
+
+    async def page(self, name: NormalizedName) -> Page | NotFound:
+        """What `pages` has; None unless a test puts something there."""
+        self.asked.append(f"{name} page")
+        page = self.pages.get(name, NotFound())
+        if isinstance(page, PypistreamError):
+            raise page
+        return page
+
+    async def core_metadata(self, url: str) -> FileMetadata | NotFound:
+        """What `metadata` has under the file's address."""
+        self.asked.append(f"{url}.metadata")
+        return FileMetadata(self.metadata[url]) if url in self.metadata else NotFound()
 
     async def serial_map(self, etag: str = "") -> SerialMap | NotModified:
         """Every scripted name with its newest document's serial."""

@@ -19,10 +19,12 @@ from tests.support.virtual_time import START_MS
 from upstream.source import (
     Answer,
     Document,
+    FileMetadata,
     JournalPage,
     JournalRow,
     NotFound,
     NotModified,
+    Page,
     ProjectSerial,
     SerialMap,
 )
@@ -52,6 +54,19 @@ class Face:
         value = {"info": info, "last_serial": self.serial, "releases": {}, "urls": []}
         body = json.dumps(value).encode()
         return Document(body, self.serial, f'"{hashlib.sha256(body).hexdigest()[:12]}"')
+
+
+    def page(self) -> Page:
+        """The same in the index."""
+        version = f"1.{self.revision}"
+        file = {"filename": f"x-{version}.tar.gz", "url": "https://files.example.org/x.tar.gz"}
+        value = {
+            "meta": {"api-version": "1.4", "_last-serial": self.serial},
+            "name": self.name,
+            "versions": [version],
+            "files": [{**file, "hashes": {}}],
+        }
+        return Page(json.dumps(value).encode(), "https://index.example.org/simple/x/")
 
 
 @dataclass
@@ -242,6 +257,25 @@ class SimUpstream:
     async def version(self, name: NormalizedName, version: str) -> Answer:
         """There is none."""
         del name, version
+        return NotFound()
+
+    async def page(self, name: NormalizedName) -> Page | NotFound:
+        """The files of what is true or was a moment ago; nobody's lie but an old page's."""
+        self.requests += 1
+        if self._time() < self.held_until:
+            self.violations.append(f"{name}'s page was asked for during a hold")
+        await asyncio.sleep(self._rng.uniform(0.01, 0.2))
+        if self._time() < self.down_until or self._rng.random() < self.lies.fails:
+            raise UpstreamUnavailable("503")
+        project = self.truth.projects[name]
+        faces = [face for _, face in project.faces][-2:]
+        old = self._rng.random() < self.lies.stale
+        face = (faces[0] if old else faces[-1]) if faces else None
+        return NotFound() if face is None else face.page()
+
+    async def core_metadata(self, url: str) -> FileMetadata | NotFound:
+        """No file has any."""
+        del url
         return NotFound()
 
     async def serial_map(self, etag: str = "") -> SerialMap:
