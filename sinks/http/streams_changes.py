@@ -37,7 +37,7 @@ class ChangesSource:
         self.recent = Recent(0)
         self._place = Place(0)
 
-    async def begin(self) -> News[Place]:
+    async def begin(self) -> tuple[Place, Place]:
         """A little before the head, once there is one."""
         while True:
             try:
@@ -51,7 +51,7 @@ class ChangesSource:
             self.known = known
             self._place = Place(max(known.head.base, known.head.serial - RECENT_SERIALS))
             self.recent = Recent(self._place.serial)
-            return News([], self._place)
+            return self._place, Place(known.head.serial)
 
     async def live(self) -> AsyncGenerator[News[Place], None]:
         """Follow the head; after trouble with the log it is opened anew at the same serial."""

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from sinks.http.streams_selection import Selection
+from streams.bell import heard_within
 
 CHUNK_BYTES = 16 * 1024  # events gathered into one write; one event alone may be larger
 QUEUE_CHUNKS_MAX = 256  # behind which a client is too slow
@@ -53,8 +54,8 @@ class News(NamedTuple, Generic[P]):
 class Source(Protocol[P]):
     """Where a hub's events come from; a position says which of them somebody has."""
 
-    async def begin(self) -> News[P]:
-        """Find the log's end, a little before it; `events` is empty. Waits until there is one."""
+    async def begin(self) -> tuple[P, P]:
+        """A position a little before the log's end, and the end. Waits until there is one."""
         ...
 
     def live(self) -> AsyncGenerator[News[P], None]:
@@ -185,23 +186,29 @@ class Hub(Generic[P]):
         """Up to where the log was read; None = not begun."""
         return self._position
 
-    async def begun(self) -> None:
-        """Wait until the log was found, or the hub closed."""
-        await self._begun.wait()
+    async def begun(self, seconds: float) -> bool:
+        """Wait until the log was found and its end read, or the hub closed; False if neither."""
+        return await heard_within(self._begun, seconds)
 
     async def run(self) -> None:
         """Follow the log until cancelled; then all streams end. Raises what its source raises."""
         ticking = asyncio.create_task(self._tick())
         try:
-            begun = await self._source.begin()
-            self._floor = self._position = begun.position
-            self._begun.set()
+            self._position, end = await self._source.begin()
+            self._floor = self._position
+            self._begin_at(end)
             async with aclosing(self._source.live()) as live:
                 async for news in live:
                     await self._publish(news)
+                    self._begin_at(end)
         finally:
             ticking.cancel()
             self.close()
+
+    def _begin_at(self, end: P) -> None:
+        """What was there before is no news: who wants news waits until it is behind us."""
+        if not self._begun.is_set() and self._source.reaches(self._at(), end):
+            self._begun.set()
 
     def close(self) -> None:
         """End all streams; clients are told to come again."""
@@ -242,12 +249,10 @@ class Hub(Generic[P]):
     ) -> AsyncGenerator[bytes, None]:
         """Bytes to write: all events after `position` (None = from now on) that are selected.
 
-        `then` comes once the client has all that is past, and all up to `least`. Ends when the
-        hub closes, and when the client is too slow.
+        `begun` comes before it. `then` comes once the client has all that is past, and all up to
+        `least`. Ends when the hub closes, and when the client is too slow.
         """
-        while not self._begun.is_set():
-            if await self._silence(self.begun()):
-                yield b":\n\n"
+        assert self._begun.is_set()
         if position is not None:
             async with aclosing(
                 self._past(client, position, position if least is None else least)

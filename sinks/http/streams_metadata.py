@@ -41,7 +41,7 @@ class MetadataSource:
         self._now_ms = now_ms
         self._positions: Positions = ()
 
-    async def begin(self) -> News[Positions]:
+    async def begin(self) -> tuple[Positions, Positions]:
         """A little before the ends, once the log was founded."""
         while True:
             try:
@@ -57,7 +57,7 @@ class MetadataSource:
             self._positions = tuple(
                 max(start, end - RECENT_OFFSETS) for start, end in zip(starts, ends, strict=True)
             )
-            return News([], self._positions)
+            return self._positions, ends
 
     async def starts(self) -> Positions:
         """Where the present state begins. Raises LogUnavailable."""

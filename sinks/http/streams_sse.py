@@ -17,13 +17,14 @@ import structlog
 from starlette.requests import Request
 
 from schemas.errors import PypistreamError
-from sinks.http.answers import problem, problem_of
+from sinks.http.answers import not_ready, problem, problem_of
 from sinks.http.streams_frames import PROLOGUE, goodbye_frame
 from sinks.http.streams_hub import Busy, Client, Hub
 from sinks.http.streams_selection import Selection
 
 WRITE_BYTES = 64 * 1024  # of one write: an event may have megabytes, a buffer should not
 BUSY_RETRY_SECONDS = 30
+BEGIN_SECONDS = 5.0  # for a service that has just been started to look at the log
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -75,6 +76,10 @@ class EventStream(Generic[P]):
                 await send({"type": "http.response.body", "body": b""})
                 return
             with self._hub.admitted(address, selection) as client:
+                # "From now on" begins with the answer, so there is none before there is a now.
+                if not await self._hub.begun(BEGIN_SECONDS):
+                    await not_ready()(scope, receive, send)
+                    return
                 beginning = await self._begin(request)
                 await self._serve(client, beginning, receive, send)
         except Busy as busy:

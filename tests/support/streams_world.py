@@ -65,9 +65,8 @@ async def streaming(
         library or MemoryLibrary(), [*routes(streams), *pages.routes(streams)], ["example.org"]
     )
     try:
-        async with asyncio.timeout(10):
-            await streams.changes.begun()
-            await streams.metadata.begun()
+        assert await streams.changes.begun(10)
+        assert await streams.metadata.begun(10)
         yield StreamsWorld(log, journal, streams, app, clock)
         if running.done():
             running.result()
