@@ -92,6 +92,11 @@ EXPLAINED = (
         ("pypi.example.org",),
     ),
     Explained(
+        "sql",
+        "true answers SQL over HTTP, too (/v1/sql): each query in a process of its own, that is\n"
+        "bounded and killed after 5 s.",
+    ),
+    Explained(
         "kafka",
         'The log on Apache Kafka: HOST:PORT of one broker or of several, with commas. "" is the\n'
         "embedded log in the data directory.",

@@ -57,6 +57,12 @@ HTTP_HOST = option(
     metavar="NAME",
     help="A name it is reached by, `*` = any (repeatable).  [localhost and IP addresses]",
 )
+SQL = option(
+    "--sql",
+    is_flag=True,
+    default=None,
+    help="Answer SQL over HTTP, too, each in a bounded process.",
+)
 _PIPELINE = {
     "upstream": option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
     "contact": option(
@@ -106,6 +112,7 @@ _PIPELINE = {
     ),
     "http": HTTP,
     "http_host": HTTP_HOST,
+    "sql": SQL,
     "partitions": PARTITIONS,
 }
 _PRODUCE = (

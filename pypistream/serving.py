@@ -26,9 +26,11 @@ from sinks.feed import Feed
 from sinks.http import changes, queries, streams, xmlrpc_calls
 from sinks.http.app import Front
 from sinks.http.dumps import Dumps
+from sinks.http.page import Pages
 from sinks.http.projects import Projects
 from sinks.http.server import serve_app
 from sinks.http.simple import SimpleIndex
+from sinks.http.sql import SqlConsole
 from sinks.http.status import Health, StatusPages
 from sinks.http.streams import Streams
 from sinks.serving_reader import ServingLibrary
@@ -55,6 +57,7 @@ class Service:
     streams: Streams
     dumps: Path
     lists: Path
+    sql: SqlConsole
     hosts: Sequence[str]
     clock: SystemClock = field(default_factory=SystemClock)
 
@@ -73,6 +76,8 @@ class Service:
             *changes.routes(self.streams),
             *SimpleIndex(self.library, self.lists, self.clock).routes(),
             *dumps.routes(),
+            *self.sql.routes(),
+            *Pages(self.library, pages.status, dumps.newest, sql=self.sql.on).routes(),
         ]
         return Front(self.library, routes, self.hosts)
 
@@ -97,7 +102,7 @@ async def serve(
         stack.callback(data.hold(ROLE).release)
         log = await opened(settings, data)
         stack.push_async_callback(log.close)
-        service = await _service(stack, log, data, hosts)
+        service = await _service(stack, log, data, hosts, sql=settings.sql)
         roles = [
             asyncio.create_task(service.feed.run()),
             asyncio.create_task(service.streams.run()),
@@ -116,7 +121,9 @@ async def serve(
                 await asyncio.wait([role])
 
 
-async def _service(stack: AsyncExitStack, log: Log, data: DataDir, hosts: Sequence[str]) -> Service:
+async def _service(
+    stack: AsyncExitStack, log: Log, data: DataDir, hosts: Sequence[str], *, sql: bool
+) -> Service:
     loop = asyncio.get_running_loop()
 
     def rest() -> None:  # in the sink's thread
@@ -136,7 +143,8 @@ async def _service(stack: AsyncExitStack, log: Log, data: DataDir, hosts: Sequen
     )
     await stack.enter_async_context(feed)
     lists = data.state / SERVING_DIRECTORY
-    return Service(log, library, feed, Streams(log, library), data.dumps, lists, hosts)
+    console = SqlConsole(data.snapshot, data.state, time.monotonic, on=sql)
+    return Service(log, library, feed, Streams(log, library), data.dumps, lists, console, hosts)
 
 
 async def _rest(library: ServingLibrary) -> None:

@@ -72,6 +72,7 @@ class ServingChild:
             *("-m", "pypistream", "serving"),
             *("--data", str(settings.data), "--socket", str(descriptor)),
             *hosts,
+            *(("--sql",) if settings.sql else ()),
             *kafka_flags(settings),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),

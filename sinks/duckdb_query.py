@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,11 @@ MEMORY_LIMIT = "1GB"  # nothing is spilled: a query that needs more fails, sayin
 ROWS_PER_FETCH = 1_000  # held in memory at a time, beside what DuckDB holds
 
 SQL_OWN = "duckdb -readonly pypi.duckdb"
-_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+# What EXPLAIN ANALYZE explains is done: only a SELECT may be.
+_EXPLAINED = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN(?:\s+ANALYZE)?(?:\s*\([^()]*\))?\s(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 Row = tuple[object, ...]
 
@@ -36,38 +41,63 @@ def answered(path: Path, sql: str) -> Iterator[Answer]:
 
     Raises NotPublished, ViewCorrupt, StorageFailed; QueryFailed, also while rows are read.
     """
-    with open_snapshot(path, memory_limit=MEMORY_LIMIT) as connection, _failing():
-        _check(connection, sql)
+    with open_snapshot(path, memory_limit=MEMORY_LIMIT) as connection:
+        yield answer_of(connection, sql)
+
+
+def answer_of(connection: duckdb.DuckDBPyConnection, sql: str, memory_limit: str = "") -> Answer:
+    """The same on a connection that is locked down. Raises QueryFailed."""
+    with failing(memory_limit):
+        check(connection, sql)
         cursor = connection.execute(sql)
         names = [column[0] for column in cursor.description or ()]
-        yield Answer(_once_each(names), _pieces(cursor))
+        return Answer(_once_each(names), _pieces(cursor, memory_limit))
 
 
 def write_parquet(path: Path, sql: str, target: Path) -> None:
     """The rows of `sql` as a Parquet file: the one that DuckDB may write. Raises the same."""
-    with open_snapshot(path, memory_limit=MEMORY_LIMIT, writable=target) as connection, _failing():
-        _check(connection, sql)
+    with open_snapshot(path, memory_limit=MEMORY_LIMIT, writable=target) as connection, failing():
+        check(connection, sql)
         # `query` takes the text as a value: nothing in it can end this statement.
-        copy = f"COPY (FROM query({_quoted(sql)})) TO {_quoted(str(target))}"
+        copy = f"COPY (FROM query({quoted(sql)})) TO {quoted(str(target))}"
         connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)")
 
 
-def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    if len(sql) > SQL_CHARACTERS_MAX:
-        raise QueryFailed(f"the SQL has more than {SQL_CHARACTERS_MAX} characters")
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        raise QueryFailed(f"one statement is wanted, not {len(statements)}")
-    if statements[0].type not in _ALLOWED:
+def check(
+    connection: duckdb.DuckDBPyConnection, sql: str, characters_max: int = SQL_CHARACTERS_MAX
+) -> None:
+    """Raises QueryFailed unless it is one SELECT, or EXPLAIN of one; duckdb.Error if it is no SQL.
+
+    Nothing is run. What a SELECT may reach is for the connection's own lock to say.
+    """
+    if len(sql) > characters_max:
+        raise QueryFailed(f"the SQL has more than {characters_max} characters")
+    kind = _kind(connection, sql)
+    if kind is duckdb.StatementType.EXPLAIN:
+        explained = _EXPLAINED.fullmatch(sql)
+        if explained is None:
+            raise QueryFailed("EXPLAIN is allowed as EXPLAIN [ANALYZE] [(options)] SELECT")
+        kind = _kind(connection, explained[1])
+    if kind is not duckdb.StatementType.SELECT:
         raise QueryFailed(
-            f"{statements[0].type.name} is not allowed here, only SELECT (or FROM, WITH, EXPLAIN)",
+            f"{kind.name} is not allowed here, only SELECT (or FROM, WITH, EXPLAIN)",
             hint=f"for anything else use a DuckDB of your own: {SQL_OWN}",
         )
 
 
-def _pieces(cursor: duckdb.DuckDBPyConnection) -> Iterator[list[Row]]:
+def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryFailed(f"one statement is wanted, not {len(statements)}")
+    try:
+        return statements[0].type
+    except ValueError:  # a kind of statement that the binding has no name for (UPDATE EXTENSIONS)
+        raise QueryFailed("such a statement is not allowed here, only SELECT") from None
+
+
+def _pieces(cursor: duckdb.DuckDBPyConnection, memory_limit: str) -> Iterator[list[Row]]:
     while True:
-        with _failing():
+        with failing(memory_limit):
             rows: list[Row] = cursor.fetchmany(ROWS_PER_FETCH)
         if not rows:
             return
@@ -75,17 +105,18 @@ def _pieces(cursor: duckdb.DuckDBPyConnection) -> Iterator[list[Row]]:
 
 
 @contextmanager
-def _failing() -> Iterator[None]:
+def failing(memory_limit: str = "") -> Iterator[None]:
+    """DuckDB's errors as QueryFailed."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        message = f"the query needs more than {MEMORY_LIMIT} of memory"
+        message = f"the query needs more than {memory_limit or MEMORY_LIMIT} of memory"
         raise QueryFailed(message, hint=f"narrow it down, or use {SQL_OWN}") from error
-    except duckdb.Error as error:
+    except (duckdb.Error, RuntimeError) as error:  # the binding's own are plain RuntimeErrors
         raise QueryFailed(_told(error)) from error
 
 
-def _told(error: duckdb.Error) -> str:
+def _told(error: Exception) -> str:
     """What DuckDB says, in one line: without the picture of the statement, with its advice."""
     text = str(error).partition("\nLINE ")[0]
     line = " ".join(part.strip() for part in text.splitlines() if part.strip())
@@ -104,5 +135,6 @@ def _once_each(names: list[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL has it."""
     return "'" + text.replace("'", "''") + "'"

@@ -88,7 +88,7 @@ def _cell(value: object) -> str:
     if isinstance(value, str):
         return _shown(value)
     if isinstance(value, list | dict):
-        return _shown(_dumped(value))
+        return _shown(dumped(value))
     return _shown(_text(value))
 
 
@@ -121,30 +121,33 @@ def _jsonl(answer: Answer) -> Iterator[str]:
 def _objects(answer: Answer) -> Iterator[str]:
     for rows in answer.pieces:
         for row in rows:
-            yield _dumped(dict(zip(answer.columns, row, strict=True)))
+            yield dumped(dict(zip(answer.columns, row, strict=True)))
 
 
 def _csv(answer: Answer) -> Iterator[str]:
-    yield _csv_lines([answer.columns])
+    yield csv_lines([answer.columns])
     for rows in answer.pieces:
-        yield _csv_lines([_csv_cell(value) for value in row] for row in rows)
+        yield csv_lines([csv_cell(value) for value in row] for row in rows)
 
 
-def _csv_lines(rows: Iterable[Iterable[object]]) -> str:
+def csv_lines(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of cells as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def _csv_cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """A value as a cell that no spreadsheet runs."""
     if isinstance(value, list | dict):
-        value = _dumped(value)
+        value = dumped(value)
     elif not isinstance(value, str):
         return "" if value is None else _text(value)
     return f"'{value}" if value.startswith(_FORMULA) else value
 
 
-def _dumped(value: object) -> str:
+def dumped(value: object) -> str:
+    """A value of DuckDB's, or a list of them, as JSON without spaces."""
     return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
 
 

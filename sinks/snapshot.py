@@ -25,11 +25,12 @@ STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 STORAGE = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE 2048"
 SNAPSHOT_FILE = "pypi.duckdb"
 
-_LOCKED_DOWN = (
+LOCKED_DOWN = (
     "SET enable_external_access = false",  # no files, no network, no extensions
     "SET lock_configuration = true",
 )
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+Config = dict[str, str | bool | int | float | list[str]]
+READER_CONFIG: Config = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
@@ -108,7 +109,7 @@ def open_snapshot(
             f"there is no snapshot at {path} yet",
             hint="`pypistream run` publishes one within a minute; or give another --data",
         )
-    config = {**_CONFIG, "memory_limit": memory_limit}
+    config: Config = {**READER_CONFIG, "memory_limit": memory_limit}
     try:
         connection = duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as error:
@@ -116,6 +117,6 @@ def open_snapshot(
     with closing(connection):
         if writable is not None:
             connection.execute("SET allowed_paths = ?", [[str(writable)]])
-        for statement in _LOCKED_DOWN:
+        for statement in LOCKED_DOWN:
             connection.execute(statement)
         yield connection

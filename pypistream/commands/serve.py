@@ -11,6 +11,7 @@ from pypistream import options
 @options.place
 @options.HTTP
 @options.HTTP_HOST
+@options.SQL
 def command(**given: object) -> int:
     """Answer over HTTP: documents, queries, live streams, dumps, status.
 
