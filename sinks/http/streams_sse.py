@@ -1,7 +1,7 @@
 """A connection of `text/event-stream`, as plain ASGI.
 
-sse-starlette was tried for it: four tasks, a timer and a copy of each event per client, where two
-tasks and shared bytes do (ADR 016).
+Not by a library: two tasks and shared bytes for each client, where sse-starlette has four tasks, a
+timer and its own framing of each event (ADR 017).
 """
 
 from __future__ import annotations
