@@ -5,7 +5,7 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test compose lint format types faults kills chaos-kafka simulate bench bench-reconcile bench-bootstrap docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills chaos-kafka simulate bench bench-reconcile bench-bootstrap docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -15,6 +15,9 @@ demo: $(READY)  ## the whole program on a stand-in for PyPI; nothing leaves the 
 
 test: $(READY)  ## the test suite; ARGS="-k trim" picks, PYPISTREAM_SEED=n replays
 	@sh scripts/test.sh $(ARGS)
+
+kafka: $(READY)  ## the whole program on Kafka: roles, kills, rights (5 minutes, needs Docker or PYPISTREAM_TEST_KAFKA)
+	@sh scripts/test.sh kafka $(ARGS)
 
 compose: $(READY)  ## compose.yaml, built and brought up, a broker killed (4 minutes, needs Docker)
 	@$(BIN)/python -m pytest tests/e2e/test_compose.py $(ARGS)
