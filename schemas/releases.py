@@ -16,6 +16,7 @@ class SlimFile(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
+    gc=False,  # it holds no cycle, and there are thousands in one value
     rename={"core_metadata": "core-metadata"},
 ):
     """One file. `size` in bytes, null if upstream's is no number that fits 63 bits.

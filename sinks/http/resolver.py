@@ -32,7 +32,7 @@ from schemas.errors import UsageError
 from schemas.names import NormalizedName
 from schemas.releases import SlimFile, SlimReleases
 from sinks.http.resolver_environment import Environment
-from sinks.http.resolver_files import Build, named, version_of
+from sinks.http.resolver_files import WHEEL, Build, archive_of, split_wheel, version_of, wheel_of
 
 SPECIFIERS_CACHED_MAX = 4_096  # of queries; a few hundred bytes each
 SPECIFIER_CHARACTERS_MAX = 1_000
@@ -90,7 +90,7 @@ def specifier_of(text: str) -> SpecifierSet:
 
 def fitting(slim: SlimReleases, query: Query) -> list[Fit]:
     """Give all files that fit, best first."""
-    found = list(query.specifier.filter(_candidates(slim, query), query.prerelease, key=_version))
+    found = _allowed(list(_candidates(slim, query)), query)
     if query.yanked != "include":
         keep = query.yanked == "auto" and _pinned(query.specifier)
         if not (keep and all(fit.file.yanked is True for fit in found)):
@@ -98,22 +98,41 @@ def fitting(slim: SlimReleases, query: Query) -> list[Fit]:
     return _sorted(found)
 
 
+def _allowed(found: list[Fit], query: Query) -> list[Fit]:
+    """Those whose version the specifier takes: files are many, versions are few."""
+    if any(each.operator == "===" for each in query.specifier):
+        # It compares texts, and 1.0 is the same version as 1.0.0.
+        return list(query.specifier.filter(found, query.prerelease, key=_version))
+    taken = set(query.specifier.filter({fit.version for fit in found}, query.prerelease))
+    return [fit for fit in found if fit.version in taken]
+
+
 def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
-    environment = query.environment
-    project, place_of, takes = query.project, environment.place, environment.takes
-    python, source_place = environment.py_version, environment.source_place
+    environment, project = query.environment, query.project
+    place_of, takes = environment.place, environment.takes
     for release in _possible(slim, query.specifier):
         for file in slim.releases[release]:
-            name = named(file.filename, project)
-            if name is None:
-                continue
-            place = source_place if name.tags is None else place_of(name.tags)
-            if place is None or not takes(file.requires_python or None):
-                continue
-            if name.python is not None and python is not None and name.python != python:
-                continue
+            filename = file.filename
+            if filename.endswith(WHEEL):
+                # Most wheels are for other machines: that is seen before anything else is read.
+                head, tags = split_wheel(filename)
+                place = place_of(tags)
+                if place is None or not takes(file.requires_python or None):
+                    continue
+                wheel = wheel_of(head, project)
+                if wheel is None:
+                    continue
+                version, build = wheel
+            else:
+                archive = archive_of(filename, project)
+                if archive is None or not takes(file.requires_python or None):
+                    continue
+                version, python = archive
+                if python and environment.py_version not in (None, python):
+                    continue
+                place, build = environment.source_place, ()
             if query.before is None or _is_before(file, query.before):
-                yield Fit(file, release, name.version, name.build, place)
+                yield Fit(file, release, version, build, place)
 
 
 def _possible(slim: SlimReleases, specifier: SpecifierSet) -> Iterable[str]:

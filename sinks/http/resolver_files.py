@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -19,6 +18,7 @@ from schemas.names import NormalizedName
 
 VERSIONS_CACHED_MAX = 65_536  # some 400 bytes each; version texts recur across projects
 NAMES_CACHED_MAX = 8_192  # spellings of project names in file names, two or three a project
+HEADS_CACHED_MAX = 4_096  # `numpy-1.26.4`: the wheels of one release share it
 VERSION_CHARACTERS_MAX = 200  # as in `processors.versions`: a guard, not a rule
 
 ENDINGS = (
@@ -27,24 +27,15 @@ ENDINGS = (
 )
 """Of the source archives that pip opens."""
 
+WHEEL = ".whl"
+
 Build = tuple[()] | tuple[int, str]
 
 _WHEEL_NAME = re.compile(r"[\w._]+", re.UNICODE)
 _BUILD = re.compile(r"(\d+)(.*)", re.ASCII)
 _FOR_PYTHON = re.compile(r"-py([123]\.?[0-9]?)$")  # `foo-1.0-py3.9.tar.gz`: for one Python alone
-_WHEEL_PARTS = (5, 6)  # without and with a build
-
-
-class Named(NamedTuple):
-    """A file as its name has it. `tags` None = a source archive.
-
-    `python`: the only Python it says it is for (`3.9`), None = it says nothing of the kind.
-    """
-
-    version: Version
-    build: Build
-    tags: str | None
-    python: str | None = None
+_TAGS = 3  # parts of a wheel's name, at its end
+_PARTS = (2, 3)  # before them, without and with a build
 
 
 @lru_cache(VERSIONS_CACHED_MAX)
@@ -58,38 +49,43 @@ def version_of(text: str) -> Version | None:
         return None
 
 
-def named(filename: str, project: NormalizedName) -> Named | None:
-    """Read a file's name; None if it names no version of this project that pip could install."""
-    if filename.endswith(".whl"):
-        return _wheel(filename, project)
-    ending = next((each for each in ENDINGS if filename.endswith(each)), None)
-    if ending is None or (ending == ".zip" and "macosx10" in filename):
-        return None
-    stem = filename[: -len(ending)]
-    text = _after_name(stem, project)
-    python = None
-    if match := _FOR_PYTHON.search(text):
-        text, python = text[: match.start()], match[1]
-    version = version_of(text) if text else None
-    return None if version is None else Named(version, (), None, python)
+def split_wheel(filename: str) -> tuple[str, str]:
+    """What a wheel's name has before its tags, and the tags (`cp311-abi3-win32`)."""
+    head = filename.rsplit("-", _TAGS)[0]
+    return head, filename[len(head) + 1 : -len(WHEEL)]
 
 
-def _wheel(filename: str, project: NormalizedName) -> Named | None:
-    parts = filename[:-4].split("-")
-    if len(parts) not in _WHEEL_PARTS or not _is_name(parts[0], project):
+@lru_cache(HEADS_CACHED_MAX)
+def wheel_of(head: str, project: NormalizedName) -> tuple[Version, Build] | None:
+    """Read what `split_wheel` gives first; None if it names no version of this project."""
+    parts = head.split("-")
+    if len(parts) not in _PARTS or not _is_name(parts[0], project):
         return None
     if "__" in parts[0] or _WHEEL_NAME.fullmatch(parts[0]) is None:
         return None
     version = version_of(parts[1])
     if version is None:
         return None
-    build: Build = ()
-    if len(parts) == _WHEEL_PARTS[1]:
-        match = _BUILD.match(parts[2])
-        if match is None:
-            return None
-        build = (int(match[1]), match[2])
-    return Named(version, build, "-".join(parts[-3:]))
+    if len(parts) == _PARTS[0]:
+        return version, ()
+    match = _BUILD.match(parts[2])
+    return None if match is None else (version, (int(match[1]), match[2]))
+
+
+def archive_of(filename: str, project: NormalizedName) -> tuple[Version, str | None] | None:
+    """Read a source archive's name: its version, and the only Python it says it is for (`3.9`).
+
+    None if it names no version of this project that pip could install.
+    """
+    ending = next((each for each in ENDINGS if filename.endswith(each)), None)
+    if ending is None or (ending == ".zip" and "macosx10" in filename):
+        return None
+    text = _after_name(filename[: -len(ending)], project)
+    python = None
+    if "-py" in text and (match := _FOR_PYTHON.search(text)):
+        text, python = text[: match.start()], match[1]
+    version = version_of(text) if text else None
+    return None if version is None else (version, python)
 
 
 def _after_name(stem: str, project: NormalizedName) -> str:
