@@ -38,6 +38,7 @@ def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
         ("watermark", _watermark(report)),
         ("lag", _lag(report)),
         ("history", _history(report)),
+        ("loaded from", _bootstrap(report)),
         ("names", _counts(report.names)),
         ("coverage", _coverage(report)),
         ("next attempts", _due(report)),
@@ -106,6 +107,15 @@ def _history(report: StatusReport) -> str:
     if history.asked:
         return f"{after}; what was before is asked for, and waits for `pypistream produce`"
     return after
+
+
+def _bootstrap(report: StatusReport) -> str:
+    known = report.bootstrap
+    if known is None:
+        return ""
+    if known.loading:
+        return f"half of {known.source}: give `pypistream bootstrap` again, nothing else works here"
+    return f"{known.source}, last at {known.time}"
 
 
 def _counts(names: dict[str, int] | None) -> str:

@@ -19,7 +19,7 @@ from pypistream.state_fold import StateFold
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import DumpCorrupt
-from schemas.records import Alive, Cut, Filter, Head, Hold, State, Status, Sweep
+from schemas.records import Alive, Bootstrap, Cut, Filter, Head, Hold, State, Status, Sweep
 from schemas.topics import Offset, Topic
 from sinks.dump_reader import DumpReader
 from streams.log import Log, Record, TopicPartition
@@ -68,6 +68,15 @@ class HistoryReport(msgspec.Struct):
     since: int
     read: int | None
     asked: bool
+
+
+class BootstrapReport(msgspec.Struct):
+    """Another instance's dump or delta that was taken in last; `loading`: half of it is here."""
+
+    source: str
+    log: str
+    time: str
+    loading: bool
 
 
 class HoldReport(msgspec.Struct):
@@ -154,6 +163,7 @@ class StatusReport(msgspec.Struct):
     reached: int
     backfill: BackfillReport | None
     history: HistoryReport | None
+    bootstrap: BootstrapReport | None
     lag_serials: int | None
     lag_seconds: float | None
     names: dict[str, int] | None
@@ -208,6 +218,7 @@ class StatusReader:
             reached=mark.reached,
             backfill=_backfill(progress),
             history=_history(head, asked=HISTORY_KEY in plain),
+            bootstrap=_bootstrap(progress.bootstrap),
             lag_serials=max(0, head.serial - mark.serial) if head and mark.serial else None,
             lag_seconds=max(0.0, now_ms / 1000 - marker_time) if claimed and marker_time else None,
             names={s.value: n for s, n in self._fold.counts().items()} if self._fold else None,
@@ -307,6 +318,12 @@ def _history(head: Head | None, *, asked: bool) -> HistoryReport | None:
     if head.base in (0, read):
         return HistoryReport(0, read, asked=False)
     return HistoryReport(head.base, read, asked=asked and read is None)
+
+
+def _bootstrap(known: Bootstrap | None) -> BootstrapReport | None:
+    if known is None:
+        return None
+    return BootstrapReport(known.source, known.log, rfc3339(known.time), known.loading)
 
 
 def _due(owed: Mapping[str, State], now_ms: int) -> DueReport:

@@ -5,6 +5,7 @@ The other log and ours have different numbers of partitions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
@@ -22,8 +23,10 @@ from sinks.dump_reader import DumpReader
 from sinks.dump_records import Project, of_dump
 from streams.log import Outgoing
 from streams.progress import CONFIG_KEY, CUT_KEY, progress_record, read_progress
+from tests.support import deltas
 from tests.support.bootstrap_world import RULE, Clock, Other, Own, files, rows_of
 from tests.support.logs import opened_log
+from tests.support.schema_check import assert_log_valid, validator
 
 CASES = [
     ("memory", 1, 1),
@@ -114,6 +117,21 @@ async def test_follow(pair: tuple[Other, Own], seed: int) -> None:
         await follower.go_on()
         await follower.look()
     assert files(other.dumps) == await own.dumped("again")
+    assert await assert_log_valid(own.log) > 90
+    assert_deltas_valid(other.dumps)
+
+
+def assert_deltas_valid(dumps: Path) -> None:
+    """Manifests and lines keep to the published schemas."""
+    for path, schema in ((dumps, "manifest"), (dumps / "deltas", "deltas")):
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        validator(f"{schema}.v1.schema.json").validate(manifest)
+    kinds = set()
+    for entry in deltas.manifest_of(dumps)["deltas"]:
+        for line in deltas.delta_lines(dumps, entry):
+            validator("deltas.jsonl.v1.schema.json").validate(line)
+            kinds.add((line["topic"], "deleted" in line))
+    assert len(kinds) == 5, kinds
 
 
 async def rows_of_values(of: Other | Own) -> dict[tuple[Topic, str], bytes]:

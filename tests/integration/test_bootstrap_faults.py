@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from producers.founding import PRODUCE_ID, found
 from pypistream.data_dir import DataDir
+from pypistream.status_report import StatusReader
 from schemas.errors import DumpCorrupt, LogMismatch
 from schemas.records import Config, Head
 from schemas.topics import Offset, Topic, partition_of
@@ -217,6 +218,9 @@ async def test_a_delta_of_many_transactions_that_is_killed(
             await follower.look()
 
     assert (await read_progress(pair.own.log)).loading
+    report = await StatusReader(DataDir(pair.own.root), pair.own.log, brief=True).report()
+    assert report.bootstrap is not None
+    assert report.bootstrap.loading
     with pytest.raises(LogMismatch, match="has not ended"):
         await found(pair.own.log, await pair.own.log.writer(PRODUCE_ID), 1, None, None)
     sink = DumpSink(pair.own.root / "half", pair.own.root / "half-frames")
