@@ -34,7 +34,7 @@ def site(shared: Running) -> Iterator[Running]:
 
 def test_every_kind_belongs_to_a_checked_module() -> None:
     """Each of these modules has a test file that goes through all of its kinds."""
-    assert set(KINDS) == set(kinds_of(content, freshness, journal, refusals, transport))
+    assert set(KINDS) == set(kinds_of(content, freshness, journal, json_api, refusals, transport))
 
 
 def test_kinds_can_be_listed(site: Running) -> None:

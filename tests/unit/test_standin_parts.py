@@ -14,7 +14,7 @@ from upstream.standin.__main__ import command_line
 from upstream.standin.app import Standin, build_app, parse
 from upstream.standin.faults import BadFault
 from upstream.standin.files import file_name
-from upstream.standin.http_types import Request
+from upstream.standin.http_types import Request, Route
 from upstream.standin.journal import Row
 from upstream.standin.living import UnsuitableChange
 from upstream.standin.pages import HTML_TYPE, JSON_TYPE, PLAIN_TYPE, preferred
@@ -205,10 +205,13 @@ def test_a_connection_counts_once() -> None:
     stats = Stats(10)
     watch, idle = ConnectionWatch(stats), ConnectionWatch(stats)
     seen = []
-    for route in ("xmlrpc", "simple", "json", "xmlrpc", "files"):
-        watch.used(route)
+    asked: list[tuple[Route, str]] = [
+        ("xmlrpc", ""), ("simple", ""), ("simple", "a"), ("xmlrpc", ""), ("files", "a"),
+    ]  # fmt: skip
+    for route, project in asked:
+        watch.used(Request(route, "GET", "/", {}, {}, project))
         seen.append((stats.connections["document"].now, stats.connections["journal"].now))
-    idle.used("control")
+    idle.used(Request("control", "GET", "/", {}, {}))
     idle.lost()
     watch.lost()
     watch.lost()

@@ -66,7 +66,7 @@ class Standin:
         self, request: Request, exchange: Exchange, watch: ConnectionWatch | None
     ) -> None:
         if watch is not None:
-            watch.used(request.route)
+            watch.used(request)
         self.stats.begin(request)
         began = asyncio.get_running_loop().time()
         status, fault = 0, ""

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
+from upstream.standin.descriptions import describe
 from upstream.standin.documents import (
     Document,
     Plan,
@@ -31,7 +32,7 @@ from upstream.standin.sizes import sizes_for
 from upstream.standin.store import BodyRef, compressed, etag_of
 from upstream.standin.vocabulary import CLASSIFIERS, fresh_name, normalized
 
-FORMAT = 1  # raise when the made bytes change: it is part of the cache's file names
+FORMAT = 2  # raise when the made bytes change: it is part of the cache's file names
 ROWS_EACH = 3  # journal rows that a project's history before the start has
 WITHOUT_DOCUMENT = 0.16  # share of names that JSON answers 404 for
 QUARANTINED_OF_THOSE = 0.05
@@ -267,6 +268,7 @@ def _odd_document(plan: Plan, random_: random.Random) -> Document:
 
 def _on_the_wire(document: Document, plan: Plan) -> bytes:
     # Only the oldest documents have the forms of their time; all others were rendered today.
+    describe(document)
     return dumped_as_of_old(document, plan.index) if plan.era is Era.OLD_INDEX else dumped(document)
 
 

@@ -111,7 +111,8 @@ class Pages:
             "meta": {"_last-serial": edition.serial, "api-version": API_VERSION},
             "name": project.name,
             "project-status": status,
-            "versions": list(releases),
+            # Those of files: a release without any is in the JSON API's document alone.
+            "versions": [version for version, files in releases.items() if files],
         }
 
 

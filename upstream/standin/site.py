@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from upstream.standin.descriptions import metadata_of
 from upstream.standin.documents import dumped, point_at
 from upstream.standin.files import file_name
 from upstream.standin.http_types import (
@@ -17,7 +18,7 @@ from upstream.standin.http_types import (
     not_found,
     text,
 )
-from upstream.standin.packages import INSTALLABLE_NAMES, core_metadata, wheel_bytes
+from upstream.standin.packages import INSTALLABLE_NAMES, wheel_bytes
 from upstream.standin.pages import Pages
 from upstream.standin.rpc import Rpc
 from upstream.standin.settings import StandinSettings
@@ -121,14 +122,15 @@ class Site:
         for version, files in document["releases"].items():
             for file in files:
                 if file["filename"] == filename:
+                    if request.filename.endswith(".metadata"):
+                        content = metadata_of(document, version, file)
+                        kind = (b"content-type", b"application/octet-stream")
+                        return Answer(200, [kind], content)
                     return self._content(request, version, file.get("requires_python"))
         return not_found()
 
     def _content(self, request: Request, version: str, requires_python: str | None) -> Answer:
         name = normalized(request.project)
-        if request.filename.endswith(".metadata"):
-            content = core_metadata(name, version, requires_python)
-            return Answer(200, [(b"content-type", b"application/octet-stream")], content)
         pure = file_name(name, version, 1).filename
         if name not in INSTALLABLE_NAMES or request.filename != pure:
             return text(404, "this file is made up: only its metadata exists")

@@ -19,6 +19,15 @@ CLASS_OF: dict[Route, ConnectionClass] = {
     "xmlrpc": "journal",
     "simple": "journal",
 }
+
+
+def class_of(request: Request) -> ConnectionClass | None:
+    """Whose request this is: the whole index goes with the journal, a project's page does not."""
+    if request.route == "simple" and request.project:
+        return "document"
+    return CLASS_OF.get(request.route)
+
+
 WINDOW_SECONDS = 10.0
 # A request that was on its way when the answer left has broken no promise. `early` leaves these
 # out, `early_strict` counts them.
@@ -111,7 +120,7 @@ class Stats:
     def begin(self, request: Request) -> None:
         """A request arrived."""
         now = request.arrived = time.monotonic()
-        kind = CLASS_OF.get(request.route)
+        kind = class_of(request)
         for name in ("all",) if kind is None else ("all", kind):
             self.in_flight[name].up()
             self._windows[name].add(now)
@@ -123,7 +132,7 @@ class Stats:
 
     def end(self, request: Request, status: int, fault: str) -> None:
         """It was answered (or given up: status 0)."""
-        kind = CLASS_OF.get(request.route)
+        kind = class_of(request)
         for name in ("all",) if kind is None else ("all", kind):
             self.in_flight[name].down()
         self.requests[request.route, status] += 1
@@ -148,7 +157,7 @@ class Stats:
 
     def told_to_wait(self, request: Request, seconds: float) -> None:
         """The client was told not to come again (to this class of routes) for that long."""
-        kind = CLASS_OF.get(request.route)
+        kind = class_of(request)
         if kind is not None:
             now = time.monotonic()
             until = max(now + seconds, self._told.get(kind, (0.0, 0.0))[1])
@@ -188,9 +197,9 @@ class ConnectionWatch:
         self._stats = stats
         self._used: set[str] = set()
 
-    def used(self, route: Route) -> None:
+    def used(self, request: Request) -> None:
         """A request came over it."""
-        kind = CLASS_OF.get(route)
+        kind = class_of(request)
         if kind is None or kind in self._used:
             return
         if not self._used:

@@ -13,6 +13,7 @@ from enum import StrEnum
 import orjson
 
 from upstream.standin.corpus import Corpus, Roles, classifier_bits
+from upstream.standin.descriptions import describe
 from upstream.standin.documents import Document, dumped
 from upstream.standin.journal import Journal, Row
 from upstream.standin.seeds import generator, likely
@@ -166,7 +167,7 @@ class World:
         if document is not None:
             if "last_serial" in document:
                 document["last_serial"] = serial
-            raw = dumped(document)
+            raw = dumped(describe(document))
             ref, etag = self.store.add(raw), etag_of(raw)
             project.version = document["info"]["version"]
         else:

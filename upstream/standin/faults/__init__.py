@@ -1,6 +1,6 @@
 """Every fault that the stand-in knows. Importing this package fills the table `KINDS`."""
 
-from upstream.standin.faults import content, freshness, journal, refusals, transport
+from upstream.standin.faults import content, freshness, journal, json_api, refusals, transport
 from upstream.standin.faults.registry import KINDS, BadFault, Fault, FaultKind, Faults
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "content",
     "freshness",
     "journal",
+    "json_api",
     "refusals",
     "transport",
 ]
