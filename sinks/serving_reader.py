@@ -19,12 +19,13 @@ from schemas.compression import decompress
 from schemas.errors import DumpCorrupt, LogCorrupt, ViewCorrupt
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, EventSource, Head, Kind, State, Status
-from schemas.releases import SlimReleases
+from schemas.releases import SlimFile, SlimReleases
 from sinks.duckdb_progress import history_since
 from sinks.http.library import (
     PAGE_MAX,
     Dependent,
     Document,
+    GoneFile,
     Listed,
     Releases,
     Removed,
@@ -139,6 +140,15 @@ class ServingLibrary:
         except (msgspec.MsgspecError, RecursionError):
             return None
         return Releases(slim, 0, "latest")
+
+    def gone_files(self, name: NormalizedName) -> Sequence[GoneFile]:
+        """Files that were held and are gone."""
+        rows = self._rows(
+            "SELECT g.version, g.body FROM name n JOIN gone_file g ON g.id = n.id WHERE n.name = ?"
+            " LIMIT ?",
+            (name, PAGE_MAX),
+        )
+        return [GoneFile(version, self._decoded(body, SlimFile)) for version, body in rows]
 
     def state(self, name: NormalizedName) -> State | None:
         """What is known and owed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-SERVING_FORMAT = 1
+SERVING_FORMAT = 2
 """Of the file. Raise it whenever a table changes, or what is put into it: it is built anew then."""
 
 APPLICATION_ID = 0x70795376  # "pySv": `file` and we recognise our own
@@ -37,6 +37,10 @@ CREATE TABLE relations (id INTEGER PRIMARY KEY, packed BLOB NOT NULL);
 CREATE TABLE releases (
     id INTEGER PRIMARY KEY, omitted INTEGER NOT NULL, packed INTEGER NOT NULL, body BLOB NOT NULL
 );
+CREATE TABLE gone_file (
+    id INTEGER NOT NULL, filename TEXT NOT NULL, version TEXT NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (id, filename)
+) WITHOUT ROWID;
 CREATE TABLE state (
     id INTEGER PRIMARY KEY, status TEXT NOT NULL, exception INTEGER NOT NULL, body BLOB NOT NULL
 );

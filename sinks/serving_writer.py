@@ -13,6 +13,7 @@ from schemas.compression import FRAME_BYTES_MAX, compress
 from schemas.errors import LogCorrupt
 from schemas.records import SERIAL_MAX, ChangelogEntry, State
 from schemas.topics import Topic
+from sinks.serving_gone import GoneFiles
 from sinks.serving_rows import (
     Facts,
     Relations,
@@ -48,6 +49,7 @@ class ServingWriter:
 
     def __init__(self, connection: sqlite3.Connection, counts: Counts) -> None:
         self._run = connection.execute
+        self._gone = GoneFiles(connection)
         self.counts = counts
         self._statuses: Counter[str] = Counter(counts.statuses)
         self._ids: dict[str, int] = {}
@@ -165,6 +167,7 @@ class ServingWriter:
         row = self._run("SELECT packed FROM relations WHERE id = ?", (number,)).fetchone()
         if row is not None:
             self._unrelate(name, _unpacked(row[0]))
+        self._gone.replace(number, None)
         for table in ("relations", "releases"):
             self._run(f"DELETE FROM {table} WHERE id = ?", (number,))  # noqa: S608  names of ours
         if self._run("DELETE FROM document WHERE id = ?", (number,)).rowcount:
@@ -184,6 +187,7 @@ class ServingWriter:
 
     def _put_releases(self, record: Record, name: str) -> None:
         number, body = self._id(name), record.value
+        self._gone.replace(number, body)
         if body is None:
             self._run("DELETE FROM releases WHERE id = ?", (number,))
             return

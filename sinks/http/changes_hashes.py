@@ -1,11 +1,12 @@
 """Which files a change takes away, or gives to others, with the hashes last known of them. Pure.
 
-What is held is the newest `releases` of the project: as a change comes in, that is from before it.
+As a change comes in, what is held is from before it; later on, what it took away is among the files
+that are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET
 
@@ -13,7 +14,7 @@ from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, Kind
 from schemas.releases import SlimFile, SlimReleases
 from sinks.changes_order import Change
-from sinks.http.library import Library
+from sinks.http.library import GoneFile, Library
 from sinks.http.streams_frames import LastKnown
 from sinks.http.streams_selection import SECURITY_KINDS
 
@@ -26,27 +27,38 @@ def files_of(change: Change, library: Library) -> tuple[tuple[LastKnown, ...] | 
     entry = change.entry
     if entry.kind not in SECURITY_KINDS:
         return None, 0
-    held = library.releases(NormalizedName(change.project))
-    if held is None:
+    name = NormalizedName(change.project)
+    held, gone = library.releases(name), library.gone_files(name)
+    if held is None and not gone:
         return None, 0
-    found = list(_files(entry, held.slim))
+    found = [*(_held(entry, held.slim) if held is not None else ()), *_gone(entry, gone)]
     return tuple(found[:FILES_MAX]), max(0, len(found) - FILES_MAX)
 
 
-def _files(entry: ChangelogEntry, slim: SlimReleases) -> Iterator[LastKnown]:
+def _held(entry: ChangelogEntry, slim: SlimReleases) -> Iterator[LastKnown]:
     for version in reversed(slim.releases):
-        if not _concerned(entry, slim, version):
-            continue
-        for file in slim.releases[version]:
-            if entry.kind is not Kind.REMOVE_FILE or entry.action.endswith(f" {file.filename}"):
-                yield _known(version, file)
+        if _concerned(entry, version, slim.latest):
+            for file in slim.releases[version]:
+                if _names(entry, file.filename):
+                    yield _known(version, file)
 
 
-def _concerned(entry: ChangelogEntry, slim: SlimReleases, version: str) -> bool:
+def _gone(entry: ChangelogEntry, gone: Sequence[GoneFile]) -> Iterator[LastKnown]:
+    """What an event took away, or one after it."""
+    for version, file in gone:
+        if _concerned(entry, version, None) and _names(entry, file.filename):
+            yield _known(version, file)
+
+
+def _names(entry: ChangelogEntry, filename: str) -> bool:
+    return entry.kind is not Kind.REMOVE_FILE or entry.action.endswith(f" {filename}")
+
+
+def _concerned(entry: ChangelogEntry, version: str, latest: str | None) -> bool:
     if entry.kind in _WHOLE_PROJECT:
         return True
     # A new owner has power over all releases; what people install is the latest.
-    return version == (slim.latest if entry.kind is Kind.ROLE else entry.version)
+    return version == (latest if entry.kind is Kind.ROLE else entry.version)
 
 
 def _known(version: str, file: SlimFile) -> LastKnown:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, Config, Head, Kind, State, Status
-from schemas.releases import SlimReleases
+from schemas.releases import SlimFile, SlimReleases
 from sinks.sink import Vector
 
 PAGE_MAX = 1_000  # rows of one call: some milliseconds
@@ -45,6 +45,13 @@ class Releases(NamedTuple):
     slim: SlimReleases
     omitted: int
     held: Literal["all", "latest"]
+
+
+class GoneFile(NamedTuple):
+    """A file that was taken away, as it was published last."""
+
+    version: str
+    file: SlimFile
 
 
 class Listed(NamedTuple):
@@ -131,6 +138,13 @@ class Library(Protocol):
 
     def releases(self, name: NormalizedName) -> Releases | None:
         """All releases held, ascending by version; of the latest alone where only that is held."""
+        ...
+
+    def gone_files(self, name: NormalizedName) -> Sequence[GoneFile]:
+        """Files that were held and are gone, of a project that is gone or not, by file name.
+
+        At most PAGE_MAX; a library that was built anew, or holds only the latest, knows none.
+        """
         ...
 
     def state(self, name: NormalizedName) -> State | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from schemas.records import Kind
+from sinks.http.streams import Streams, routes
 from sinks.http.streams_hub import Limits
 from sinks.http.streams_selection import SECURITY_KINDS
 from streams.memory_log import MemoryLog
@@ -209,3 +212,61 @@ async def test_a_removal_carries_the_last_known_hashes() -> None:
         }
     ]
     assert Kind.ROLE in SECURITY_KINDS
+
+
+async def test_hashes_outlive_what_was_removed() -> None:
+    """Who reads the removal later, out of the log, is told what there was, too."""
+    library = MemoryLibrary()
+    files = {"1.0": [{"filename": "a-1.0.tar.gz", "digests": {"sha256": "ab"}}]}
+    name = library.put({"info": {"name": "a", "version": "1.0"}, "last_serial": 1}, files)
+    journal = await founded()
+    await journal.rows([row(2, "a", "remove project", None)])
+    library.remove(name, 2, BEGIN + 2)
+    async with (
+        streaming(journal.log, journal, library=library) as world,
+        connected(world.app, PATH, "since=0") as client,
+    ):
+        [event] = await client.take(1)
+
+    assert [("a-1.0.tar.gz", {"sha256": "ab"})] == [
+        (file["filename"], file["digests"]) for file in event.value["files"]
+    ]
+
+
+async def test_what_was_there_before_is_no_news() -> None:
+    """A server just started gives a client that asks for nothing old what comes, and only that."""
+    journal = await founded()
+    await journal.rows([row(serial, f"p{serial}") for serial in range(1, 200)])
+    async with (
+        streaming(journal.log, journal) as world,
+        connected(world.app, PATH) as client,
+    ):
+        await client.until(lambda: client.frames)
+        await journal.rows([row(200, "new")])
+        events = await client.take(1)
+
+    assert [200] == serials(events) == serials(client.events)
+
+
+async def test_before_the_log_is_founded_it_says_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """503 with Retry-After, and no stream that would begin at an unknown place."""
+    monkeypatch.setattr("sinks.http.streams_sse.BEGIN_SECONDS", 0.05)
+    journal = Journal(MemoryLog(1))
+    streams = Streams(journal.log)
+    app = Starlette(routes=routes(streams))
+    running = asyncio.create_task(streams.run())
+    try:
+        async with connected(app, PATH) as client:
+            await client.until(lambda: client.ended)
+        await journal.found()
+        monkeypatch.setattr("sinks.http.streams_sse.BEGIN_SECONDS", 10)
+        async with connected(app, PATH) as later:
+            await later.until(lambda: later.frames)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+    assert (503, 200) == (client.status, later.status)
+    assert client.headers["retry-after"]

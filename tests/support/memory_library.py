@@ -20,6 +20,7 @@ from sinks.http.library import (
     PAGE_MAX,
     Dependent,
     Document,
+    GoneFile,
     Listed,
     Releases,
     Removed,
@@ -38,6 +39,7 @@ class MemoryLibrary:
         self.slim: dict[NormalizedName, Releases] = {}
         self.states: dict[NormalizedName, State] = {}
         self.gone: dict[NormalizedName, Removed] = {}
+        self.lost: dict[NormalizedName, list[GoneFile]] = {}
         self.journal: list[ChangelogEntry] = []
         self.base = 0
         self.reached = 0
@@ -74,7 +76,10 @@ class MemoryLibrary:
     def remove(self, name: NormalizedName, serial: int, time: int, reason: str = "removed") -> None:
         """Let a project be gone."""
         self.documents.pop(name, None)
-        self.slim.pop(name, None)
+        held = self.slim.pop(name, None)
+        versions = held.slim.releases if held is not None and held.held == "all" else {}
+        self.lost[name] = [GoneFile(version, file) for version in versions
+                           for file in versions[version]]  # fmt: skip
         display = self.states[name].name if name in self.states else name
         self.states[name] = State(Status.OK, serial, 0, serial, name=display)
         self.gone[name] = Removed(name, display, reason, serial, time)
@@ -116,6 +121,9 @@ class MemoryLibrary:
 
     def releases(self, name: NormalizedName) -> Releases | None:
         return self.slim.get(name)
+
+    def gone_files(self, name: NormalizedName) -> Sequence[GoneFile]:
+        return sorted(self.lost.get(name, ()), key=lambda gone: gone.file.filename)
 
     def state(self, name: NormalizedName) -> State | None:
         return self.states.get(name)
