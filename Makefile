@@ -1,11 +1,12 @@
 # The one runner. Two commands on a fresh machine with Python 3.11 or newer: `make demo`, `make test`.
 PYTHON ?=
+SEEDS ?= 1000
 READY := .venv/.ready
 BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills chaos-kafka simulate bench bench-reconcile bench-bootstrap docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills chaos-kafka simulate bench bench-reconcile bench-bootstrap bench-http docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -40,8 +41,8 @@ kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live chan
 chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000 projects on Kafka (20 minutes, needs Docker)
 	@PYPISTREAM_TEST_CHAOS=long $(BIN)/python -m pytest -s --show-capture=no -o faulthandler_timeout=3600 tests/e2e/test_kafka_chaos.py $(ARGS)
 
-simulate: $(READY)  ## 10 000 seeded schedules of faults in virtual time; PYPISTREAM_SEED=n replays (20 minutes)
-	@PYPISTREAM_TEST_SCHEDULES=10000 $(BIN)/python -m pytest -q -n 2 tests/property/test_simulation.py $(ARGS)
+simulate: $(READY)  ## SEEDS=1000 schedules of faults in virtual time; PYPISTREAM_SEED=n replays (2 minutes)
+	@$(BIN)/python -m tests.support.simulate $(SEEDS) $(ARGS)
 
 bench: $(READY)  ## the benchmarks, printed beside the last committed ones
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -51,6 +52,9 @@ bench-reconcile: $(READY)  ## a reconcile of 886 000 names; PYPISTREAM_NAMES=FIL
 
 bench-bootstrap: $(READY)  ## a bootstrap of 100 000 projects, PROJECTS=n for others; exit 1 if a figure is missed (3 minutes)
 	@$(BIN)/python -m benchmarks.bootstrap $(ARGS)
+
+bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJECTS=n for others; exit 1 if a figure is missed (needs wrk, nginx; 30 minutes)
+	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 docs: $(READY)  ## do schemas and documents still say what the code does?
 	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py

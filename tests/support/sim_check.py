@@ -1,253 +1,309 @@
-"""The checker: compares what lies in the log with the truth of upstream. Knows no rule's code.
+"""The checker: is what a run recorded (`sim_history`) right? `python -m tests.support.sim_check F`.
 
-Each function returns what is wrong as lines of text. I1 … I12: the project's invariants.
+It reads the recorded lines alone, with the standard library: no code under test takes part. What
+is wrong comes as lines of text that begin with the invariant's name, I1 … I12:
+
+    I1 truth   I2 never back   I3 no loss   I4 one effect   I5 tombstones   I6 atomic positions
+    I7 agreement   I8 whole publications   I9 isolation   I10 liveness   I11 bounds   I12 letters
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-from schemas import codec
-from schemas.records import ChangelogEntry, Cut, State, Status
-from schemas.topics import COMPACTED, Topic, partition_of
-from streams.log import Log, Record, TopicPartition
-from streams.progress import CUT_KEY, read_progress
-from tests.support.sim_upstream import Project, Truth
+from tests.support import sim_check_sinks
+from tests.support.sim_history import History, Line
+from tests.support.sim_replay import Recorded, Tables, exception, published, watermark_of
 
-
-async def records(log: Log, topic: Topic) -> list[Record]:
-    """Every record of a topic, each partition in order."""
-    reader = await log.reader(await log.starts(topic))
-    found: list[Record] = []
-    while batch := await reader.read(10_000, 0):
-        found += batch
-    await reader.close()
-    return found
+TABLES = ("metadata", "releases", "state")
+RISING = ("changelog", "refetch", "metadata", "releases", "state", "serial")
+# A row of a project that nobody lies about is published within this, whatever another one does:
+# settle time, a poll, and one answer of another project that takes 20 s in the only slot.
+LATENCY_SECONDS_MAX = 45.0
+# What a fault that concerned all may still cause after its end: the longest wait between two tries.
+AFTERMATH_SECONDS = 40.0
 
 
-async def rows(log: Log, topic: Topic) -> dict[str, Record]:
-    """The table of a compacted topic over all partitions."""
-    found: dict[str, Record] = {}
-    for partition in range(log.partitions):
-        found |= (await log.table(TopicPartition(topic, partition))).rows
-    return found
+def check(history: History) -> list[str]:
+    """Everything that is wrong."""
+    run = Recorded(history)
+    return [
+        *_claims(run),
+        *_moments(run),
+        *_journal(run),
+        *_monotonic(run),
+        *_positions(run),
+        *_letters(run),
+        *_placed(run),
+        *_latencies(run),
+        *_bounds(run),
+        *sim_check_sinks.check(run),
+        *(f"I4 {line['text']}" for line in history.of("violation")),
+    ]
 
 
-async def states(log: Log) -> dict[str, State]:
-    """What is known per name."""
-    found = await rows(log, Topic.STATE)
-    return {name: codec.decode(row.value or b"", State) for name, row in found.items()}
+# --- while it runs ----------------------------------------------------------------------------
 
 
-async def lag(log: Log, head: int, *, backfilled: bool) -> list[str]:
+def _claims(run: Recorded) -> Iterator[str]:
+    """I3: what the watermark says holds at every look, for every name that is no exception."""
+    tables = Tables(run)
+    for look in run.history.of("look"):
+        tables.go_to(look["ends"])
+        serial, base, reached = watermark_of(tables.cuts(run.partitions))
+        if not reached:
+            continue
+        base = 0 if serial is not None else base
+        start = run.schedule["base"] if tables.head() else 0
+        for key in run.faces:
+            yield from _claim(run, key, look["at"], (base, start, reached), tables.state(key))
+
+
+def _claim(
+    run: Recorded, key: str, at: float, mark: tuple[int, int, int], state: Line | None
+) -> Iterator[str]:
+    base, start, reached = mark
+    gone_later = False
+    for when, row, face in reversed(run.faces[key]):
+        if when > at:
+            continue
+        if row <= reached:
+            break
+        gone_later = gone_later or face is None
+    else:
+        return
+    if row <= base or (state is not None and exception(state)):
+        return
+    if face is not None:
+        newest = max(state.get("body", 0), state.get("gone", 0)) if state else 0
+        if newest < face[1] and not gone_later:  # it may show what came later, but no less
+            yield f"I3 {key} at {at}: {state}, but {face} at watermark {mark}"
+    # What was gone before the log began, no row has told it.
+    elif row > start and (state is None or (published(state) and state["body"] <= row)):
+        yield f"I3 {key} at {at}: {state}, but gone at {row}, watermark {mark}"
+
+
+# --- at the moments ---------------------------------------------------------------------------
+
+
+def _moments(run: Recorded) -> Iterator[str]:
+    tables = Tables(run)
+    for moment in run.history.of("moment"):
+        tables.go_to(moment["ends"])
+        if moment["name"] == "quiet":
+            yield from _lag(run, moment, tables)
+            yield from _settled(run, tables)
+        else:
+            yield from _true(run, tables)
+
+
+def _lag(run: Recorded, moment: Line, tables: Tables) -> Iterator[str]:
     """I10: everything is read, and the watermark has come to upstream's head."""
-    progress = await read_progress(log)
-    wrong = []
-    for topic, field in ((Topic.CHANGELOG, "changelog"), (Topic.REFETCH, "refetch")):
-        for at, end in (await log.ends(topic)).items():
-            cut = progress.cuts[at.partition]
-            if cut is None or getattr(cut, field) != end:
-                wrong.append(f"I10 {topic} {at.partition}: decided {cut}, end {end}")
-    mark = progress.watermark
-    if mark.reached != head or (backfilled and mark.serial != head):
-        wrong.append(f"I10 the watermark is {mark}, upstream's head {head}")
-    return wrong
+    cuts = tables.cuts(run.partitions)
+    for topic in ("changelog", "refetch"):
+        for partition, end in enumerate(moment["ends"][topic]):
+            cut = cuts[partition]
+            if cut is None or cut[topic] != end:
+                yield f"I10 {topic} {partition}: decided {cut}, end {end}"
+    serial, base, reached = watermark_of(cuts)
+    head = moment["head"]
+    if reached != head or (run.schedule["backfill"] and serial != head):
+        yield f"I10 the watermark is {(serial, base, reached)}, upstream's head {head}"
 
 
-async def claim(log: Log, truth: Truth) -> list[str]:
-    """I3: what the watermark says holds, for every name that is no exception."""
-    progress = await read_progress(log)
-    mark, start = progress.watermark, progress.head.base if progress.head else 0
-    if not mark.reached:
-        return []
-    known = await states(log)  # perhaps newer than the cut: then it says more, not less
-    base = 0 if mark.serial is not None else mark.base
-    wrong = []
-    for key, project in truth.projects.items():
-        past = [(row, face) for row, face in project.faces if row <= mark.reached]
-        later = [face for row, face in project.faces if row > mark.reached]
-        if not past or past[-1][0] <= base:
-            continue
-        row, face = past[-1]
-        state = known.get(key)
-        if state is not None and state.exception:
-            continue
-        if face is not None:
-            reflected = state is not None and max(state.body, state.gone) >= face.serial
-            if not reflected and None not in later:  # it may show what came later, but no less
-                wrong.append(f"I3 {key}: {state}, but {face} at watermark {mark}")
-        # What was gone before we came, no row has told us.
-        elif row > start and (state is None or (state.published and state.body <= row)):
-            wrong.append(f"I3 {key}: {state}, but gone at {row}, watermark {mark}")
-    return wrong
-
-
-async def settled(log: Log, truth: Truth, base: int) -> list[str]:
+def _settled(run: Recorded, tables: Tables) -> Iterator[str]:
     """I1, I5 without a sweep: serial and presence of what is no exception; changes have rows."""
-    known = await states(log)
-    wrong = []
-    for key, project in _spoken_for(truth, base):
-        state, face = known.get(key), project.face
-        told = any(row > truth.start for row, _ in project.faces)
+    base = 0 if run.schedule["backfill"] else run.schedule["base"]
+    for key, faces in run.faces.items():
+        told = any(row > run.schedule["base"] for _, row, _ in faces)
+        if not (any(row > base for _, row, _ in faces) and (base == 0 or run.has_row(key, base))):
+            continue
+        face, state = faces[-1][2], tables.state(key)
         if state is None:
             if face is not None or told:
-                wrong.append(f"I1 {key} is lost: {face}")
-        elif not state.exception:
-            if (face is not None) != state.published and told:
-                wrong.append(f"I1 {key}: {state}, truth {face}")
-            elif face is not None and state.body != face.serial:
-                wrong.append(f"I1 {key}: body {state.body}, truth {face}")
-    return wrong
+                yield f"I1 {key} is lost: {face}"
+        elif not exception(state):
+            if (face is not None) != published(state) and told:
+                yield f"{'I1' if face else 'I5'} {key}: {state}, truth {face}"
+            elif face is not None and state.get("body") != face[1]:
+                yield f"I1 {key}: body {state.get('body')}, truth {face}"
 
 
-async def true(log: Log, truth: Truth, misled: AbstractSet[str]) -> list[str]:
+def _true(run: Recorded, tables: Tables) -> Iterator[str]:
     """I1, I5 after reconcile and sweep: no exception is left, every document is the true one.
 
-    Those `misled` by an ask with a made-up serial may stay exceptions, with the true document.
+    Those misled by an ask with a made-up serial may stay exceptions, with the true document.
     """
-    known, documents = await states(log), await rows(log, Topic.METADATA)
-    wrong = []
-    for key, project in truth.projects.items():
-        face, state = project.face, known.get(key)
-        if state is not None and state.exception and key not in misled:
-            wrong.append(f"I1 {key} is an exception at the end: {state}")
+    misled = {line["key"] for line in run.history.of("misled")}
+    for key, faces in run.faces.items():
+        face, state = faces[-1][2], tables.state(key)
+        document = tables.rows["metadata"].get(key)
+        if state is not None and exception(state) and key not in misled:
+            yield f"I1 {key} is an exception at the end: {state}"
         if face is None:
-            if key in documents:
-                wrong.append(f"I5 {key} is a ghost: {state}")
-        elif key not in documents:
-            wrong.append(f"I1 {key} is missing: {state}, truth {face}")
+            if document is not None:
+                yield f"I5 {key} is a ghost: {state}"
+        elif document is None:
+            yield f"I1 {key} is missing: {state}, truth {face}"
         else:
-            info = json.loads(documents[key].value or b"")["info"]
-            got = (info["name"], info["version"])
-            if got != (face.name, f"1.{face.revision}"):
-                wrong.append(f"I1 {key} is {got}, truth {face}, {state}")
-    return wrong
+            info = json.loads(document["value"])["info"]
+            if (info["name"], info["version"]) != (face[0], f"1.{face[2]}"):
+                yield f"I1 {key} is {info}, truth {face}, {state}"
+    if tables.rows["metadata"].keys() != tables.rows["releases"].keys():
+        yield "I7 metadata and releases do not hold the same names"
 
 
-def history(found: Sequence[Record], truth: Truth, base: int) -> list[str]:
-    """What may be said of the whole log at the end: I2, I3, I4, I12."""
-    return [
-        *_journal(found, truth, base),
-        *_monotonic(found),
-        *_positions(found),
-        *_letters(found),
-        *_tables_agree(found),
-        *_placed(found),
-    ]
+# --- the whole log ----------------------------------------------------------------------------
 
 
-def _spoken_for(truth: Truth, base: int) -> Iterable[tuple[str, Project]]:
-    for key, project in truth.projects.items():
-        if any(row > base for row, _ in project.faces):
-            rows_ = [r for r in truth.journal if r.serial > base and _key(r.name) == key]
-            if base == 0 or rows_:
-                yield key, project
+def _journal(run: Recorded) -> Iterator[str]:
+    """I3: every row after the base once, in order."""
+    got = []
+    for partition in range(run.partitions):
+        rows = [r for r in run.log["changelog", partition] if r["key"] is not None]
+        serials = [json.loads(record["value"])["serial"] for record in rows]
+        got += serials
+        if serials != sorted(serials):
+            yield f"I3 partition {partition} is out of order"
+    want = [r["serial"] for r in run.history.of("row") if r["serial"] > run.schedule["base"]]
+    if sorted(got) != want:
+        yield f"I3 journal: lost {sorted(set(want) - set(got))}, {len(got)} for {len(want)}"
 
 
-def _key(name: str) -> str:
-    return name.lower().replace(".", "-").replace("_", "-")
-
-
-def _journal(found: Sequence[Record], truth: Truth, base: int) -> list[str]:
-    entries = [r for r in found if r.topic is Topic.CHANGELOG and r.key is not None]
-    by_partition: dict[int, list[int]] = defaultdict(list)
-    for record in entries:
-        entry = codec.decode(record.value or b"", ChangelogEntry)
-        by_partition[record.partition].append(entry.serial)
-    wrong = [
-        f"I3 partition {number} is out of order"
-        for number, serials in by_partition.items()
-        if serials != sorted(serials)
-    ]
-    got = sorted(serial for serials in by_partition.values() for serial in serials)
-    want = [row.serial for row in truth.journal if row.serial > base]
-    if got != want:
-        wrong.append(f"I3 journal: lost {set(want) - set(got)}, {len(got)} for {len(want)}")
-    return wrong
-
-
-def _monotonic(found: Sequence[Record]) -> list[str]:
-    by_key: dict[str, list[Record]] = defaultdict(list)
-    for record in found:
-        if record.topic is Topic.METADATA:
-            by_key[record.key or ""].append(record)
-    wrong = []
-    for key, own in by_key.items():
+def _monotonic(run: Recorded) -> Iterator[str]:
+    """I2 and I4 of the documents. A repair that was asked for may publish the same once more."""
+    repairs = defaultdict(list)
+    for record in run.all_of("refetch"):
+        if record["key"] and '"reason":"repair"' in (record["value"] or ""):
+            repairs[record["key"]].append(record["ms"])
+    for key, own in run.by_key("metadata").items():
         for before, after in pairwise(own):
-            if int(after.header("event-serial") or 0) < int(before.header("event-serial") or 0):
-                wrong.append(f"I2 {key}: the event falls at offset {after.offset}")
-            if before.value is None and after.value is None:
-                wrong.append(f"I4 {key}: two tombstones at offset {after.offset}")
-            if before.value is None or after.value is None:
+            place = f"{key} at offset {after['offset']}"
+            if _number(after, "event-serial") < _number(before, "event-serial"):
+                yield f"I2 {place}: the event falls"
+            asked = any(before["ms"] <= ms <= after["ms"] for ms in repairs[key])
+            if before["value"] == after["value"] and not asked:
+                yield f"I4 {place}: the same twice"
+            if before["value"] is None or after["value"] is None:
                 continue
-            low = int(after.header("serial") or 0) < int(before.header("serial") or 0)
+            low = _number(after, "serial") < _number(before, "serial")
             if low and _name(before) == _name(after):
-                wrong.append(f"I2 {key} goes back at offset {after.offset}")
-            if before.value == after.value:
-                wrong.append(f"I4 {key}: the same twice at offset {after.offset}")
-    return wrong
+                yield f"I2 {place} goes back"
 
 
-def _name(record: Record) -> object:
-    return json.loads(record.value or b"")["info"]["name"]
+def _number(record: Line, header: str) -> int:
+    return int(record["headers"].get(header) or 0)
 
 
-def _positions(found: Sequence[Record]) -> list[str]:
-    cuts: dict[int, Cut] = {}
-    wrong = []
-    for record in found:
-        if record.topic is not Topic.PROGRESS or record.key != CUT_KEY:
-            continue
-        cut = codec.decode(record.value or b"", Cut)
-        old = cuts.get(record.partition)
-        cuts[record.partition] = cut
-        fields = ("changelog", "refetch", "metadata", "releases", "state", "serial")
-        if old and any(getattr(cut, name) < getattr(old, name) for name in fields):
-            wrong.append(f"I4 a position falls: {old} {cut}")
-    return wrong
+def _name(record: Line) -> Any:
+    return json.loads(record["value"])["info"]["name"]
 
 
-def _letters(found: Sequence[Record]) -> list[str]:
-    """Each time a name is given up there is one dead letter, and no letter without that."""
+def _positions(run: Recorded) -> Iterator[str]:
+    """I4: no position falls; I6: a cut names the ends of its own transaction."""
+    for partition in range(run.partitions):
+        cuts = [json.loads(r["value"]) for r in run.log["progress", partition] if r["key"] == "p"]
+        for old, new in pairwise(cuts):
+            if any(new.get(name, 0) < old.get(name, 0) for name in RISING):
+                yield f"I4 a position falls: {old} {new}"
+        for topic in TABLES:
+            written = len(run.log[topic, partition])
+            if cuts and cuts[-1][topic] != written:
+                yield f"I6 {topic} {partition} has {written} records, its last cut {cuts[-1]}"
+
+
+def _letters(run: Recorded) -> Iterator[str]:
+    """I12: each time a name is given up there is one dead letter, and no letter without that."""
     dead: dict[str, int] = defaultdict(int)
-    before: dict[str, tuple[Status, str]] = {}
     letters: dict[str, int] = defaultdict(int)
-    for record in found:
-        if record.topic is Topic.STATE and record.value is not None:
-            state = codec.decode(record.value, State)
-            now = (state.status, state.reason.partition(":")[0])
-            key = record.key or ""
-            if state.status is Status.DEAD and before.get(key) != now:
-                dead[key] += 1
-            before[key] = now
-        if record.topic is Topic.DEAD_LETTER and record.key is not None:
-            letters[record.key] += 1
-    return [
-        f"I12 {key}: given up {dead[key]} times, {letters[key]} letters"
-        for key in {*dead, *letters}
-        if dead[key] != letters[key]
-    ]
+    for key, own in run.by_key("state").items():
+        before = None
+        for record in own:
+            state = json.loads(record["value"])
+            now = (state["status"], state.get("reason", "").partition(":")[0])
+            dead[key] += now[0] == "dead" and before != now
+            before = now
+    for record in run.all_of("dead-letter"):
+        if record["key"] is not None:
+            letters[record["key"]] += 1
+            letter = json.loads(record["value"])
+            if not letter["reason"] or "serial" not in letter:
+                yield f"I12 {record['key']}: a letter without reason or serial: {letter}"
+    for key in sorted({*dead, *letters}):
+        if dead[key] != letters[key]:
+            yield f"I12 {key}: given up {dead[key]} times, {letters[key]} letters"
+    # A record that is no ask has no state: read again after a kill it leaves the same letter again.
+    refused = {r["headers"]["ce_id"] for r in run.all_of("dead-letter") if r["key"] is None}
+    garbage = {
+        f"ask:{record['partition']}:{record['offset']}"
+        for record in run.all_of("refetch")
+        if not record["headers"]
+    }
+    if refused != garbage:
+        yield f"I12 no asks: {sorted(garbage)}, letters: {sorted(refused)}"
 
 
-def _placed(found: Sequence[Record]) -> list[str]:
-    """Each name is written by one worker only: that of the partition its key belongs to."""
-    count = 1 + max((r.partition for r in found if r.topic is Topic.CHANGELOG), default=0)
-    return [
-        f"I4 {record.key} lies in partition {record.partition} of {record.topic}"
-        for record in found
-        if record.topic in COMPACTED and record.partition != partition_of(record.key or "", count)
-    ]
+def _placed(run: Recorded) -> Iterator[str]:
+    """I4: each name is written by one worker only, that of its journal rows' partition."""
+    homes: dict[str, set[int]] = defaultdict(set)
+    for topic in ("changelog", *TABLES):
+        for record in run.all_of(topic):
+            if record["key"] is not None:
+                homes[record["key"]].add(record["partition"])
+    for key, places in homes.items():
+        if len(places) > 1:
+            yield f"I4 {key} lies in partitions {sorted(places)}"
 
 
-def _tables_agree(found: Sequence[Record]) -> list[str]:
-    """`releases` has a document exactly where `metadata` has one."""
-    have: dict[Topic, dict[str, bool]] = {Topic.METADATA: {}, Topic.RELEASES: {}}
-    for record in found:
-        if record.topic in have:
-            have[record.topic][record.key or ""] = record.value is not None
-    differ = have[Topic.METADATA] != have[Topic.RELEASES]
-    return ["I6 metadata and releases differ"] if differ else []
+# --- time and room ----------------------------------------------------------------------------
+
+
+def _latencies(run: Recorded) -> Iterator[str]:
+    """I9: what one project suffers delays no other one by more than LATENCY_SECONDS_MAX."""
+    faults = run.history.of("fault")
+    shared = [(f["begin"], f["end"] + AFTERMATH_SECONDS) for f in faults if not f["key"]]
+    spoilt = {f["key"] for f in faults if f["key"]} | {
+        line["key"] for line in run.history.of("misled")
+    }
+    documents = run.by_key("metadata")
+    for key, faces in run.faces.items():
+        if key in spoilt:
+            continue
+        for place, (at, row, face) in enumerate(faces):
+            due = at + LATENCY_SECONDS_MAX
+            quiet = not any(begin < due and end > at for begin, end in shared)
+            gone = any(each is None for when, _, each in faces[place:] if when <= due)
+            if not quiet or gone or face[1] != row or row <= run.schedule["base"]:
+                continue
+            came = any(
+                _number(record, "serial") >= row and record["ms"] - run.start_ms <= due * 1000
+                for record in documents.get(key, ())
+                if record["value"] is not None
+            )
+            if not came and due < run.end:
+                yield f"I9 {key}: row {row} of {at:.0f} s was not published by {due:.0f} s"
+
+
+def _bounds(run: Recorded) -> Iterator[str]:
+    """I11: what is bounded stayed within its bound."""
+    for gauge in run.history.of("gauge"):
+        if gauge["most"] > gauge["limit"]:
+            yield f"I11 {gauge['what']}: {gauge['most']}, limit {gauge['limit']}"
+
+
+def main(path: Path) -> int:
+    """Print what is wrong; 1 if anything is."""
+    wrong = check(History.load(path))
+    sys.stdout.writelines(f"{line}\n" for line in wrong)
+    sys.stdout.write(f"{len(wrong)} violations\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

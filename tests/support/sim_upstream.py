@@ -15,16 +15,15 @@ from random import Random
 
 from schemas.errors import BrokenBody, RateLimited, UpstreamUnavailable
 from schemas.names import NormalizedName, normalize
+from tests.support.sim_history import History
 from tests.support.virtual_time import START_MS
 from upstream.source import (
     Answer,
     Document,
-    FileMetadata,
     JournalPage,
     JournalRow,
     NotFound,
     NotModified,
-    Page,
     ProjectSerial,
     SerialMap,
 )
@@ -54,19 +53,6 @@ class Face:
         value = {"info": info, "last_serial": self.serial, "releases": {}, "urls": []}
         body = json.dumps(value).encode()
         return Document(body, self.serial, f'"{hashlib.sha256(body).hexdigest()[:12]}"')
-
-
-    def page(self) -> Page:
-        """The same in the index."""
-        version = f"1.{self.revision}"
-        file = {"filename": f"x-{version}.tar.gz", "url": "https://files.example.org/x.tar.gz"}
-        value = {
-            "meta": {"api-version": "1.4", "_last-serial": self.serial},
-            "name": self.name,
-            "versions": [version],
-            "files": [{**file, "hashes": {}}],
-        }
-        return Page(json.dumps(value).encode(), "https://index.example.org/simple/x/")
 
 
 @dataclass
@@ -101,12 +87,14 @@ class Truth:
         self.journal: list[JournalRow] = []
         self.serial = 1000
         self.start = 0  # where the log under test begins
+        self.history = History()
         self.maps: list[tuple[float, SerialMap]] = []
         self._rng = rng
         self._now = now
 
-    def change(self) -> None:
+    def change(self, rng: Random | None = None) -> None:
         """One thing a person does: a burst of rows of one project."""
+        self._rng = rng or self._rng
         key = self._rng.choice(sorted(self.projects))
         project = self.projects[key]
         if not project.alive:
@@ -143,12 +131,19 @@ class Truth:
     def _row(self, project: Project, action: str, name: str = "") -> None:
         self.serial += self._rng.randint(1, 4)
         seconds = START_MS // 1000 + int(self._now())
-        self.journal.append(JournalRow(name or project.name, None, seconds, action, self.serial))
+        row = JournalRow(name or project.name, None, seconds, action, self.serial)
+        self.journal.append(row)
+        self.history.add("row", at=self._now(), name=row.name, action=action, serial=row.serial)
         if not name:
             project.serial = self.serial
         visible = project.alive and not project.hidden and project.releases > 0
         face = Face(project.name, project.serial, project.revision) if visible else None
-        project.faces.append((self.serial, face))
+        self._show(project, self.serial, face)
+
+    def _show(self, project: Project, row: int, face: Face | None) -> None:
+        project.faces.append((row, face))
+        shown = face and [face.name, face.serial, face.revision]
+        self.history.add("face", at=self._now(), key=key_of(project), row=row, face=shown)
 
     def _create(self, project: Project) -> None:
         stem = project.name[: len(project.name) - 2]
@@ -182,7 +177,7 @@ class Truth:
         if project.face is not None:
             project.revision += 1
             face = Face(project.name, project.serial, project.revision)
-            project.faces.append((project.faces[-1][0], face))
+            self._show(project, project.faces[-1][0], face)
 
     def _old_name(self, project: Project) -> None:
         """A row under another spelling: the document's serial never reaches it."""
@@ -214,7 +209,10 @@ class SimUpstream:
         self.held_until = 0.0
         self.down_until = 0.0
         self.violations: list[str] = []
+        self.poisoned: dict[str, Lies] = {}  # projects that answer badly while the others are well
         self.requests = 0
+        self.in_flight_most = 0
+        self.zombies = False  # a worker that was put out may still fetch: nobody can know
         self._rng = rng
 
     async def permit(self) -> None:
@@ -242,10 +240,11 @@ class SimUpstream:
         if self._time() < self.held_until:
             self.violations.append(f"{name} was asked for during a hold")
         self.in_flight[name] = self.in_flight.get(name, 0) + 1
-        if self.in_flight[name] > 1:
+        self.in_flight_most = max(self.in_flight_most, sum(self.in_flight.values()))
+        if self.in_flight[name] > 1 and not self.zombies:
             self.violations.append(f"{name} is fetched twice at once")
         try:
-            slow = self._rng.random() < self.lies.slow
+            slow = self._rng.random() < self.poisoned.get(name, self.lies).slow
             await asyncio.sleep(self._rng.uniform(2, 20) if slow else self._rng.uniform(0.01, 0.2))
             answer = self._answer(self.truth.projects[name])
         finally:
@@ -259,22 +258,14 @@ class SimUpstream:
         del name, version
         return NotFound()
 
-    async def page(self, name: NormalizedName) -> Page | NotFound:
-        """The files of what is true or was a moment ago; nobody's lie but an old page's."""
-        self.requests += 1
-        if self._time() < self.held_until:
-            self.violations.append(f"{name}'s page was asked for during a hold")
-        await asyncio.sleep(self._rng.uniform(0.01, 0.2))
-        if self._time() < self.down_until or self._rng.random() < self.lies.fails:
-            raise UpstreamUnavailable("503")
-        project = self.truth.projects[name]
-        faces = [face for _, face in project.faces][-2:]
-        old = self._rng.random() < self.lies.stale
-        face = (faces[0] if old else faces[-1]) if faces else None
-        return NotFound() if face is None else face.page()
+    async def page(self, name: NormalizedName) -> NotFound:
+        """The index has what the documents say, and answers while nobody lies."""
+        if self.truth.projects[name].face is None:
+            return NotFound()
+        raise UpstreamUnavailable("no page of the index today")
 
-    async def core_metadata(self, url: str) -> FileMetadata | NotFound:
-        """No file has any."""
+    async def core_metadata(self, url: str) -> NotFound:
+        """There is none."""
         del url
         return NotFound()
 
@@ -298,7 +289,7 @@ class SimUpstream:
             raise UpstreamUnavailable("the journal is away")
 
     def _answer(self, project: Project) -> Answer:
-        now, lies = self._time(), self.lies
+        now, lies = self._time(), self.poisoned.get(key_of(project), self.lies)
         draw = self._rng.random
         if now < self.down_until or draw() < lies.fails:
             raise UpstreamUnavailable("503")
@@ -307,7 +298,7 @@ class SimUpstream:
             raise RateLimited("429", retry_after_seconds=self.held_until - now)
         if draw() < lies.broken:
             raise BrokenBody("cut short")
-        if self._lies_missing(project, now):
+        if self._lies_missing(project, now, lies):
             return NotFound()
         if draw() < lies.foreign:
             return Face("somebody-else", self.truth.serial, 0).document()
@@ -318,10 +309,10 @@ class SimUpstream:
         face = project.face
         return NotFound() if face is None else face.document()
 
-    def _lies_missing(self, project: Project, now: float) -> bool:
+    def _lies_missing(self, project: Project, now: float, lies: Lies) -> bool:
         if now < project.lying_until:
             return True
-        if now - project.lying_until < LIE_PAUSE_SECONDS or self._rng.random() >= self.lies.missing:
+        if now - project.lying_until < LIE_PAUSE_SECONDS or self._rng.random() >= lies.missing:
             return False
         project.lying_until = now + self._rng.uniform(0.1, LIE_SECONDS_MAX)
         return True

@@ -1,0 +1,183 @@
+"""The sinks of a simulated run: the real feed and sinks, in virtual time, killed as one pleases.
+
+Everything a reader could see is recorded: after each publication, and after each kill before
+anything mends what it left. Files are read here with the standard library, zstandard and DuckDB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import duckdb
+
+from schemas.errors import Retriable, StorageFailed
+from sinks import dump, feed, frame_file
+from sinks.duckdb_view import DuckDBView
+from sinks.dump import DumpSink
+from sinks.sink import Published, Sink
+from streams.log import Log
+from tests.support.mortal_sink import Faults, InlineThreads, Killed, MortalSink
+from tests.support.published import decompressed
+from tests.support.sim_check_sinks import digest
+from tests.support.sim_history import History
+from tests.support.virtual_time import WarpClock
+
+PUBLISH_SECONDS = {"dump": 20.0, "duckdb": 45.0}
+APPLY_SECONDS = 2.0
+AGAIN_SECONDS = 5.0  # between two lives, as in the program
+# So small that runs are written between two publications, and folded: all of it in every schedule.
+BUFFER_BYTES = 3_000
+FINISH_TRIES_MAX = 20
+DROP_IN = "pypicache.json.zst"
+PROJECTS = "SELECT name, version, serial FROM base.project"
+
+
+def inline() -> ExitStack:
+    """While it is entered, sinks work without threads, and keep little in memory."""
+    stack = ExitStack()
+    stack.enter_context(patch.object(feed, "ThreadPoolExecutor", InlineThreads))
+    stack.enter_context(patch.object(frame_file, "ThreadPoolExecutor", InlineThreads))
+    stack.enter_context(patch.object(dump, "BUFFER_BYTES_MAX", BUFFER_BYTES))
+    return stack
+
+
+def dump_in(root: Path) -> Sink:
+    """The dump sink of a data directory."""
+    return DumpSink(root / "dumps", root / "state" / "frames")
+
+
+MAKERS: dict[str, Callable[[Path], Sink]] = {"dump": dump_in, "duckdb": DuckDBView.in_directory}
+
+
+class SimSink:
+    """One sink, over all of its lives. `run` is a role; `finish` brings it to the newest cut."""
+
+    def __init__(self, name: str, root: Path, log: Log, clock: WarpClock, history: History) -> None:
+        root.mkdir(parents=True)
+        self.name = name
+        self.faults = Faults(root, databases=name == "duckdb")
+        self._log = log
+        self._clock = clock
+        self._history = history
+
+    async def run(self) -> None:
+        """Follow the log, life after life, until cancelled."""
+        while True:
+            await self._life(lambda made: made.run())
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def finish(self) -> None:
+        """Catch up and publish; what passes is tried again."""
+        for _ in range(FINISH_TRIES_MAX):
+            if await self._life(lambda made: made.finish()):
+                return
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _life(self, work: Callable[[feed.Feed], Any]) -> bool:
+        """True if the work came to its end; False if this life ended before."""
+        root = self.faults.revive()
+        sink = MortalSink(MAKERS[self.name](root), self.faults)
+        made = feed.Feed(
+            self._log, sink, self._clock,
+            publish_every_seconds=PUBLISH_SECONDS[self.name],
+            apply_every_seconds=APPLY_SECONDS, on_published=self._published,
+            wall_ms=self._clock.now_ms,
+        )  # fmt: skip
+        try:
+            async with made:
+                await work(made)
+        except Killed:
+            self._after_kill()
+            return False
+        except (Retriable, StorageFailed):
+            return False
+        return True
+
+    def _published(self, _: Published) -> None:
+        self._show(rows=True)
+
+    def _after_kill(self) -> None:
+        self._show(rows=False)
+        if self.name == "duckdb":
+            self._image()
+
+    # --- what is there to be seen -------------------------------------------------------------
+
+    def _show(self, *, rows: bool) -> None:
+        show = self._show_dump if self.name == "dump" else self._show_duckdb
+        show(self.faults.root, rows=rows)
+
+    def _show_dump(self, root: Path, *, rows: bool) -> None:
+        folder = root / "dumps"
+        if not (folder / "manifest.json").exists():
+            return
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        version = folder / ".versions" / manifest["version"]
+        found: dict[str, Any] = {}
+        seen: dict[str, Any] = {}
+        told = {name: [each["bytes"], each["sha256"]] for name, each in manifest["files"].items()}
+        for name in told:
+            if not (version / name).exists():
+                continue
+            raw = (version / name).read_bytes()
+            found[name] = [len(raw), hashlib.sha256(raw).hexdigest()]
+            if rows and name != DROP_IN:
+                seen[name] = _lines(name, decompressed(raw))
+        self._history.add(
+            "shown", at=self._now(), sink="dump", told=told, found=found,
+            cuts=manifest["vector"], rows=seen if rows else None,
+        )  # fmt: skip
+
+    def _show_duckdb(self, root: Path, *, rows: bool) -> None:
+        file = root / "pypi.duckdb"
+        if not file.exists():
+            return
+        with duckdb.connect(str(file), read_only=True) as connection:
+            memo = dict(connection.execute("SELECT key, value FROM base.memo").fetchall())
+            projects = _projects(connection) if rows else {}
+        self._history.add(
+            "shown", at=self._now(), sink="duckdb", told={}, found={},
+            cuts=json.loads(memo["cut"])["cuts"], rows={"project": projects} if rows else None,
+        )  # fmt: skip
+
+    def _image(self) -> None:
+        """What the live file holds, opened as the next process will."""
+        view = DuckDBView.in_directory(self.faults.root)
+        standing = view.standing()
+        view.close()
+        with duckdb.connect(str(self.faults.root / "state" / "live.duckdb")) as connection:
+            found = connection.execute("SELECT serial FROM base.changelog ORDER BY serial")
+            serials = [row[0] for row in found.fetchall()]
+            rows = {"project": _projects(connection), "changelog": serials}
+        positions = [[at.topic.value, at.partition, n] for at, n in standing.positions.items()]
+        self._history.add(
+            "image", at=self._now(), sink=self.name, positions=sorted(positions), rows=rows
+        )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _projects(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    return {row[0]: [row[1], row[2]] for row in connection.execute(PROJECTS).fetchall()}
+
+
+def _lines(name: str, text: bytes) -> dict[str, str]:
+    """Name -> digest of the document, or of the fields of a state."""
+    rows: dict[str, str] = {}
+    for line in text.decode().splitlines():
+        row = json.loads(line)
+        key = row["name"]
+        if name == "state.jsonl.zst":
+            del row["name"]
+            rows[key] = digest(json.dumps(row, sort_keys=True))
+        else:
+            rows[key] = digest(line[line.index(',"document":') + len(',"document":') : -1])
+    return rows
