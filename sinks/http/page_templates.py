@@ -18,6 +18,7 @@ from sinks.http.page_static import address_of
 TEXT_CHARACTERS_MAX = 500  # of one text in a table or a list; documents have longer ones
 URL_CHARACTERS_MAX = 2_000  # what browsers and servers take
 NOT_KNOWN = "\u2013"  # a dash
+_NOT_IN_URLS = frozenset(' "<>\\^`{|}')  # RFC 3986; browsers take some of them for others
 _THOUSAND = 1_000  # units are those on a disk's box
 _UNITS = ("kB", "MB", "GB", "TB")
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -44,7 +45,7 @@ def web_url(text: object) -> str | None:
     """The address if a browser may go there: http or https, a host, nothing unprintable in it."""
     if not isinstance(text, str) or len(text) > URL_CHARACTERS_MAX:
         return None
-    if not text.isascii() or not text.isprintable() or " " in text:
+    if not text.isascii() or not text.isprintable() or not _NOT_IN_URLS.isdisjoint(text):
         return None
     try:
         parts = urlsplit(text)
@@ -53,7 +54,7 @@ def web_url(text: object) -> str | None:
         return None
     # A user name before the host is how an address pretends to be another.
     usual = parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc
-    return text if usual and "\\" not in text else None
+    return text if usual else None
 
 
 def size(count: int | None) -> str:

@@ -36,12 +36,12 @@ function drawn() {
     {
       width: box.clientWidth,
       height: box.clientHeight,
-      padding: [8, 4, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { setScale: false }, points: { show: false } },
-      scales: { y: { range: (_, least, most) => [0, Math.max(4, most * 1.08)] } },
+      scales: { x: { range: (_, least, most) => [least - MINUTE / 2, most + MINUTE / 2] }, y: { range: (_, least, most) => [0, Math.max(4, most * 1.08)] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 60, values: (_, ticks) => ticks.map(clock) },
+        { ...axis, grid: { show: false }, size: 26, space: 60, values: (_, ticks) => ticks.map(clock) },
         {
           ...axis,
           size: 44,
@@ -119,13 +119,17 @@ function row(change) {
     version.append(element("bdi", "", shown(change.version, 60)));
     line.append(version);
   }
-  const action = element("span", "action");
-  action.append(element("bdi", "", shown(change.action, 160)));
+  item.append(line);
+  if (change.action !== kind.replaceAll("-", " ")) {
+    const action = element("span", "action");
+    action.append(element("bdi", "", shown(change.action, 160)));
+    item.append(action);
+  }
   const meta = element("span", "meta");
   const time = element("time", "", String(change.time).slice(0, 19).replace("T", " "));
   time.dateTime = String(change.time);
   meta.append(time, " ", element("span", "serial", `#${change.serial}`));
-  item.append(line, action, meta);
+  item.append(meta);
   return item;
 }
 
