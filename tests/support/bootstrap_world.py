@@ -152,12 +152,16 @@ class Other:
         await self._write(partition_of(name, self.partitions), [*records, row])
 
     async def _write(self, partition: int, records: Sequence[Outgoing]) -> None:
-        """A worker's transaction: each moves its position in the journal, too."""
+        """A worker's transaction, after a marker that it has passed: every cut is another one."""
+        at = TopicPartition(Topic.CHANGELOG, partition)
+        passed = marker(self.base, self.serial)._replace(partition=partition)
+        await self.log.append([passed])
+        changelog = (await self.log.ends(Topic.CHANGELOG))[at]
 
         def closing(ends: NextOffsets) -> list[Outgoing]:
             metadata, releases, state = (ends[TopicPartition(t, partition)] for t in COMPACTED)
             cut = Cut(
-                *(self.serial, 0, metadata, releases, state),
+                *(changelog, 0, metadata, releases, state),
                 base=self.base,
                 serial=self.serial,
                 time=self.clock() // 1000,
