@@ -26,7 +26,14 @@ from pypistream.sinks_child import SinksChild
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import escaped
 from pypistream.wiring import open_log
-from schemas.errors import DeltasMissing, DumpCorrupt, LogMismatch, Retriable, WriterFenced
+from schemas.errors import (
+    DeltasMissing,
+    DumpCorrupt,
+    LogFull,
+    LogMismatch,
+    Retriable,
+    WriterFenced,
+)
 from schemas.manifest import Delta, DeltaManifest, Manifest, places
 from schemas.records import Filter, Places
 from schemas.topics import Topic
@@ -225,9 +232,9 @@ class Bootstrap:
                 if refused == REFUSED_MAX:
                     raise
                 log_.warning("refused", why=str(error), hint=error.hint)
-            except Retriable as error:
+            except (Retriable, LogFull) as error:
                 log_.warning("waiting", error=str(error), seconds=RETRY_SECONDS)
-                self._stumbled = isinstance(error, LogUnavailable)
+                self._stumbled = isinstance(error, LogUnavailable | LogFull)
                 wait = max(wait, RETRY_SECONDS)
             await asyncio.sleep(wait)
 
