@@ -9,6 +9,7 @@ the key is there and null, as in the JSON API's own documents.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,9 @@ LISTS = ("dynamic", "license_files", "provides_extra", "requires_dist")
 """The same for lists, null if there is none."""
 
 Release = dict[str, object]
+
+_FOLDED = re.compile(r"\r?\n(?: {8}| {7}\|)")
+"""How the lines of a text are joined in a header: eight blanks, or seven and a bar."""
 
 
 class Built(NamedTuple):
@@ -167,6 +171,9 @@ def _described(fields: Fields) -> dict[str, object]:
     if not fields:
         return {}
     info: dict[str, object] = {key: fields.get(key) for key in TEXTS}
+    licence = info["license"]
+    if isinstance(licence, str):
+        info["license"] = _FOLDED.sub("\n", licence)
     info |= {key: fields.get(key) or None for key in LISTS}
     keywords, platforms = fields.get("keywords"), fields.get("platforms")
     info["keywords"] = ",".join(keywords) if isinstance(keywords, list) else None

@@ -38,7 +38,7 @@ _TYPES = {
 _ARCHIVES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.Z", ".tgz", ".tbz", ".tar", ".zip", ".deb")
 _PYTHON = re.compile(r"-py(\d+(?:\.\d+)?)(?=$|[-.])")
 _BLAKE2B = re.compile(r"/packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+")
-_JOINTS = re.compile(r"[-_.]+")
+_JOINTS = re.compile(r"[-_.+\s]+")
 _CUTS = re.compile(r"[-.]")
 
 
@@ -75,21 +75,29 @@ class _Versions:
     """The page's versions, to be found by how a file name may spell them."""
 
     def __init__(self, versions: Iterable[str]) -> None:
-        self._by_text: dict[str, str] = {}
+        self._exact: dict[str, str] = {}
         self._by_key: dict[object, str] = {}
+        self._joined: dict[str, str] = {}
         for version in versions:
-            self._by_text.setdefault(_plain(version), version)
+            self._exact.setdefault(version.lower(), version)
             self._by_key.setdefault(version_key(version), version)
+            self._joined.setdefault(_joined(version), version)
 
     def find(self, text: str) -> str | None:
-        """The listed version that `text` spells, letter for letter or as PEP 440 has it."""
+        """The listed version that `text` spells: to the letter, as PEP 440 has it, or nearly.
+
+        Nearly: what a file name may not hold (blanks, `+`, `-`) was replaced in it.
+        """
         if len(text) > VERSION_CHARACTERS_MAX:
             return None
-        return self._by_text.get(_plain(text)) or self._by_key.get(version_key(text))
+        found = self._exact.get(text.lower())
+        if found is None:
+            found = self._by_key.get(version_key(text))
+        return self._joined.get(_joined(text)) if found is None else found
 
 
-def _plain(version: str) -> str:
-    return _JOINTS.sub("-", version.lower().replace("+", "-").replace(" ", "-"))
+def _joined(version: str) -> str:
+    return _JOINTS.sub("-", version.lower())
 
 
 def _told(filename: str, name: NormalizedName, known: _Versions) -> _Told | None:
@@ -126,8 +134,7 @@ def _of_wheel(filename: str, known: _Versions) -> _Told | None:
     parts = filename.removesuffix(".whl").split("-")
     if len(parts) not in (5, 6):
         return None
-    # In a wheel's name a dash within a part is written as an underscore.
-    version = known.find(parts[1]) or known.find(parts[1].replace("_", "-"))
+    version = known.find(parts[1])
     if version is None:
         try:
             version = str(parse_wheel_filename(filename)[1])
@@ -146,7 +153,7 @@ def _of_sdist(filename: str) -> _Told | None:
 def _behind_name(stem: str, name: NormalizedName) -> str | None:
     """What follows the project's name, however that is spelled; None if it is another name."""
     pattern = r"[-_.]+".join(map(re.escape, name.split("-")))
-    match = re.match(rf"{pattern}-(?=.)", stem, re.IGNORECASE)
+    match = re.match(rf"{pattern}-", stem, re.IGNORECASE)
     return stem[match.end() :] if match else None
 
 
@@ -154,7 +161,7 @@ def _longest(rest: str, known: _Versions) -> tuple[str, str] | None:
     """The longest beginning of `rest` that is a listed version, and what is behind it."""
     ends = [len(rest), *(match.start() for match in reversed([*_CUTS.finditer(rest)]))]
     for end in ends[:CUTS_MAX]:
-        version = known.find(rest[:end]) if end else None
+        version = known.find(rest[:end])
         if version is not None:
             return version, rest[end:]
     return None

@@ -14,7 +14,15 @@ from tests.support.standin_faults import (
     call,
     kinds_of,
 )
-from upstream.standin.faults import KINDS, content, freshness, journal, refusals, transport
+from upstream.standin.faults import (
+    KINDS,
+    content,
+    freshness,
+    journal,
+    json_api,
+    refusals,
+    transport,
+)
 
 GREETING = "/pypi/loopback-greeting/json"
 
