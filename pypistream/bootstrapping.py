@@ -65,6 +65,8 @@ def bootstrap(given: Mapping[str, object], place: str) -> int:
 
 @dataclass(frozen=True)
 class How:
+    """What the command was given."""
+
     place: str
     replace: bool
     follow: bool
@@ -239,6 +241,10 @@ class Bootstrap:
             await asyncio.sleep(wait)
 
     async def look(self) -> None:
+        """Take in what is new; the whole dump where deltas are missing.
+
+        Raises DumpCorrupt for what is damaged or older: nothing of it was taken.
+        """
         try:
             if self._stumbled:
                 await self._begin_again()
