@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills chaos-kafka simulate bench bench-reconcile bench-bootstrap bench-http docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills hostile-sql chaos-kafka simulate bench bench-reconcile bench-bootstrap bench-http docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -37,6 +37,9 @@ faults: $(READY)  ## every fault of upstream alone, the real program against it 
 
 kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
+
+hostile-sql: $(READY)  ## every hostile statement to the SQL endpoint, killed by its real limits (1 minute)
+	@PYPISTREAM_TEST_SQL=all $(BIN)/python -m pytest tests/integration/test_sql_hostile.py $(ARGS)
 
 chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000 projects on Kafka (20 minutes, needs Docker)
 	@PYPISTREAM_TEST_CHAOS=long $(BIN)/python -m pytest -s --show-capture=no -o faulthandler_timeout=3600 tests/e2e/test_kafka_chaos.py $(ARGS)

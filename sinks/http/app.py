@@ -20,7 +20,17 @@ from starlette.routing import BaseRoute
 
 from schemas.errors import PypistreamError
 from sinks.http.answers import SAFETY, problem, problem_of
-from sinks.http.documents import Documents, Message, Receive, Scope, Send, document_name
+from sinks.http.documents import (
+    PREFIX,
+    SUFFIX,
+    Documents,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    document_name,
+)
 from sinks.http.library import Library
 
 URL_BYTES_MAX = 4 * 1024
@@ -28,6 +38,7 @@ HEADER_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 1024 * 1024  # of a request: a batch of queries, an XML-RPC call
 HOSTS_CACHED = 256
 _READING = ("GET", "HEAD")
+_PREFIX, _SUFFIX = PREFIX.encode(), SUFFIX.encode()
 ANY_HOST = "*"
 
 log_ = structlog.get_logger("http")
@@ -73,6 +84,29 @@ class Front:
             await self._documents.answer(name, headers, send)
         else:
             await self._route(scope, receive, send)
+
+    def quick(self, url: bytes, headers: Headers, head: bytes) -> bytes | None:
+        """The bytes of the answer to a GET of a document; None = it has to be asked as usual.
+
+        The same answer as by ASGI at a third of the cost, for a server that can write it. `head`:
+        header lines that every answer begins with. Limits of size are the caller's.
+        """
+        if not (url.startswith(_PREFIX) and url.endswith(_SUFFIX)) or b"?" in url or b"%" in url:
+            return None
+        name = document_name(url.decode("latin-1"))
+        if name is None:
+            return None
+        host = accept = known = b""
+        for key, value in headers:
+            if key == b"host":
+                host = value
+            elif key == b"accept-encoding":
+                accept = value
+            elif key == b"if-none-match":
+                known = value
+        if not self._welcome(host):
+            return None
+        return self._documents.quick(name, accept, known, head)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         received = 0

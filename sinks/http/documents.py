@@ -52,6 +52,13 @@ def document_name(path: str) -> str | None:
     return None
 
 
+_HEAD = b"".join(b"%b: %b\r\n" % pair for pair in _COMMON)
+_WHOLE = (
+    b"HTTP/1.1 200 OK\r\n%b%betag: %b\r\nx-pypi-last-serial: %d\r\n%bcontent-length: %d\r\n\r\n"
+)
+_SAME = b"HTTP/1.1 304 Not Modified\r\n%b%betag: %b\r\nx-pypi-last-serial: %d\r\n\r\n"
+
+
 class Documents:
     """Answers for `document_name`s. `GET` and `HEAD` only: the caller has seen to it."""
 
@@ -92,6 +99,29 @@ class Documents:
         given.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": 200, "headers": given})
         await send({"type": "http.response.body", "body": body})
+
+    def quick(self, name: str, accept: bytes, known: bytes, head: bytes) -> bytes | None:
+        """The bytes of a whole HTTP/1.1 answer to a GET; None = `answer` has to say more.
+
+        `accept` and `known` are the request's Accept-Encoding and If-None-Match, b"" = none;
+        `head`: header lines that every answer begins with.
+        """
+        try:
+            document = self._library.document(NormalizedName(name))
+        except PypistreamError:
+            return None
+        if document is None:
+            return None
+        body, serial, etag, _ = document
+        tag = etag.encode()
+        if known and (known == tag or matches(known.decode("latin-1"), etag)):
+            return _SAME % (head, _HEAD, tag, serial)
+        encoding = encoding_for(accept.decode("latin-1")) if accept else ""
+        packed = b""
+        if encoding and len(body) >= COMPRESS_FROM_BYTES:
+            body = encoded(body, encoding)
+            packed = b"content-encoding: %b\r\n" % encoding.encode()
+        return _WHOLE % (head, _HEAD, tag, serial, packed, len(body)) + body
 
     async def _absent(self, name: str, send: Send) -> None:
         """404; 301 for another spelling; 503 while it is not known, or known to be owed."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES_MAX = 32 * 1024  # of a request up to its body; the application is stricter in parts
 QUICK_BYTES_MAX = 4 * 1024  # of a head that the short cut takes; others are looked at more closely
@@ -127,7 +127,8 @@ class _Protocol(HttpToolsProtocol):
 
     def _answer_quickly(self) -> bool:
         """Whether the answer is on its way: nothing before it waits, and the client takes it."""
-        parser, cycle = self.parser, self.cycle
+        parser = self.parser
+        cycle: RequestResponseCycle | None = self.cycle
         if (
             self.quick is None
             or parser.get_method() != b"GET"
@@ -135,7 +136,6 @@ class _Protocol(HttpToolsProtocol):
             or (cycle is not None and not cycle.response_complete)
             or self.pipeline
             or self.flow.write_paused
-            or self.server_state.default_headers is None
         ):
             return False
         answer = self.quick(
