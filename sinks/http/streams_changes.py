@@ -124,6 +124,10 @@ class ChangesSource:
         serial = last.number if last.partition == _WHOLE else last.number - 1
         return Place(max(position.serial, serial))
 
+    def resumable(self, event: Event, position: Place) -> Event:  # noqa: ARG002  # of the port
+        """As it is: one order for all."""
+        return event
+
     def mark(self, position: Place) -> bytes:
         """The serial."""
         return mark_frame(str(position.serial))

@@ -109,6 +109,11 @@ def document_frame(record: Record, cursor: str) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (cursor.encode(), _encode(data))
 
 
+def with_id(frame: bytes, resume: str) -> bytes:
+    """A frame that begins with an id, with another one."""
+    return b"id: %b%b" % (resume.encode(), frame[frame.index(b"\n") :])
+
+
 def mark_frame(resume: str) -> bytes:
     """No event: where to resume, and a sign of life."""
     return b": alive\nid: %b\n\n" % resume.encode()

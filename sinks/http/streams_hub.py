@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
@@ -76,6 +76,13 @@ class Source(Protocol[P]):
 
     def after(self, position: P, events: Sequence[Event]) -> P:
         """The position once these are given, too."""
+        ...
+
+    def resumable(self, event: Event, position: P) -> Event:
+        """The event for a client that stands at `position` then: its id resumes there.
+
+        A client may have what the hub had not, when it had the event.
+        """
         ...
 
     def mark(self, position: P) -> bytes:
@@ -288,7 +295,7 @@ class Hub(Generic[P]):
                     async with aclosing(self._out_of_the_log(position)) as read:
                         async for news in read:
                             position = news.position
-                            for data in chunks_of(filter(wants, news.events)):
+                            for data in chunks_of(list(filter(wants, news.events))):
                                 yield data
                     if position == before:
                         await asyncio.sleep(TICK_SECONDS)  # the log is behind what it showed
@@ -304,11 +311,22 @@ class Hub(Generic[P]):
                 if await self._silence(self._moved.wait()):
                     yield self._source.mark(position)
                 continue
-            fresh = [event for event in piece if not self._source.covers(position, event)]
-            position = self._source.after(position, fresh)
             at += len(piece)
-            for data in chunks_of(filter(wants, fresh)):
+            position, given = self._given(position, piece, wants)
+            for data in chunks_of(given):
                 yield data
+
+    def _given(
+        self, position: P, piece: Sequence[Event], wants: Callable[[Event], bool]
+    ) -> tuple[P, list[Event]]:
+        """What of a piece of the ring a client does not have yet, and where it stands then."""
+        given: list[Event] = []
+        for event in piece:
+            if not self._source.covers(position, event):
+                position = self._source.after(position, [event])
+                if wants(event):
+                    given.append(self._source.resumable(event, position))
+        return position, given
 
     async def _out_of_the_log(self, position: P) -> AsyncGenerator[News[P], None]:
         """One turn of reading; with the frame of a position where nothing else shows life."""
@@ -431,7 +449,7 @@ def groups_of(events: Sequence[Event]) -> Iterator[list[Event]]:
         yield group
 
 
-def chunks_of(events: Iterator[Event]) -> Iterator[bytes]:
+def chunks_of(events: Sequence[Event]) -> Iterator[bytes]:
     """The same, as bytes."""
-    for group in groups_of(list(events)):
+    for group in groups_of(events):
         yield b"".join(event.data for event in group)

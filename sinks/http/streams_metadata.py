@@ -14,7 +14,7 @@ from schemas.topics import Offset, Topic
 from sinks.away import away_too_long
 from sinks.changes_feed import HeadWatch
 from sinks.http.streams_cursor import Cursor, text_of
-from sinks.http.streams_frames import document_frame, mark_frame
+from sinks.http.streams_frames import document_frame, mark_frame, with_id
 from sinks.http.streams_hub import Event, News
 from sinks.sink import Standing
 from streams.clock import unix_ms
@@ -143,6 +143,11 @@ class MetadataSource:
         for event in events:
             places[event.partition] = max(places[event.partition], event.number + 1)
         return tuple(places)
+
+    def resumable(self, event: Event, position: Positions) -> Event:
+        """With the client's own cursor: partitions have no order among each other."""
+        cursor = self._cursor(position, self._now_ms() // 1000)
+        return event._replace(data=with_id(event.data, cursor))
 
     def mark(self, position: Positions) -> bytes:
         """The cursor."""
