@@ -309,6 +309,11 @@ class Agenda:
         return None if first is None else first + WAITING_MS_MAX
 
     @property
+    def queued(self) -> int:
+        """Names that are owed a fetch, now or later."""
+        return len(self._owed)
+
+    @property
     def outage_names(self) -> int:
         """How many names are parked, or were given up, because upstream was away."""
         return len(self._outage)

@@ -93,6 +93,14 @@ class Failed(NamedTuple):
 
 
 Reply = Body | Unchanged | Missing | Failed
+UNANSWERED = "unanswered"  # upstream asked us to wait: no reply at all
+
+
+def outcome_of(reply: Reply) -> str:
+    """A reply for whoever counts: `document`, `unchanged`, `missing`, or a Failure's value."""
+    if isinstance(reply, Failed):
+        return reply.reason.partition(":")[0]
+    return {Body: "document", Unchanged: "unchanged", Missing: MISSING}[type(reply)]
 
 
 class Effect(StrEnum):

@@ -8,10 +8,19 @@ ends the session: the writer id is taken anew and everything is read again from 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from processors.agenda import Agenda, Lane, Work
-from processors.decide import DEFAULT_PATIENCE, Body, Failed, Failure, Patience
+from processors.decide import (
+    DEFAULT_PATIENCE,
+    UNANSWERED,
+    Body,
+    Failed,
+    Failure,
+    Patience,
+    outcome_of,
+)
 from processors.fetching import Outcome, Weather, ask, is_large, read
 from processors.intake import Intake
 from processors.marks import Marks
@@ -49,6 +58,7 @@ class Worker:
     settings: WorkerSettings
     session: Session | None = None  # the present one, for displays
     earlier_commits: int = 0  # of the sessions before
+    outcomes: Counter[str] = field(default_factory=Counter)  # answers by `outcome_of`
 
     async def run(self) -> None:
         """Take the writer id, read progress and state, then go on from there."""
@@ -210,6 +220,7 @@ class Session:
         outcome = await self._outcome(work, answer, slot)
         slot.give()
         if outcome is None:
+            self._worker.outcomes[UNANSWERED] += 1
             self.agenda.unanswered(work.name, self._worker.clock.now_ms())
             return
         self.fetched += 1
@@ -242,6 +253,7 @@ class Session:
 
     def _observe(self, outcome: Outcome) -> None:
         reply = outcome.reply
+        self._worker.outcomes[outcome_of(reply)] += 1
         if isinstance(reply, Failed):
             self.failed += 1
             if reply.reason.startswith(Failure.TRANSPORT):

@@ -21,6 +21,7 @@ from pypistream.cli import EXIT_GAVE_UP
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.logs import log_to_stderr
+from pypistream.noting import noting
 from pypistream.place import located
 from pypistream.processing import Means, Processing
 from pypistream.producing import Producing, producer_settings
@@ -165,10 +166,13 @@ async def _process(settings: Settings, data: DataDir) -> None:
             on_hopeless=lambda: end_within(GIVE_UP_SECONDS_MAX, EXIT_GAVE_UP),
         )
         lines = role_lines.ProcessLines(processing)
-        await role.work(
-            {"process": processing.run, "look": lambda: restarting(lambda: _look(role.log, lines))},
-            lines.line,
-        )
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "process": processing.run,
+            "look": lambda: restarting(lambda: _look(role.log, lines)),
+        }
+        if not settings.kafka:  # there it has no directory
+            parts["note"] = lambda: noting("process", data.state, processing)
+        await role.work(parts, lines.line)
 
 
 async def _look(log: Log, lines: role_lines.ProcessLines) -> None:

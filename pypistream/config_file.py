@@ -96,6 +96,7 @@ EXPLAINED = (
         "true answers SQL over HTTP, too (/v1/sql): each query in a process of its own, that is\n"
         "bounded and killed after 5 s.",
     ),
+    Explained("http_log", "true writes a line of the log for every request over HTTP."),
     Explained(
         "kafka",
         'The log on Apache Kafka: HOST:PORT of one broker or of several, with commas. "" is the\n'

@@ -1,35 +1,66 @@
-"""What the program says of itself while it runs: one line an event, on stderr, safe for a terminal.
+"""What the program says of itself while it runs: one line an event, on stderr.
+
+On a terminal it is a line for a person, with nothing in it that could steer the terminal; elsewhere
+(a journal, a file, a container) a JSON object. PYPISTREAM_LOG says `text` or `json` to have it so.
 
 stdout is for data: `follow` and `query` print it, and a `run` reads that of its sinks.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
+import orjson
 import structlog
 
 from pypistream.terminal import escaped, shortened
 
 VALUE_CHARACTERS_MAX = 300  # upstream's own words may be in it
+TRACE_CHARACTERS_MAX = 20_000
+TEXT, JSON = "text", "json"
+_CHOICE = "PYPISTREAM_LOG"
+_FIRST = ("time", "level", "logger", "event")  # keys of our own, in this order
+
+Event = MutableMapping[str, Any]
+
+
+class _Logger(structlog.PrintLogger):
+    """Knows its name: what of the program speaks."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        super().__init__(file)
+        self.name = name
 
 
 def log_to_stderr() -> None:
     """Configure structlog; before the first event is logged."""
+    as_json = log_format() == JSON
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
-            _line,
+            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(
+                fmt="iso" if as_json else "%Y-%m-%d %H:%M:%S", utc=as_json
+            ),
+            _object if as_json else _line,
         ],
         # Looked up at each event: a live table puts something else in its place.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *names: _Logger(sys.stderr, ".".join(map(str, names))),
     )
 
 
-def _line(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+def log_format() -> str:
+    """`json` unless somebody watches, or as the environment says."""
+    chosen = os.environ.get(_CHOICE, "")
+    if chosen in (TEXT, JSON):
+        return chosen
+    return TEXT if sys.stderr.isatty() else JSON
+
+
+def _line(logger: object, method: str, event: Event) -> str:
     """`time level event  key=value …`, nothing in it that could steer a terminal."""
     del logger, method
     head = f"{event.pop('timestamp')} {event.pop('level')}: {event.pop('event')}"
@@ -40,3 +71,30 @@ def _line(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
 def _value(value: object) -> str:
     text = repr(value) if isinstance(value, str) and " " in value else str(value)
     return escaped(shortened(text, VALUE_CHARACTERS_MAX))
+
+
+def _object(logger: object, method: str, event: Event) -> str:
+    """`{"time", "level", "logger", "event", …}` with the event's own values after them."""
+    del method
+    ours = {
+        "time": event.pop("timestamp"),
+        "level": event.pop("level"),
+        "logger": getattr(logger, "name", ""),
+        "event": event.pop("event"),
+    }
+    others = {
+        f"{key}_" if key in _FIRST else key: _plain(
+            value, TRACE_CHARACTERS_MAX if key == "exception" else VALUE_CHARACTERS_MAX
+        )
+        for key, value in event.items()
+    }
+    return orjson.dumps({**ours, **others}).decode()
+
+
+def _plain(value: object, characters_max: int) -> object:
+    """A number as it is; anything else as text that any JSON may hold."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and abs(value) < 2**53:  # what every reader's numbers hold
+        return value
+    return shortened(str(value).encode("utf-8", "replace").decode(), characters_max)

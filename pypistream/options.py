@@ -63,6 +63,9 @@ SQL = option(
     default=None,
     help="Answer SQL over HTTP, too, each in a bounded process.",
 )
+HTTP_LOG = option(
+    "--http-log", is_flag=True, default=None, help="Log every request that is answered over HTTP."
+)
 _PIPELINE = {
     "upstream": option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
     "contact": option(
@@ -113,6 +116,7 @@ _PIPELINE = {
     "http": HTTP,
     "http_host": HTTP_HOST,
     "sql": SQL,
+    "http_log": HTTP_LOG,
     "partitions": PARTITIONS,
 }
 _PRODUCE = (

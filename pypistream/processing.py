@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -38,11 +39,14 @@ class Means:
     slots: Slots
     config: Config
     settle_seconds: float
+    outcomes: Counter[str] = field(default_factory=Counter)
 
     def worker(self, partition: int) -> Worker:
         """A worker that has not begun."""
         settings = WorkerSettings(partition, self.config, self.settle_seconds)
-        return Worker(self.log, self.upstream, self.slots, self.clock, settings)
+        return Worker(
+            *(self.log, self.upstream, self.slots, self.clock, settings), outcomes=self.outcomes
+        )
 
 
 @dataclass

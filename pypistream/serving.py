@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 
 import structlog
 from starlette.routing import BaseRoute
@@ -26,6 +25,8 @@ from sinks.feed import Feed
 from sinks.http import changes, queries, streams, xmlrpc_calls
 from sinks.http.app import Front
 from sinks.http.dumps import Dumps
+from sinks.http.metrics import Metrics
+from sinks.http.observed import Observed, Requests
 from sinks.http.page import Pages
 from sinks.http.projects import Projects
 from sinks.http.server import serve_app
@@ -55,31 +56,39 @@ class Service:
     library: ServingLibrary
     feed: Feed
     streams: Streams
-    dumps: Path
-    lists: Path
+    data: DataDir
     sql: SqlConsole
     hosts: Sequence[str]
+    told: bool = False
     clock: SystemClock = field(default_factory=SystemClock)
 
-    def app(self) -> Front:
-        """The application: each part gives its routes."""
-        dumps = Dumps(self.dumps)
+    def app(self) -> Observed:
+        """The application. `told`: a line of the log for each request."""
+        requests = Requests()
+        routes = self.routes(requests)
+        front = Front(self.library, routes, self.hosts)
+        return Observed(front, routes, requests, told=self.told)
+
+    def routes(self, requests: Requests) -> list[BaseRoute]:
+        """Each part gives its own."""
+        data = self.data
+        dumps, lists = Dumps(data.dumps), data.state / SERVING_DIRECTORY
         pages = StatusPages(
             self.library, self.health, dumps.newest, time.time, version("pypistream")
         )
-        routes: list[BaseRoute] = [
+        return [
             *pages.routes(),
             *Projects(self.library).routes(),
             *queries.routes(self.library),
             *xmlrpc_calls.routes(self.library),
             *streams.routes(self.streams),
             *changes.routes(self.streams),
-            *SimpleIndex(self.library, self.lists, self.clock).routes(),
+            *SimpleIndex(self.library, lists, self.clock).routes(),
             *dumps.routes(),
             *self.sql.routes(),
+            *Metrics(pages, self.streams, requests, data.state, data.snapshot, time.time).routes(),
             *Pages(self.library, pages.status, dumps.newest, sql=self.sql.on).routes(),
         ]
-        return Front(self.library, routes, self.hosts)
 
     def health(self) -> Health:
         """How the reading goes."""
@@ -102,7 +111,7 @@ async def serve(
         stack.callback(data.hold(ROLE).release)
         log = await opened(settings, data)
         stack.push_async_callback(log.close)
-        service = await _service(stack, log, data, hosts, sql=settings.sql)
+        service = await _service(stack, log, data, hosts, settings)
         roles = [
             asyncio.create_task(service.feed.run()),
             asyncio.create_task(service.streams.run()),
@@ -122,7 +131,7 @@ async def serve(
 
 
 async def _service(
-    stack: AsyncExitStack, log: Log, data: DataDir, hosts: Sequence[str], *, sql: bool
+    stack: AsyncExitStack, log: Log, data: DataDir, hosts: Sequence[str], settings: Settings
 ) -> Service:
     loop = asyncio.get_running_loop()
 
@@ -142,9 +151,10 @@ async def _service(
         on_published=lambda _: library.renew(),
     )
     await stack.enter_async_context(feed)
-    lists = data.state / SERVING_DIRECTORY
-    console = SqlConsole(data.snapshot, data.state, time.monotonic, on=sql)
-    return Service(log, library, feed, Streams(log, library), data.dumps, lists, console, hosts)
+    console = SqlConsole(data.snapshot, data.state, time.monotonic, on=settings.sql)
+    return Service(
+        log, library, feed, Streams(log, library), data, console, hosts, settings.http_log
+    )
 
 
 async def _rest(library: ServingLibrary) -> None:

@@ -73,6 +73,7 @@ class ServingChild:
             *("--data", str(settings.data), "--socket", str(descriptor)),
             *hosts,
             *(("--sql",) if settings.sql else ()),
+            *(("--http-log",) if settings.http_log else ()),
             *kafka_flags(settings),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),

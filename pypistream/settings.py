@@ -29,8 +29,8 @@ class Settings:
     `upstream` "" is PyPI itself, which wants a `contact` (mail address or URL) in the User-Agent.
     `kafka` "" is the embedded log. `partitions` None = as many as the log has; a new one gets 1,
     on Kafka 12. `http` "": nothing is served; `http_host`: names it is reached by; `sql`:
-    who reaches it may ask SQL. No secret is among them: `kafka_settings` reads the password where
-    it is needed.
+    who reaches it may ask SQL; `http_log`: each request is told. No secret is among them:
+    `kafka_settings` reads the password where it is needed.
     """
 
     data: Path = DEFAULT_DATA
@@ -53,6 +53,7 @@ class Settings:
     http: str = ""
     http_host: tuple[str, ...] = ()
     sql: bool = False
+    http_log: bool = False
     kafka: str = ""
     kafka_prefix: str = "pypi."
     kafka_security: str = "PLAINTEXT"

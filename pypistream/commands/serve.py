@@ -12,6 +12,7 @@ from pypistream import options
 @options.HTTP
 @options.HTTP_HOST
 @options.SQL
+@options.HTTP_LOG
 def command(**given: object) -> int:
     """Answer over HTTP: documents, queries, live streams, dumps, status.
 

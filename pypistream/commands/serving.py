@@ -12,6 +12,7 @@ from pypistream import options
 @options.kafka
 @options.HTTP_HOST
 @options.SQL
+@options.HTTP_LOG
 @click.option("--socket", "descriptor", type=int, required=True, help="A bound one, inherited.")
 def command(descriptor: int, **given: object) -> int:
     """Serve on an inherited socket until stdin ends."""

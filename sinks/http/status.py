@@ -91,8 +91,8 @@ class StatusPages:
         version: str,
     ) -> None:
         self._library = library
-        self._health = health
-        self._dump = dump
+        self.health = health
+        self.dump = dump
         self._now = now
         self._version = version
 
@@ -102,8 +102,8 @@ class StatusPages:
 
     async def status(self) -> ServiceStatus:
         """What `/v1/status` says."""
-        manifest = await asyncio.to_thread(self._dump)
-        view, health = self._library.view(), self._health()
+        manifest = await asyncio.to_thread(self.dump)
+        view, health = self._library.view(), self.health()
         if view is None:
             return ServiceStatus(self._version, serving=False, trouble=health.trouble)
         return _status_of(view, health, manifest, self._now(), self._version)
@@ -113,7 +113,7 @@ class StatusPages:
 
     async def _healthz(self, _request: Request) -> Response:
         """200 while requests can be answered, whatever the log does; else 503."""
-        health, ready = self._health(), self._library.view() is not None
+        health, ready = self.health(), self._library.view() is not None
         body = {"status": "ok" if ready else "starting", "trouble": health.trouble}
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Response(encode(body), status, {"Cache-Control": "no-store"}, JSON)

@@ -325,7 +325,6 @@ HEAVY = (
     Heavy("memory", "SELECT DISTINCT md5(range::TEXT) FROM range(999999999)", ANY),
     Heavy("memory", "SELECT repeat(repeat('x', 99999), 99999)", ANY),
     Heavy("memory", "SELECT to_json(range(0, 100000000))", ANY),
-    Heavy("memory", "PIVOT (SELECT range a, range b FROM range(99999)) ON a USING sum(b)", ANY),
     Heavy("memory", "SELECT bitstring('1', 2000000000)", ANY),
     Heavy("memory", "SELECT repeat('x', 2000000000)::BLOB", ANY, "parquet"),
     Heavy("size", "SELECT md5(a.range::TEXT) FROM range(1000) a, range(1000) b", "", "csv"),

@@ -1,0 +1,68 @@
+"""The program's own words: lines for a person, JSON for everything else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from pypistream import logs
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str) -> str:
+    """What an event with odd values looks like."""
+    monkeypatch.setenv("PYPISTREAM_LOG", form)
+    logs.log_to_stderr()
+    try:
+        structlog.get_logger("a.part").warning(
+            "it\x1b[2J waits", why="two words\n", number=7, large=2**64, level_=None, lone="\ud800"
+        )
+        return capsys.readouterr().err
+    finally:
+        structlog.reset_defaults()
+
+
+def test_elsewhere_than_on_a_terminal_it_is_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One object a line: when, how bad, who, what; numbers stay numbers where readers hold them."""
+    text = said(capsys, monkeypatch, "")
+    value: dict[str, Any] = json.loads(text)
+
+    assert text.count("\n") == 1
+    assert list(value)[:4] == ["time", "level", "logger", "event"]
+    assert value["time"].endswith("Z")
+    assert (value["level"], value["logger"]) == ("warning", "a.part")
+    assert value["event"] == "it\x1b[2J waits"
+    assert (value["why"], value["number"], value["large"]) == ("two words\n", 7, str(2**64))
+    assert (value["level_"], value["lone"]) == (None, "?")
+
+
+def test_text_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = said(capsys, monkeypatch, "text")
+
+    assert "warning: it\\x1b[2J waits  why='two words\\n'  number=7" in text
+    assert "\x1b" not in text
+
+
+def test_an_exception_is_part_of_its_event(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same line: a journal would take each line of a traceback for a message."""
+    monkeypatch.setenv("PYPISTREAM_LOG", "json")
+    logs.log_to_stderr()
+    try:
+        structlog.get_logger().error("failed", exc_info=ValueError("x" * 30_000), level="mine")
+    finally:
+        structlog.reset_defaults()
+    text = capsys.readouterr().err
+    value = json.loads(text)
+
+    assert text.count("\n") == 1
+    assert "ValueError: xxx" in value["exception"]
+    assert len(value["exception"]) <= logs.TRACE_CHARACTERS_MAX
+    assert value["level"] == "error"
