@@ -46,7 +46,8 @@ def chromium() -> Iterator[Browser]:
 class Seen:
     """What a page did that nobody should see: requests elsewhere, errors, dialogs."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, url: str, *, refused: bool) -> None:
+        self._refused = refused
         self.odd: list[str] = []
         page.on("console", lambda said: self._said(said.text))
         page.on("pageerror", lambda error: self.odd.append(f"error: {error}"))
@@ -54,7 +55,7 @@ class Seen:
         page.on("request", lambda asked: self._asked(asked.url, url))
 
     def _said(self, text: str) -> None:
-        if "404 (Not Found)" not in text:  # Chromium says so of a page that is asked for
+        if not (self._refused and "responded with a status of 4" in text):
             self.odd.append(f"console: {text}")
 
     def _asked(self, asked: str, url: str) -> None:
@@ -63,12 +64,15 @@ class Seen:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **settings: Any) -> Iterator[Page]:
-    """A page whose clock stands at NOW; at the end it has done nothing odd."""
+def opened(browser: Browser, url: str, *, refused: bool = False, **settings: Any) -> Iterator[Page]:
+    """A page whose clock stands at NOW; at the end it has done nothing odd.
+
+    `refused`: what it asks for may be refused, which Chromium says on its console, too.
+    """
     context = browser.new_context(**{"viewport": DESKTOP, **settings})
     page = context.new_page()
     page.clock.set_fixed_time(NOW * 1000)
-    seen = Seen(page, url)
+    seen = Seen(page, url, refused=refused)
     yield page
     context.close()
     assert seen.odd == []

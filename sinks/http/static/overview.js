@@ -2,7 +2,7 @@
 // what it was when it was asked for. Everything comes from this service; texts stay texts.
 import { element, shown } from "./shown.js";
 
-const ROWS_MAX = 60;
+const ROWS_MAX = 20; // as many as the page comes with: what is below it stays in place
 const STATUS_MS = 10_000;
 const AGAIN_MS = 15_000; // after a refusal: too many streams to one address
 const MINUTE = 60;
