@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from schemas.codec import decode
 from schemas.compression import decompress
 from schemas.errors import DumpCorrupt, LogCorrupt, ViewCorrupt
 from schemas.names import NormalizedName
-from schemas.records import ChangelogEntry, EventSource, Head, Kind, State, Status
+from schemas.records import ChangelogEntry, EventSource, Kind, State
 from schemas.releases import SlimFile, SlimReleases
-from sinks.duckdb_progress import history_since
 from sinks.http.library import (
     PAGE_MAX,
     Dependent,
@@ -32,13 +31,11 @@ from sinks.http.library import (
     UserRole,
     View,
 )
+from sinks.serving_cut import view_of
 from sinks.serving_errors import view_errors
 from sinks.serving_rows import slim_of, slim_of_document
 from sinks.serving_schema import READER_CACHE_KIB, connect, is_empty, is_ours
-from sinks.serving_view import COUNTS, CUT, SERVING_FILE, CutNote, recall
-from sinks.serving_writer import Counts
-from sinks.sink import Reached
-from streams.progress import watermark
+from sinks.serving_view import SERVING_FILE
 
 RECENT_ROWS_MAX = 20_000  # journal rows looked through for some kinds: 10 ms
 SEARCH_ROWS_MAX = 5_000  # of a word's matches that are put in order
@@ -81,7 +78,7 @@ class ServingLibrary:
             view = None
             if not is_empty(connection) and is_ours(connection):
                 connection.execute("BEGIN")
-                view = _view_of(connection)
+                view = view_of(connection)
             if view is None:
                 if connection is not self._connection:
                     connection.close()
@@ -348,42 +345,6 @@ class ServingLibrary:
         except ViewCorrupt as error:
             self._on_damage(str(error))
             raise
-
-
-def _view_of(connection: sqlite3.Connection) -> View | None:
-    text, counted = recall(connection, CUT), recall(connection, COUNTS)
-    if text is None or counted is None:
-        return None
-    try:
-        note, counts = decode(text.encode(), CutNote), decode(counted.encode(), Counts)
-    except LogCorrupt as error:
-        raise ViewCorrupt(str(error)) from error
-    claim = watermark(note.cuts)
-    since = history_since(Reached(note.vector, note.config, note.head))
-    return View(
-        vector=note.vector,
-        config=note.config,
-        head=note.head,
-        watermark=claim.serial,
-        reached=claim.reached,
-        base=_base(note.head) if since is None else since,
-        backfill_done=claim.backfill_done,
-        backfill_names=claim.backfill_names,
-        names=sum(counts.statuses.values()),
-        projects=counts.projects,
-        removed=counts.removed,
-        exceptions=counts.exceptions,
-        statuses=_statuses(counts.statuses),
-        as_of_ms=note.as_of_ms,
-    )
-
-
-def _base(head: Head | None) -> int:
-    return 0 if head is None else head.base
-
-
-def _statuses(counts: Mapping[str, int]) -> dict[Status, int]:
-    return {status: counts.get(status.value, 0) for status in Status}
 
 
 def _line(row: Sequence[Any]) -> Listed:

@@ -13,7 +13,7 @@ from sinks.changes_feed import ChangesReader, HeadWatch, Known, Place
 from sinks.changes_order import Change
 from sinks.changes_pages import Recent
 from sinks.http.streams_frames import ChangeData, change_frame, mark_frame
-from sinks.http.streams_hub import Event, News
+from sinks.http.streams_source import Event, News
 from streams.log import Log
 
 GATHER_SECONDS = 0.1  # between two writes to all clients: what comes within it goes out in one
@@ -28,7 +28,7 @@ log_ = structlog.get_logger("streams")
 
 
 class ChangesSource:
-    """See `sinks.http.streams_hub.Source`. `told`: what is said of a change when it is read."""
+    """See `sinks.http.streams_source.Source`. `told`: what is said of a change when it is read."""
 
     def __init__(self, log: Log, told: Callable[[Change], ChangeData]) -> None:
         self.known: Known | None = None  # as of the last look

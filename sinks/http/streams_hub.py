@@ -14,14 +14,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from sinks.http.streams_channel import Channel, Client, chunks_of, groups_of
 from sinks.http.streams_selection import Selection
+from sinks.http.streams_source import Event, News, Source
 from streams.bell import heard_within
 
-CHUNK_BYTES = 16 * 1024  # events gathered into one write; one event alone may be larger
-QUEUE_CHUNKS_MAX = 256  # behind which a client is too slow
-QUEUE_BYTES_MAX = 1024 * 1024  # however few chunks that are; the last one may exceed it
 BURST_BYTES = 256 * 1024  # after so many at once the clients are waited for
 BURST_SECONDS_MAX = 1.0  # but not longer: one that does not read must not hold up all
 BURST_LOOK_SECONDS = 0.01
@@ -32,62 +31,6 @@ TICK_SECONDS = 1.0  # how often slow and silent connections are looked for
 SLOT_SECONDS = 10.0  # reading out of the log, before another client has its turn
 
 P = TypeVar("P")
-
-
-class Event(NamedTuple):
-    """One event. `data`: its frame. `number`: serial, or offset in `partition`. `kind` "": none."""
-
-    project: str
-    kind: str
-    data: bytes
-    number: int
-    partition: int = 0
-
-
-class News(NamedTuple, Generic[P]):
-    """Events that were committed, and the position after them."""
-
-    events: Sequence[Event]
-    position: P
-
-
-class Source(Protocol[P]):
-    """Where a hub's events come from; a position says which of them somebody has."""
-
-    async def begin(self) -> tuple[P, P]:
-        """A position a little before the log's end, and the end. Waits until there is one."""
-        ...
-
-    def live(self) -> AsyncGenerator[News[P], None]:
-        """Everything after `begin`, gathered; also without events, where the position moves."""
-        ...
-
-    def past(self, position: P, target: P) -> AsyncGenerator[News[P], None]:
-        """Everything between, out of the log, in bounded pieces, each of which moves on."""
-        ...
-
-    def covers(self, position: P, event: Event) -> bool:
-        """Whether who stands there has it."""
-        ...
-
-    def reaches(self, position: P, floor: P) -> bool:
-        """Whether who stands there has all that lies before `floor`."""
-        ...
-
-    def after(self, position: P, events: Sequence[Event]) -> P:
-        """The position once these are given, too."""
-        ...
-
-    def resumable(self, event: Event, position: P) -> Event:
-        """The event for a client that stands at `position` then: its id resumes there.
-
-        A client may have what the hub had not, when it had the event.
-        """
-        ...
-
-    def mark(self, position: P) -> bytes:
-        """A frame without data that lets a client resume here; it shows that we are alive, too."""
-        ...
 
 
 class Busy(Exception):
@@ -108,64 +51,6 @@ class Limits:
     slots: int = 8
     heartbeat_seconds: float = 15.0
     write_seconds: float = 10.0  # for one write of at most CHUNK_BYTES or one event
-
-
-class Client:
-    """One connection. `number`: its next chunk, None = it is not live yet."""
-
-    def __init__(self, channel: Channel, task: asyncio.Task[object] | None) -> None:
-        self.channel = channel
-        self.number: int | None = None
-        self.writing_since: float | None = None
-        self.dropped = ""  # why, once it is
-        self._task = task
-
-    def drop(self, why: str) -> None:
-        """End it, whatever it waits for."""
-        if not self.dropped and self._task is not None:
-            self.dropped = why
-            self._task.cancel()
-
-
-class Channel:
-    """The chunks of one selection, and the clients that are live on it."""
-
-    def __init__(self, selection: Selection) -> None:
-        self.selection = selection
-        self.users = 0
-        self.live: set[Client] = set()
-        self.chunks: deque[bytes] = deque()
-        self.end = 0  # number of the chunk to come
-        self.last = asyncio.get_running_loop().time()  # when one was put
-        self.news = asyncio.Event()
-        self._bytes = 0
-
-    @property
-    def first(self) -> int:
-        """Number of the oldest chunk that is kept."""
-        return self.end - len(self.chunks)
-
-    def put(self, data: bytes, now: float) -> None:
-        """Give a chunk to all; forget what all have, and what makes the queue too long."""
-        self.last = now
-        if not self.live:
-            return
-        self.chunks.append(data)
-        self.end += 1
-        self._bytes += len(data)
-        taken = min(client.number or 0 for client in self.live)
-        while len(self.chunks) > 1 and (
-            self.first < taken
-            or len(self.chunks) > QUEUE_CHUNKS_MAX
-            or self._bytes > QUEUE_BYTES_MAX
-        ):
-            self._bytes -= len(self.chunks.popleft())
-        self.news.set()
-        self.news.clear()
-
-    def behind(self) -> int:
-        """How many chunks the slowest client has not taken."""
-        return max((self.end - (client.number or 0) for client in self.live), default=0)
 
 
 class Hub(Generic[P]):
@@ -433,23 +318,3 @@ class Hub(Generic[P]):
             for channel in self._channels.values():
                 if now - channel.last >= self.limits.heartbeat_seconds:
                     channel.put(self._source.mark(self._position), now)
-
-
-def groups_of(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Neighbours that fit into one chunk."""
-    group: list[Event] = []
-    size = 0
-    for event in events:
-        if group and size + len(event.data) > CHUNK_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(event)
-        size += len(event.data)
-    if group:
-        yield group
-
-
-def chunks_of(events: Sequence[Event]) -> Iterator[bytes]:
-    """The same, as bytes."""
-    for group in groups_of(events):
-        yield b"".join(event.data for event in group)

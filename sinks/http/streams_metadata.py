@@ -15,7 +15,7 @@ from sinks.away import away_too_long
 from sinks.changes_feed import HeadWatch
 from sinks.http.streams_cursor import Cursor, text_of
 from sinks.http.streams_frames import document_frame, mark_frame, with_id
-from sinks.http.streams_hub import Event, News
+from sinks.http.streams_source import Event, News
 from sinks.sink import Standing
 from streams.clock import unix_ms
 from streams.log import Log, Record, TopicPartition
@@ -33,7 +33,7 @@ log_ = structlog.get_logger("streams")
 
 
 class MetadataSource:
-    """See `sinks.http.streams_hub.Source`. `now_ms`: Unix milliseconds."""
+    """See `sinks.http.streams_source.Source`. `now_ms`: Unix milliseconds."""
 
     def __init__(self, log: Log, now_ms: Callable[[], int] = unix_ms) -> None:
         self.config: Config | None = None

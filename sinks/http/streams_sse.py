@@ -18,8 +18,9 @@ from starlette.requests import Request
 
 from schemas.errors import PypistreamError
 from sinks.http.answers import not_ready, problem, problem_of
+from sinks.http.streams_channel import Client
 from sinks.http.streams_frames import PROLOGUE, goodbye_frame
-from sinks.http.streams_hub import Busy, Client, Hub
+from sinks.http.streams_hub import Busy, Hub
 from sinks.http.streams_selection import Selection
 
 WRITE_BYTES = 64 * 1024  # of one write: an event may have megabytes, a buffer should not

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sinks.http import streams_changes, streams_hub, streams_metadata
+from sinks.http import streams_changes, streams_channel, streams_hub, streams_metadata
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import Journal, row
 from tests.support.sse import SseClient, connected
@@ -70,8 +70,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams_changes, "PIECE_CHANGES", 7)
     monkeypatch.setattr(streams_metadata, "RECENT_OFFSETS", 3)
     monkeypatch.setattr(streams_metadata, "READ_RECORDS", 5)
-    monkeypatch.setattr(streams_hub, "CHUNK_BYTES", 600)
-    monkeypatch.setattr(streams_hub, "QUEUE_CHUNKS_MAX", 4)
+    monkeypatch.setattr(streams_channel, "CHUNK_BYTES", 600)
+    monkeypatch.setattr(streams_channel, "QUEUE_CHUNKS_MAX", 4)
     monkeypatch.setattr(streams_hub, "RING_EVENTS_MAX", 25)
     monkeypatch.setattr(streams_hub, "RING_PIECE", 4)
     monkeypatch.setattr(streams_hub, "BURST_BYTES", 1_500)
