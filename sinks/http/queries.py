@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -27,6 +28,7 @@ from sinks.http.resolver_query import Given, given_of_object, given_of_pairs, qu
 ROOT = "/v1/query"
 BATCH_QUERIES_MAX = 200  # some 60 ms of work, other requests are answered in between
 BATCH_BYTES_MAX = 256 * 1024  # of a request: 200 queries of a kilobyte each, and some
+PARAMETERS_MAX = 200  # of an address, all that may be there several times at their most
 BATCH_FILES_MAX = 20_000  # of all answers together: some 12 MB
 _EXAMPLE = '{"queries": [{"project": "requests"}], "python": "3.13"}'
 
@@ -66,7 +68,7 @@ class Queries:
         """GET."""
         if self._library.view() is None:
             return not_ready()
-        found = self._answer(query_of(given_of_pairs(request.query_params.multi_items())))
+        found = self._answer(query_of(given_of_pairs(_pairs(request.scope["query_string"]))))
         if isinstance(found, Refusal):
             return problem(found.status, found.error, found.hint)
         return json_answer(request, found, headers={"X-PyPI-Last-Serial": str(found.serial)})
@@ -114,6 +116,16 @@ class Queries:
         if state.gone:
             return f"it was removed, as of serial {state.gone}"
         return f"it is known, and nothing is published: its status is {state.status}"
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    """Names and values in an address. Raises UsageError if they are too many."""
+    try:
+        return parse_qsl(
+            query.decode("latin-1"), keep_blank_values=True, max_num_fields=PARAMETERS_MAX
+        )
+    except ValueError as error:
+        raise UsageError("too many parameters", hint=f"at most {PARAMETERS_MAX}") from error
 
 
 def _batch(body: bytes) -> list[Given | UsageError]:

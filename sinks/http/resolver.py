@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -69,9 +69,6 @@ class Fit(NamedTuple):
     place: int
 
 
-_version = attrgetter("version")
-
-
 @lru_cache(SPECIFIERS_CACHED_MAX)
 def specifier_of(text: str) -> SpecifierSet:
     """Read a PEP 440 specifier; a bare version is taken for `==`. Raises UsageError."""
@@ -90,21 +87,17 @@ def specifier_of(text: str) -> SpecifierSet:
 
 def fitting(slim: SlimReleases, query: Query) -> list[Fit]:
     """Give all files that fit, best first."""
-    found = _allowed(list(_candidates(slim, query)), query)
+    candidates = list(_candidates(slim, query))
+    # Files are many, versions are few. By identity: a text is read into one object, and two
+    # spellings of one version are told apart by `===`.
+    versions = {id(fit.version): fit.version for fit in candidates}
+    taken = set(map(id, query.specifier.filter(versions.values(), query.prerelease)))
+    found = [fit for fit in candidates if id(fit.version) in taken]
     if query.yanked != "include":
         keep = query.yanked == "auto" and _pinned(query.specifier)
         if not (keep and all(fit.file.yanked is True for fit in found)):
             found = [fit for fit in found if fit.file.yanked is not True]
-    return _sorted(found)
-
-
-def _allowed(found: list[Fit], query: Query) -> list[Fit]:
-    """Those whose version the specifier takes: files are many, versions are few."""
-    if any(each.operator == "===" for each in query.specifier):
-        # It compares texts, and 1.0 is the same version as 1.0.0.
-        return list(query.specifier.filter(found, query.prerelease, key=_version))
-    taken = set(query.specifier.filter({fit.version for fit in found}, query.prerelease))
-    return [fit for fit in found if fit.version in taken]
+    return _sorted(found, versions.values())
 
 
 def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
@@ -167,14 +160,18 @@ def _pinned(specifier: SpecifierSet) -> bool:
     )
 
 
-def _sorted(found: Sequence[Fit]) -> list[Fit]:
-    # Versions are compared by Python code, tuples of numbers and texts are not.
-    order = {version: at for at, version in enumerate(sorted({fit.version for fit in found}))}
+def _sorted(found: Sequence[Fit], versions: Iterable[Version]) -> list[Fit]:
+    # Versions are compared by Python code: each with its neighbour, for they come in order.
+    places: dict[int, int] = {}
+    last = None
+    for version in sorted(versions):
+        places[id(version)] = len(places) if version != last else places[id(last)]
+        last = version
     keyed = [
         (
             (
                 fit.file.yanked is not True,
-                order[fit.version],
+                places[id(fit.version)],
                 -fit.place,
                 fit.build,
                 fit.file.filename,
@@ -186,8 +183,3 @@ def _sorted(found: Sequence[Fit]) -> list[Fit]:
     ]
     keyed.sort(key=itemgetter(0), reverse=True)
     return [fit for _, fit in keyed]
-
-
-def releases_in(fits: Iterable[Fit]) -> list[str]:
-    """Give the releases these files belong to, once each, the best first."""
-    return list(dict.fromkeys(fit.release for fit in fits))

@@ -27,14 +27,14 @@ VULNERABILITY_KEYS = ("id", "aliases", "summary", "fixed_in", "link", "source", 
 """All of PyPI's but `details`, which is a text of pages."""
 
 
-class Pointer(Struct, frozen=True):
+class Pointer(Struct, frozen=True, gc=False):
     """A metadata file beside a package file (PEP 658, PEP 714); `hashes` may be empty."""
 
     url: str
     hashes: dict[str, str]
 
 
-class FileAnswer(Struct, frozen=True):
+class FileAnswer(Struct, frozen=True, gc=False):
     """A file that fits. Null = not known, or none; `size` in bytes, `upload_time` in UTC."""
 
     filename: str

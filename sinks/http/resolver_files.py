@@ -27,6 +27,8 @@ ENDINGS = (
 )
 """Of the source archives that pip opens."""
 
+_USUAL_ENDING = ENDINGS[0]
+
 WHEEL = ".whl"
 
 Build = tuple[()] | tuple[int, str]
@@ -77,7 +79,10 @@ def archive_of(filename: str, project: NormalizedName) -> tuple[Version, str | N
 
     None if it names no version of this project that pip could install.
     """
-    ending = next((each for each in ENDINGS if filename.endswith(each)), None)
+    if filename.endswith(_USUAL_ENDING):
+        ending: str | None = _USUAL_ENDING
+    else:
+        ending = next((each for each in ENDINGS if filename.endswith(each)), None)
     if ending is None or (ending == ".zip" and "macosx10" in filename):
         return None
     text = _after_name(filename[: -len(ending)], project)
