@@ -64,15 +64,19 @@ class Pages:
         newest_dump: Callable[[], Manifest | None],
         *,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         sql: bool = False,
     ) -> None:
         self._library = library
         self._status = status
         self._newest_dump = newest_dump
         self._now = now
+        self._monotonic = monotonic
         self._sql = sql
         self._minutes = Minutes(library)
-        self._first_page: tuple[float, bytes] | None = None
+        self._first_page = b""
+        self._renewed = 0.0
+        self._renewing = asyncio.Lock()
 
     def routes(self) -> list[BaseRoute]:
         """For the application."""
@@ -93,14 +97,18 @@ class Pages:
     async def _overview(self, request: Request) -> Response:
         if self._library.view() is None:
             return await self._starting()
-        clock = time.monotonic()
-        if self._first_page is None or clock >= self._first_page[0] + OVERVIEW_SECONDS:
-            manifest = await asyncio.to_thread(self._newest_dump)
-            status = await self._status()
-            counts = await self._minutes.look(self._now())
-            shown = overview(self._library, manifest, counts, self._now())
-            self._first_page = (clock, self._render("overview.html", status=status, **_of(shown)))
-        return _page(request, self._first_page[1])
+        async with self._renewing:
+            if not self._first_page or self._monotonic() >= self._renewed + OVERVIEW_SECONDS:
+                self._first_page = await self._render_overview()
+                self._renewed = self._monotonic()
+        return _page(request, self._first_page)
+
+    async def _render_overview(self) -> bytes:
+        manifest = await asyncio.to_thread(self._newest_dump)
+        status = await self._status()
+        counts = await self._minutes.look(self._now())
+        shown = overview(self._library, manifest, counts, self._now())
+        return self._render("overview.html", status=status, **_of(shown))
 
     async def _project(self, request: Request) -> Response:
         if self._library.view() is None:
