@@ -22,7 +22,7 @@ from pypistream.settings import Settings
 from pypistream.sinks_work import opened
 from schemas.errors import PypistreamError, Retriable
 from sinks.feed import Feed
-from sinks.http import changes, queries, streams, xmlrpc_calls
+from sinks.http import changes, openapi, queries, streams, xmlrpc_calls
 from sinks.http.app import Front
 from sinks.http.dumps import Dumps
 from sinks.http.metrics import Metrics
@@ -67,7 +67,7 @@ class Service:
         requests = Requests()
         routes = self.routes(requests)
         front = Front(self.library, routes, self.hosts)
-        return Observed(front, routes, requests, told=self.told)
+        return Observed(front, routes, requests, told=self.told, shortcut=front.quick)
 
     def routes(self, requests: Requests) -> list[BaseRoute]:
         """Each part gives its own."""
@@ -86,6 +86,7 @@ class Service:
             *SimpleIndex(self.library, lists, self.clock).routes(),
             *dumps.routes(),
             *self.sql.routes(),
+            *openapi.routes(version("pypistream")),
             *Metrics(pages, self.streams, requests, data.state, data.snapshot, time.time).routes(),
             *Pages(self.library, pages.status, dumps.newest, sql=self.sql.on).routes(),
         ]
@@ -112,11 +113,12 @@ async def serve(
         log = await opened(settings, data)
         stack.push_async_callback(log.close)
         service = await _service(stack, log, data, hosts, settings)
+        app, closing = service.app(), service.streams.close
         roles = [
             asyncio.create_task(service.feed.run()),
             asyncio.create_task(service.streams.run()),
             asyncio.create_task(
-                serve_app(service.app(), listener, ready=ready, stopping=service.streams.close)
+                serve_app(app, listener, quick=app.quick, ready=ready, stopping=closing)
             ),
         ]
         try:
