@@ -7,7 +7,6 @@ Pure.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 
 import msgspec
@@ -59,7 +58,7 @@ def cursor_of(text: str) -> Cursor:
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         stored = _decoder.decode(raw)
-    except (binascii.Error, msgspec.MsgspecError) as error:
+    except ValueError as error:  # of base64, of msgpack, of the text in it
         raise BadCursor from error
     cursor = stored.cursor
     numbers = (cursor.as_of, *cursor.positions)

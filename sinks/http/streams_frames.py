@@ -1,4 +1,4 @@
-"""Frames of `text/event-stream`, and what is said of a change or a document in them. Pure.
+"""Frames of `text/event-stream`, and what is said of a change or a document in them.
 
 Source: HTML Living Standard, Server-sent events. A frame with an id and no data gives no event, but
 a client that reconnects sends that id.
@@ -6,6 +6,7 @@ a client that reconnects sends that id.
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
 from typing import Literal
 
@@ -17,8 +18,7 @@ from sinks.changes_order import Change
 from streams.log import Record
 from streams.seeking import serial_of
 
-RETRY_MS = 3_000  # until a client comes again: shorter, and a restart is met by all at once
-PROLOGUE = b"retry: %d\n\n" % RETRY_MS
+RETRY_MS = (2_000, 5_000)  # until a client comes again, drawn: else all come at once
 LIVE = b"event: live\ndata: {}\n\n"
 
 _rfc3339 = lru_cache(maxsize=4096)(rfc3339)  # rows of one second come together
@@ -125,9 +125,9 @@ def reset_frame(reason: str, **more: int) -> bytes:
     return b"event: reset\ndata: %b\n\n" % _encode(data)
 
 
-def goodbye_frame(why: Literal["too slow", "stopping"]) -> bytes:
-    """The last one."""
-    return b"retry: %d\n: %b\n\n" % (RETRY_MS, why.encode())
+def retry_frame(why: Literal["welcome", "too slow", "stopping"]) -> bytes:
+    """The first one, and the last one: when to come again."""
+    return b"retry: %d\n: %b\n\n" % (random.randint(*RETRY_MS), why.encode())
 
 
 def _number(text: str | None) -> int | None:

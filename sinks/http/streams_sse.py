@@ -19,7 +19,7 @@ from starlette.requests import Request
 from schemas.errors import PypistreamError
 from sinks.http.answers import not_ready, problem, problem_of
 from sinks.http.streams_channel import Client
-from sinks.http.streams_frames import PROLOGUE, goodbye_frame
+from sinks.http.streams_frames import retry_frame
 from sinks.http.streams_hub import Busy, Hub
 from sinks.http.streams_selection import Selection
 
@@ -94,7 +94,7 @@ class EventStream(Generic[P]):
         listening = asyncio.create_task(_until_gone(client, receive))
         try:
             await _start(send)
-            await _write(client, send, PROLOGUE + beginning.first)
+            await _write(client, send, retry_frame("welcome") + beginning.first)
             frames = self._hub.follow(client, beginning.position, beginning.then, beginning.least)
             try:
                 async with aclosing(frames):
@@ -102,7 +102,7 @@ class EventStream(Generic[P]):
                         await _write(client, send, data)
             except PypistreamError as error:  # the client comes again, where it was
                 log_.warning("a stream was ended", why=str(error), hint=error.hint)
-            last = goodbye_frame("too slow" if client.dropped else "stopping")
+            last = retry_frame("too slow" if client.dropped else "stopping")
             await _write(client, send, last, more=False)
         except asyncio.CancelledError:
             task = asyncio.current_task()
