@@ -27,6 +27,7 @@ from sinks.http.resolver_query import Given, given_of_object, given_of_pairs, qu
 
 ROOT = "/v1/query"
 BATCH_QUERIES_MAX = 200  # some 60 ms of work, other requests are answered in between
+BATCH_SECONDS_MAX = 5.0  # of a batch: a query of the largest projects there are takes 0.1 s
 BATCH_BYTES_MAX = 256 * 1024  # of a request: 200 queries of a kilobyte each, and some
 PARAMETERS_MAX = 200  # of an address, all that may be there several times at their most
 BATCH_FILES_MAX = 20_000  # of all answers together: some 12 MB
@@ -47,6 +48,13 @@ class Answers(msgspec.Struct, frozen=True):
     """Of a batch, in the order of its queries."""
 
     answers: list[Answer | Refusal]
+
+
+_LATE = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "the queries before this one took too long",
+    f"a batch has {BATCH_SECONDS_MAX:.0f} s: ask for fewer at once",
+)
 
 
 def routes(library: Library) -> list[BaseRoute]:
@@ -79,9 +87,10 @@ class Queries:
             return not_ready()
         given = _batch(await request.body())
         answers: list[Answer | Refusal] = []
-        room = BATCH_FILES_MAX
+        room, loop = BATCH_FILES_MAX, asyncio.get_running_loop()
+        deadline = loop.time() + BATCH_SECONDS_MAX
         for each in given:
-            found = self._bounded(each, room)
+            found = _LATE if loop.time() > deadline else self._bounded(each, room)
             answers.append(found)
             room -= len(found.files) if isinstance(found, Answer) else 0
             await asyncio.sleep(0)

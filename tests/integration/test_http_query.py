@@ -275,6 +275,16 @@ async def test_a_batch_has_room_for_so_many_files(
     assert (5, 413, 2) == (len(first["files"]), second["status"], len(third["files"]))
 
 
+async def test_a_batch_has_its_time(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is over, what is left of the batch is refused, and the answer comes."""
+    monkeypatch.setattr(queries, "BATCH_SECONDS_MAX", -1.0)
+    answer = await client.post("/v1/query", json={"queries": [{"project": "re-quests"}] * 3})
+
+    assert [503] * 3 == [each["status"] for each in answer.json()["answers"]]
+
+
 async def test_documents_of_any_shape(client: httpx.AsyncClient, library: MemoryLibrary) -> None:
     """Whatever stands where lists of texts should, the files come all the same."""
     for requires in (None, "idna", [1, None, "x" * 9_999, "a(" * 99], {"a": 1}):
