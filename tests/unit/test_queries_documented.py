@@ -64,8 +64,7 @@ def spaced(number: int) -> str:
         f"`cp313t`; up to {ABIS_MAX} times",
         f"its dependencies; up to {EXTRAS_MAX} times",
         f"At most {queries.BATCH_QUERIES_MAX} queries, {queries.BATCH_BYTES_MAX // 1024} KiB, and",
-        f"and {spaced(queries.BATCH_FILES_MAX)} files in all, within "
-        f"{queries.BATCH_SECONDS_MAX:.0f} s",
+        f"{spaced(queries.BATCH_FILES_MAX)} files in all, within {queries.BATCH_SECONDS_MAX:.0f} s",
         f"action, serial], …]`, ≤ {spaced(xmlrpc_journal.ROWS_MAX)}",
         f"`[{{name, summary, version}}, …]`, ≤ {xmlrpc_packages.FOUND_MAX}",
         f"≤ {xmlrpc_calls.CALLS_MAX} calls",
