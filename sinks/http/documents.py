@@ -29,6 +29,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+Quick = Callable[[bytes, Headers, bytes], bytes | None]
+"""An application's short cut: URL and headers of a GET and the head of every answer in, the bytes
+of the whole answer out; None = it has to be asked as any application."""
 
 PREFIX, SUFFIX = "/pypi/", "/json"
 OWED_SECONDS = 30  # to who asks for a document that is known to be missing here
@@ -52,6 +55,7 @@ def document_name(path: str) -> str | None:
     return None
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
 _HEAD = b"".join(b"%b: %b\r\n" % pair for pair in _COMMON)
 _WHOLE = (
     b"HTTP/1.1 200 OK\r\n%b%betag: %b\r\nx-pypi-last-serial: %d\r\n%bcontent-length: %d\r\n\r\n"

@@ -13,7 +13,18 @@ from typing import Any, NamedTuple
 import structlog
 from starlette.routing import BaseRoute, Route
 
-from sinks.http.documents import PREFIX, SUFFIX, Message, Receive, Scope, Send, document_name
+from sinks.http.documents import (
+    OK,
+    PREFIX,
+    SUFFIX,
+    Headers,
+    Message,
+    Quick,
+    Receive,
+    Scope,
+    Send,
+    document_name,
+)
 
 DOCUMENT = f"{PREFIX}{{name}}{SUFFIX}"
 OTHER = "other"  # no route's
@@ -34,6 +45,9 @@ class Kind(NamedTuple):
     status: int
 
 
+_WHOLE, _SAME = Kind(DOCUMENT, "GET", 200), Kind(DOCUMENT, "GET", 304)
+
+
 class Requests:
     """What was asked since the start. `seconds`: by route, of answers that are whole by then."""
 
@@ -44,17 +58,39 @@ class Requests:
 
 
 class Observed:
-    """The application `app` with its routes. `told`: each request is an event of the log."""
+    """The application `app` with its routes. `told`: each request is an event of the log.
+
+    `shortcut`: the application's own for documents, as `sinks.http.server` takes it.
+    """
 
     def __init__(
-        self, app: App, routes: Sequence[BaseRoute], requests: Requests, *, told: bool = False
+        self,
+        app: App,
+        routes: Sequence[BaseRoute],
+        requests: Requests,
+        *,
+        told: bool = False,
+        shortcut: Quick | None = None,
     ) -> None:
         self._app = app
+        self._shortcut = None if told else shortcut
         self._requests = requests
         self._told = told
         self._paths: dict[Any, str] = {
             each.endpoint: each.path for each in routes if isinstance(each, Route)
         }
+
+    def quick(self, url: bytes, headers: Headers, head: bytes) -> bytes | None:
+        """The short cut, with what it answers counted; none where each request is told."""
+        if self._shortcut is None:
+            return None
+        began = perf_counter()
+        answer = self._shortcut(url, headers, head)
+        if answer is not None:
+            kind = _WHOLE if answer.startswith(OK) else _SAME
+            self._requests.count[kind] += 1
+            self._requests.seconds[DOCUMENT] += perf_counter() - began
+        return answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

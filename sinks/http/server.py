@@ -18,6 +18,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from sinks.http.documents import Headers, Quick
+
 HEAD_BYTES_MAX = 32 * 1024  # of a request up to its body; the application is stricter in parts
 QUICK_BYTES_MAX = 4 * 1024  # of a head that the short cut takes; others are looked at more closely
 REQUEST_SECONDS_MAX = 20.0  # from its first byte (or the connection) to its last
@@ -52,12 +54,6 @@ class Watched:
             idle = each.idle_since is not None and now - each.idle_since > KEEP_ALIVE_SECONDS
             if slow or idle or each.stalled(now):
                 each.transport.abort()
-
-
-Headers = list[tuple[bytes, bytes]]
-Quick = Callable[[bytes, Headers, bytes], bytes | None]
-"""An application's short cut: URL and headers of a GET and the head of every answer in, the bytes
-of the whole answer out; None = it has to be asked as any application."""
 
 
 class _Lines:
@@ -112,7 +108,7 @@ class _Protocol(HttpToolsProtocol):
         self.reading_since = self.loop.time()
         self.idle_since = None
         self._answered = False
-        self._head_bytes = self._piece_bytes  # at most: what came before it is of no such length
+        self._head_bytes = self._piece_bytes
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -154,6 +150,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.reading_since = None
+        self._piece_bytes = 0  # how much of the rest is the next head's is not known
         if self._answered:
             self.idle_since = self.loop.time()
         else:

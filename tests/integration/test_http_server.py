@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from pypistream.listening import Address, bound
 from sinks.http import server
 from sinks.http.app import Front
-from sinks.http.server import serve_app
+from tests.support.http_serving import SECONDS_MAX, asked, closed, serving
 from tests.support.memory_library import MemoryLibrary
 from tests.support.view_records import document
 
-SECONDS_MAX = 10.0
 ASK = b"GET /pypi/foo/json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -37,48 +34,16 @@ async def _endless(_request: Request) -> Response:
     return StreamingResponse(pieces())
 
 
-@asynccontextmanager
-async def serving(stopping: Callable[[], None] = lambda: None) -> AsyncIterator[tuple[str, int]]:
-    """The address of a service with one document."""
+@pytest.fixture
+def app() -> Front:
+    """One document, and two routes that take their time."""
     library = MemoryLibrary()
     library.put(document("foo"))
-    app = Front(library, [Route("/slow", _slow), Route("/endless", _endless)], ())
-    ready = asyncio.Event()
-    with bound(Address("127.0.0.1", 0)) as listener:
-        task = asyncio.create_task(serve_app(app, listener, ready=ready.set, stopping=stopping))
-        async with asyncio.timeout(SECONDS_MAX):
-            await ready.wait()
-        try:
-            yield listener.getsockname()
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    return Front(library, [Route("/slow", _slow), Route("/endless", _endless)], ())
 
 
-async def asked(address: tuple[str, int], sent: bytes) -> bytes:
-    """What comes back until the server closes, at most a piece."""
-    reader, writer = await asyncio.open_connection(*address)
-    try:
-        async with asyncio.timeout(SECONDS_MAX):
-            writer.write(sent)
-            return await reader.read(65_536)
-    finally:
-        writer.close()
-
-
-async def closed(reader: asyncio.StreamReader) -> bool:
-    """Whether the server ends the connection."""
-    try:
-        async with asyncio.timeout(SECONDS_MAX):
-            while await reader.read(65_536):
-                pass
-    except ConnectionError:
-        return True
-    return True
-
-
-async def test_one_connection_serves_many_requests() -> None:
-    async with serving() as address:
+async def test_one_connection_serves_many_requests(app: Front) -> None:
+    async with serving(app) as address:
         reader, writer = await asyncio.open_connection(*address)
         for _ in range(3):
             writer.write(ASK)
@@ -103,9 +68,9 @@ async def test_one_connection_serves_many_requests() -> None:
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 20_000,
     ],
 )
-async def test_what_is_no_request_is_refused(sent: bytes) -> None:
+async def test_what_is_no_request_is_refused(app: Front, sent: bytes) -> None:
     """With 4xx and an end; the next client is served."""
-    async with serving() as address:
+    async with serving(app) as address:
         try:
             answer = await asked(address, sent)
         except ConnectionError:  # it was closed while we were still sending
@@ -115,11 +80,11 @@ async def test_what_is_no_request_is_refused(sent: bytes) -> None:
         assert (await asked(address, ASK)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_who_sends_too_slowly_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_sends_too_slowly_is_closed(app: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing, half a head, half a body: each has its seconds. Idle in between is no fault."""
     monkeypatch.setattr(server, "REQUEST_SECONDS_MAX", 0.2)
     monkeypatch.setattr(server, "SWEEP_SECONDS", 0.05)
-    async with serving() as address:
+    async with serving(app) as address:
         for sent in (
             b"",
             b"GET / HT",
@@ -141,11 +106,11 @@ async def test_who_sends_too_slowly_is_closed(monkeypatch: pytest.MonkeyPatch) -
         writer.close()
 
 
-async def test_who_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_does_not_read_is_closed(app: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that nobody takes holds a connection for a bounded time only."""
     monkeypatch.setattr(server, "STALLED_SECONDS_MAX", 0.2)
     monkeypatch.setattr(server, "SWEEP_SECONDS", 0.05)
-    async with serving() as address:
+    async with serving(app) as address:
         raw = socket.create_connection(address)
         raw.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -164,11 +129,11 @@ async def test_who_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_too_many_connections_push_out_the_one_that_waits_longest(
-    monkeypatch: pytest.MonkeyPatch,
+    app: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has something to ask is answered."""
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 20)
-    async with serving() as address:
+    async with serving(app) as address:
         waiting = [await asyncio.open_connection(*address) for _ in range(60)]
         answer = await asked(address, ASK)
 
@@ -179,10 +144,10 @@ async def test_too_many_connections_push_out_the_one_that_waits_longest(
             writer.close()
 
 
-async def test_what_is_under_way_ends_before_the_server_does() -> None:
+async def test_what_is_under_way_ends_before_the_server_does(app: Front) -> None:
     """Streams without end are told first."""
     told: list[str] = []
-    async with serving(lambda: told.append("stopping")) as address:
+    async with serving(app, stopping=lambda: told.append("stopping")) as address:
         asking = asyncio.create_task(
             asked(address, b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         )
