@@ -212,7 +212,7 @@ async def test_what_is_not_there(client: httpx.AsyncClient, library: MemoryLibra
         {},
         {"project": ""},
         {"project": "no/name"},
-        {"project": "x", "phyton": "3.11"},
+        {"project": "x", "pythons": "3.11"},
         {"project": ["x", "y"]},
         {"project": "x", "python": "3"},
         {"project": "x", "platform": "windows nt"},

@@ -13,6 +13,7 @@ from pip._internal.models.candidate import InstallationCandidate
 from pip._internal.models.link import Link
 from pip._internal.models.target_python import TargetPython
 from pip._vendor.packaging.specifiers import SpecifierSet as PipSpecifiers
+from pip._vendor.packaging.utils import NormalizedName as PipName
 from pip._vendor.packaging.version import InvalidVersion
 
 from schemas.names import NormalizedName
@@ -165,7 +166,7 @@ def pip_chooses(
     target = target_of(machine)
     evaluator = LinkEvaluator(
         project_name="Foo.Bar",
-        canonical_name=PROJECT,
+        canonical_name=PipName(PROJECT),
         formats=frozenset({"binary", "source"}),
         target_python=target,
         allow_yanked=True,
