@@ -23,7 +23,7 @@ from streams.log import LogUnavailable
 from streams.topic_report import Fault, LogReport, TopicReport
 
 LEADER_SECONDS_MAX = 30.0  # until new topics can be written: an election after a broker's loss
-_ANOTHER_LOG = "keys would move: give another --kafka-prefix and fetch all anew with a backfill"
+_ANOTHER_LOG = "keys would move: fill another --kafka-prefix from a dump: pypistream bootstrap"
 _MEND = "pypistream topics --mend"
 _CREATE = "pypistream topics --create"
 _FAULTS_SHOWN = 3  # in an error's one line; the command shows all

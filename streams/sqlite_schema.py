@@ -215,6 +215,6 @@ def _checked(connection: sqlite3.Connection, asked: int | None, path: Path) -> i
     if asked is not None and asked != partitions:
         raise LogMismatch(
             f"{path} has {partitions} partitions, not {asked}; their number is never changed",
-            hint="give a new directory with --data: pypistream run --backfill",
+            hint="fill a new --data directory from a dump of this one: pypistream bootstrap",
         )
     return partitions
