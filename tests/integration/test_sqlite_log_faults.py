@@ -73,8 +73,8 @@ class TestFile:
         with pytest.raises(LogMismatch, match="has 4 partitions, not 12") as caught:
             await SqliteLog.open(path, 12)
 
-        assert "new directory" in caught.value.hint
-        assert MEND in caught.value.hint
+        assert "a new --data directory" in caught.value.hint
+        assert "pypistream bootstrap" in caught.value.hint
 
     @pytest.mark.parametrize(
         ("version", "hint"),
