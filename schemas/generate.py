@@ -53,7 +53,7 @@ def value_schema(published: Published) -> Json:
     for definition in definitions.values():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
-        _null_last(definition)
+        null_last(definition)
     if "Metadata" in definitions:
         _loosen_metadata(definitions)
     body = references[0] if len(references) == 1 else {"anyOf": list(references)}
@@ -67,16 +67,16 @@ def value_schema(published: Published) -> Json:
     }
 
 
-def _null_last(schema: object) -> None:
+def null_last(schema: object) -> None:
     """Put the alternatives of each `anyOf` in one order; msgspec's differs between versions."""
     if isinstance(schema, dict):
         if isinstance(schema.get("anyOf"), list):
             schema["anyOf"].sort(key=lambda alternative: alternative == {"type": "null"})
         for value in schema.values():
-            _null_last(value)
+            null_last(value)
     elif isinstance(schema, list):
         for value in schema:
-            _null_last(value)
+            null_last(value)
 
 
 def _loosen_metadata(definitions: dict[str, Json]) -> None:
