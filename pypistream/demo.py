@@ -98,8 +98,8 @@ def _web_notes(http: str) -> list[str]:
     if address is None or not address.port:
         return []
     return [
-        f"over HTTP: {address.url()}/v1/status, and what changes, live:"
-        f" curl -N {address.url()}/v1/stream/changes"
+        f"in a browser: {address.url()}/",
+        f"over HTTP, what changes, live: curl -N {address.url()}/v1/stream/changes",
     ]
 
 
