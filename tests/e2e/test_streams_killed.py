@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx
 from streams.sqlite_log import SqliteLog
 from tests.support.changes_world import Journal, row
 from tests.support.process import Program, started
+from tests.support.served import answers, free_port
 from tests.support.sse import frames_of
 from tests.support.streams_world import document, publish
 
@@ -32,19 +32,6 @@ async def written(data: Path, first: int, last: int) -> None:
         stop = min(start + PAGE, last + 1)
         await journal.rows([row(serial, f"p{serial % 500}") for serial in range(start, stop)])
     await log.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/v1/changes?limit=1", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def read_until(url: str, last: int | None, end: int, program: Program | None) -> list[int]:
