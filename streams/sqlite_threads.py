@@ -90,9 +90,13 @@ class SqliteThreads:
 
     def _on_writer(self, job: Job[T]) -> T:
         with self._guarded():
-            if self._writer is None:
-                self._writer = connect(self._path, cache_kib=WRITER_CACHE_KIB)
-            return job(self._writer)
+            connection = self._writer or connect(self._path, cache_kib=WRITER_CACHE_KIB)
+            self._writer = None
+            try:
+                return job(connection)
+            finally:
+                if usable(connection):
+                    self._writer = connection
 
     def _on_reader(self, job: Job[T]) -> T:
         with self._guarded():
@@ -103,7 +107,8 @@ class SqliteThreads:
             try:
                 return job(connection)
             finally:
-                self._readers.append(connection)
+                if usable(connection):
+                    self._readers.append(connection)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -133,3 +138,12 @@ class SqliteThreads:
         changed = version != self._seen_version
         self._seen_version = version
         return changed
+
+
+def usable(connection: sqlite3.Connection) -> bool:
+    """Whether it can be used again; one whose transaction could not even be ended is closed."""
+    if not connection.in_transaction:
+        return True
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
+    return False
