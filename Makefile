@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills hostile-sql chaos-kafka simulate bench bench-reconcile bench-bootstrap bench-http docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -46,6 +46,9 @@ chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000
 
 simulate: $(READY)  ## SEEDS=1000 schedules of faults in virtual time; PYPISTREAM_SEED=n replays (2 minutes)
 	@$(BIN)/python -m tests.support.simulate $(SEEDS) $(ARGS)
+
+nth-call: $(READY)  ## every call to file, socket or database fails, one run each; PYPISTREAM_SEED=n replays (40 minutes)
+	@$(BIN)/python -m tests.support.every_call $(ARGS)
 
 bench: $(READY)  ## the benchmarks, printed beside the last committed ones
 	@$(BIN)/python -m benchmarks $(ARGS)

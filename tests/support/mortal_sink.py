@@ -58,12 +58,17 @@ class Faults:
         self.dead = False
         self.calls = 0
         self._kill_in: int | None = None
+        self._code = 0  # what the call fails with instead of a kill
         self._lives = 0
         self._disk = Disk(0, self._touched)
 
     def kill_in(self, calls: int) -> None:
         """Kill at that many things asked from now on."""
         self._kill_in = calls
+
+    def fail_in(self, calls: int, code: int) -> None:
+        """Have the call after so many fail with that errno, once."""
+        self._kill_in, self._code = calls, code
 
     def heal(self) -> None:
         """Nothing breaks any more."""
@@ -80,7 +85,10 @@ class Faults:
         real = duckdb.connect
 
         def connect(*given: Any, **named: Any) -> Any:
-            return CountingConnection(real(*given, **named), self._asked)
+            self._asked(duckdb.IOException)
+            return CountingConnection(
+                real(*given, **named), lambda: self._asked(duckdb.IOException)
+            )
 
         with ExitStack() as stack:
             if self.databases:
@@ -89,20 +97,25 @@ class Faults:
                 stack.enter_context(self._disk.watched())
             yield
 
-    def _asked(self) -> None:
+    def _asked(self, kind: type[Exception]) -> None:
         self.calls += 1
-        if self._kill_in is not None:
-            self._kill_in -= 1
-            if self._kill_in < 0:
-                self._kill()
+        if self._kill_in is None:
+            return
+        self._kill_in -= 1
+        if self._kill_in >= 0:
+            return
+        self._kill_in = None
+        if not self._code:
+            self._kill()
+        text = os.strerror(self._code)
+        raise OSError(self._code, text) if kind is OSError else kind(f"IO Error: {text}")
 
     def _touched(self) -> None:
-        self._asked()
+        self._asked(OSError)
         if self.full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _kill(self) -> None:
-        self._kill_in = None
         self._lives += 1
         left = self.root.with_name(f"life-{self._lives}")
         shutil.copytree(self.root, left, copy_function=shutil.copy)

@@ -35,6 +35,7 @@ AGAIN_SECONDS = 5.0  # between two lives, as in the program
 # So small that runs are written between two publications, and folded: all of it in every schedule.
 BUFFER_BYTES = 3_000
 FINISH_TRIES_MAX = 20
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # no disk is tested here
 DROP_IN = "pypicache.json.zst"
 PROJECTS = "SELECT name, version, serial FROM base.project"
 
@@ -60,7 +61,7 @@ class SimSink:
     """One sink, over all of its lives. `run` is a role; `finish` brings it to the newest cut."""
 
     def __init__(self, name: str, root: Path, log: Log, clock: WarpClock, history: History) -> None:
-        root.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.faults = Faults(root, databases=name == "duckdb")
         self._log = log
@@ -95,10 +96,14 @@ class SimSink:
                 await work(made)
         except Killed:
             self._after_kill()
-            return False
         except (Retriable, StorageFailed):
-            return False
-        return True
+            pass
+        else:
+            return True
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # it was told to end, and broke while it did
+            raise asyncio.CancelledError
+        return False
 
     def _published(self, _: Published) -> None:
         self._show(rows=True)
@@ -107,6 +112,10 @@ class SimSink:
         self._show(rows=False)
         if self.name == "duckdb":
             self._image()
+
+    def look(self) -> None:
+        """Record what a reader sees now, and what the sink's own file holds."""
+        self._after_kill()
 
     # --- what is there to be seen -------------------------------------------------------------
 

@@ -50,7 +50,6 @@ SWEPT_SECONDS = 80.0  # after which a sweep has come to the end of its schedules
 MAPPED_SECONDS = 40.0  # after which a last reconcile has made everything true
 VALIDATED_ONE_IN = 10  # schedules whose every record is held against the JSON Schemas: slow
 DUCKDB_ONE_IN = 20  # schedules with the DuckDB sink, too: a real database takes half a second
-IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # no disk is tested here
 READERS_MAX = 8  # open at once, and two for each partition: feeds, watches, a reconcile
 
 
@@ -102,7 +101,7 @@ class Simulation:
         made = (uuid.UUID(int=ids.getrandbits(128), version=4) for _ in itertools.count())
         with (
             mock.patch("uuid.uuid4", side_effect=made),
-            tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder,
+            tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder,
             sim_sinks.inline(),
         ):
             virtual_time.run(self._play(Path(folder)))
@@ -117,6 +116,10 @@ class Simulation:
             self.start("backfill", self._backfill())
         watching = asyncio.create_task(self._watch(), name="watch")
         await self._busy()
+        await self._judged(watching)
+
+    async def _judged(self, watching: asyncio.Task[None]) -> None:
+        """Heal, and record what must be true after that."""
         self._heal()
         await asyncio.sleep(QUIET_SECONDS)
         await self._moment("quiet")

@@ -1,0 +1,66 @@
+"""One call to file, socket or database breaks, whichever it is: the run comes to the same end.
+
+A plain run takes some of the calls, chosen by the seed; `make nth-call` takes every one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tests.support import every_call, nth_call
+from tests.support.every_call import problems_of, spread
+from tests.support.nth_call import Way
+
+RUNS = {"pipeline": 18, "duckdb": 3}  # ten seconds of CPU
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The roles' own warnings are of no interest."""
+    kept = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**kept)
+
+
+@pytest.mark.parametrize("part", RUNS)
+def test_whichever_call_breaks_nothing_is_wrong_in_the_end(part: str, seed: int) -> None:
+    """It raises (full disk, I/O error, reset, time-out), or the process is killed there."""
+    for task in spread(part, seed, RUNS[part]):
+        assert problems_of(task) == [], f"{task}: `make nth-call` plays all of this seed"
+
+
+def test_calls_of_all_kinds_are_made_and_broken(seed: int) -> None:
+    """What is counted is what the program does: hundreds of statements, and files, and sockets."""
+    _, made = nth_call.broken_at(seed, 0, Way.FULL)
+
+    assert set(made) == {"database", "file", "socket"}
+    assert made["database"] > 200
+    assert made["file"] > 50
+    assert made["socket"] > 30
+
+
+def test_a_kill_is_seen_by_the_run(seed: int) -> None:
+    """The run in which a process was killed makes other calls than the one without."""
+    _, whole = nth_call.broken_at(seed, 0, Way.KILLED)
+    problems, killed = nth_call.broken_at(seed, whole.total() // 2, Way.KILLED)
+
+    assert problems == []
+    assert killed != whole
+
+
+def test_the_spread_reaches_from_the_first_calls_to_the_last(seed: int) -> None:
+    """Each stretch of the run gives one, in every way."""
+    count = every_call.calls_of("pipeline", seed)
+    tasks = spread("pipeline", seed, 9)
+
+    assert [task[2] * 9 // (count + 1) for task in tasks] == sorted(
+        task[2] * 9 // (count + 1) for task in tasks
+    )
+    assert 1 <= tasks[0][2] <= count / 9 + 1
+    assert count * 8 / 9 <= tasks[-1][2] <= count
+    assert {task[3] for task in tasks} == set(Way)

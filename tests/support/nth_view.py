@@ -1,0 +1,78 @@
+"""The DuckDB sink while 30 transactions come in, and one of its calls breaks, or is its last one.
+
+As `nth_call`, for what takes a real database: the log is in memory, upstream is not needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from random import Random
+
+from schemas.topics import Topic
+from streams.log import Outgoing
+from streams.memory_log import MemoryLog
+from tests.support import feed_world, sim_check_sinks, sim_sinks, virtual_time
+from tests.support.dump_world import compact
+from tests.support.sim_history import History, ends_of, line_of
+from tests.support.sim_replay import Recorded
+from tests.support.sim_sinks import SimSink
+from tests.support.view_records import entry
+
+TRANSACTIONS = 30
+EVERY_SECONDS = 2.0
+SETTLED_SECONDS = 20.0
+NAMES = 6
+REMOVED_SHARE = 0.2
+
+
+def records(number: int, rng: Random) -> list[Outgoing]:
+    """One event's: a journal row, and a document or a tombstone, of one of a few projects."""
+    name = f"p{rng.randrange(NAMES)}"
+    row = entry(name, number)
+    out = [Outgoing(Topic.CHANGELOG, name, row.value, row.headers)]
+    headers = (("event-serial", b"%d" % number), ("serial", b"%d" % number))
+    info = {"name": name, "version": f"1.{number}", "summary": ""}
+    value = compact({"info": info, "last_serial": number, "releases": {}, "urls": []})
+    gone = rng.random() < REMOVED_SHARE
+    out.append(Outgoing(Topic.METADATA, name, None if gone else value, headers))
+    state = compact({"status": "ok", "event": number, "body": number, "name": name})
+    return [*out, Outgoing(Topic.STATE, name, state, headers)]
+
+
+async def _play(root: Path, seed: int, calls: int | None, code: int) -> tuple[History, int]:
+    clock, history, rng = virtual_time.WarpClock(), History(), Random(seed)
+    log = MemoryLog(1, now_ms=clock.now_ms)
+    await feed_world.found(log)
+    history.add("schedule", partitions=1, base=0, start_ms=0, sinks=["duckdb"])
+    sink = SimSink("duckdb", root / "life-0", log, clock, history)
+    if calls is not None:
+        sink.faults.fail_in(calls, code)
+    role = asyncio.create_task(sink.run())
+    for number in range(1, TRANSACTIONS + 1):
+        await feed_world.work(log, 0, records(number, rng), serial=number)
+        await asyncio.sleep(EVERY_SECONDS)
+    made = sink.faults.calls
+    sink.faults.heal()
+    await asyncio.sleep(SETTLED_SECONDS)
+    role.cancel()
+    await asyncio.wait([role])
+    await sink.finish()
+    sink.look()
+    history.add("moment", at=0.0, name="end", head=0, ends=await ends_of(log))
+    for topic in Topic:
+        reader = await log.reader(await log.starts(topic))
+        history.lines += map(line_of, await reader.read(10_000, 0))
+        await reader.close()
+    return history, made
+
+
+def broken_at(seed: int, calls: int | None, code: int = 0) -> tuple[list[str], int]:
+    """What is wrong after a run of which the call after so many broke, and how many were made.
+
+    `code` 0 = the process was killed there; `calls` None = nothing broke.
+    """
+    with tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder, sim_sinks.inline():
+        history, made = virtual_time.run(_play(Path(folder), seed, calls, code))
+    return sim_check_sinks.check(Recorded(history)), made
