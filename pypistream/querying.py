@@ -31,7 +31,7 @@ def query(given: Mapping[str, object]) -> int:
     format_name = str(given["format"] or ("table" if stdout.terminal else "jsonl"))
     if format_name == "parquet" and stdout.terminal:
         raise UsageError("Parquet is nothing for a terminal", hint="add: > result.parquet")
-    sql = _sql(str(given["sql"]))
+    sql = _sql(str(given["query"]))
     with tempfile.TemporaryDirectory(prefix="pypistream-") as scratch:
         tempfile.tempdir = scratch  # where Parquet is put together, so that nothing stays behind
         _end_on_signals(Path(scratch))

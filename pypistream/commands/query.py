@@ -13,7 +13,7 @@ FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 @options.place
 @click.option("--format", type=click.Choice(FORMATS),
               help="[table on a terminal, jsonl into a pipe]")  # fmt: skip
-@click.argument("sql")
+@click.argument("query", metavar="SQL")
 def command(**given: object) -> int:
     """Answer SQL from the snapshot DIR/pypi.duckdb, read-only. `-` reads the SQL from stdin.
 
