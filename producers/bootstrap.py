@@ -35,8 +35,8 @@ from streams.progress import (
 )
 from streams.watching import up_to_now
 
-BATCH_RECORDS_MAX = 3_000  # of one transaction: a broker has 8 s for it
-BATCH_BYTES_MAX = 16 * 1024 * 1024
+BATCH_RECORDS_MAX = 6_000  # of one transaction: a disk takes a while for each, a broker has 8 s
+BATCH_BYTES_MAX = 32 * 1024 * 1024  # as a worker's transaction
 FOLD_RECORDS_MAX = 2_000  # of one read of what is there already
 
 Projects = Iterator[Sequence[Outgoing]]
