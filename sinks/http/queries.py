@@ -114,8 +114,11 @@ class Queries:
     def _answer(self, query: Query) -> Answer | Refusal:
         document = self._library.document(query.project)
         releases = self._library.releases(query.project)
-        if document is None or releases is None:
+        if document is None:
             return Refusal(HTTPStatus.NOT_FOUND, "Not Found", self._why_not(query.project))
+        if releases is None:
+            hint = f"its document is at /pypi/{query.project}/json"
+            return Refusal(HTTPStatus.NOT_FOUND, "its releases cannot be read here", hint)
         return answer(query, document, releases)
 
     def _why_not(self, name: NormalizedName) -> str:

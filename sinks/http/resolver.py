@@ -32,9 +32,17 @@ from schemas.errors import UsageError
 from schemas.names import NormalizedName
 from schemas.releases import SlimFile, SlimReleases
 from sinks.http.resolver_environment import Environment
-from sinks.http.resolver_files import WHEEL, Build, archive_of, split_wheel, version_of, wheel_of
+from sinks.http.resolver_files import (
+    FILENAME_CHARACTERS_MAX,
+    WHEEL,
+    Build,
+    archive_of,
+    split_wheel,
+    version_of,
+    wheel_of,
+)
 
-SPECIFIERS_CACHED_MAX = 4_096  # of queries; a few hundred bytes each
+SPECIFIERS_CACHED_MAX = 1_024  # of queries; a few hundred bytes each, 20 KB at most
 SPECIFIER_CHARACTERS_MAX = 1_000
 CLAUSES_MAX = 50  # of one specifier: each is a comparison per version
 
@@ -106,6 +114,8 @@ def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
     for release in _possible(slim, query.specifier):
         for file in slim.releases[release]:
             filename = file.filename
+            if len(filename) > FILENAME_CHARACTERS_MAX:
+                continue
             if filename.endswith(WHEEL):
                 # Most wheels are for other machines: that is seen before anything else is read.
                 head, tags = split_wheel(filename)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.releases import SlimFile
-from sinks.dependencies import Dependency, parse
+from sinks.dependencies import REQUIREMENT_CHARACTERS_MAX, Dependency, parse
 from sinks.http.library import Document, Releases
 from sinks.http.resolver import Fit, Query, fitting
 from sinks.http.resolver_markers import holds
@@ -187,7 +187,9 @@ def _texts(value: object) -> list[str]:
 
 
 def _dependency(requirement: str, query: Query) -> DependencyAnswer:
-    parsed: Dependency = _parse(requirement)
+    # What is too long to be parsed is too long to be kept.
+    short = len(requirement) <= REQUIREMENT_CHARACTERS_MAX
+    parsed: Dependency = (_parse if short else parse)(requirement)
     understood = parsed.dependency is not None
     return DependencyAnswer(
         requirement=requirement,

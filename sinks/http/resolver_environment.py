@@ -21,9 +21,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from schemas.errors import UsageError
 
-ENVIRONMENTS_CACHED_MAX = 256  # about 200 KB each with all its tags; making one takes some ms
-TAG_SETS_CACHED_MAX = 2_048  # of one environment; real files have some hundred in all
-SPECIFIERS_CACHED_MAX = 2_048  # of one environment: texts of requires-python, some hundred are real
+ENVIRONMENTS_CACHED_MAX = 64  # 100 KB each, 1 MB at most; making one takes a millisecond
+ENVIRONMENT_TAGS_MAX = 6_000  # a Linux of today and a Python of 2026 have 1 500
+TAG_SETS_CACHED_MAX = 1_024  # of one environment; real files have some hundred in all
+SPECIFIERS_CACHED_MAX = 1_024  # of one environment: texts of requires-python, some hundred are real
 TAGS_MAX = 1_000  # of one wheel: its compressed set, written out
 PLATFORMS_MAX = 8  # of one query; a real machine is one
 ABIS_MAX = 8
@@ -79,7 +80,7 @@ class Environment:
         self._version = None if python is None else ".".join(map(str, python))
         # Caches of its own, so that they go when it goes.
         self.place = lru_cache(TAG_SETS_CACHED_MAX)(self._place)
-        self.takes = lru_cache(SPECIFIERS_CACHED_MAX)(self._takes)
+        self._takes_text = lru_cache(SPECIFIERS_CACHED_MAX)(self._contains)
 
     @property
     def py_version(self) -> str | None:
@@ -112,12 +113,15 @@ class Environment:
             if place is not None:
                 yield place
 
-    def _takes(self, requires_python: str | None) -> bool:
+    def takes(self, requires_python: str | None) -> bool:
         """Whether a file's `requires_python` allows this Python; unparsable text allows all."""
         if not requires_python or self._version is None:
             return True
-        if len(requires_python) > SPECIFIER_CHARACTERS_MAX:
-            return True
+        # Before the cache, which would keep it.
+        return len(requires_python) > SPECIFIER_CHARACTERS_MAX or self._takes_text(requires_python)
+
+    def _contains(self, requires_python: str) -> bool:
+        assert self._version is not None
         try:
             return SpecifierSet(requires_python).contains(self._version)
         except (InvalidSpecifier, ValueError, RecursionError):
@@ -145,6 +149,12 @@ def environment_of(asked: Asked) -> Environment:
     if python is None:
         named = {each: place for place, each in enumerate((*platforms, _ANY))}
         return Environment(None, named if platforms else None, variables)
+    # A tag for each platform and ABI, for each older Python twice, and some.
+    if len(platforms) * (len(asked.abis) + 2 * python[1] + 4) > ENVIRONMENT_TAGS_MAX:
+        hint = (
+            f"at most {ENVIRONMENT_TAGS_MAX} tags: name fewer platforms, or one of a real machine"
+        )
+        raise UsageError("too many tags fit this environment", hint=hint)
     order = supported(python[:2], implementation, asked.abis, platforms or (_ANY_PLATFORM,))
     places = {str(tag): place for place, tag in enumerate(order)}
     return Environment(python, places, variables, any_platform=not platforms)

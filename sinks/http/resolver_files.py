@@ -20,6 +20,7 @@ VERSIONS_CACHED_MAX = 65_536  # some 400 bytes each; version texts recur across 
 NAMES_CACHED_MAX = 8_192  # spellings of project names in file names, two or three a project
 HEADS_CACHED_MAX = 4_096  # `numpy-1.26.4`: the wheels of one release share it
 VERSION_CHARACTERS_MAX = 200  # as in `processors.versions`: a guard, not a rule
+FILENAME_CHARACTERS_MAX = 1_000  # file systems stop at 255; longer ones are not read, nor kept
 
 ENDINGS = (
     *(".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar", ".tbz"),
@@ -40,11 +41,13 @@ _TAGS = 3  # parts of a wheel's name, at its end
 _PARTS = (2, 3)  # before them, without and with a build
 
 
-@lru_cache(VERSIONS_CACHED_MAX)
 def version_of(text: str) -> Version | None:
-    """Give the PEP 440 version, None if it is none."""
-    if len(text) > VERSION_CHARACTERS_MAX:
-        return None
+    """Give the PEP 440 version, None if it is none. The same object for the same text, mostly."""
+    return _version_of(text) if len(text) <= VERSION_CHARACTERS_MAX else None
+
+
+@lru_cache(VERSIONS_CACHED_MAX)
+def _version_of(text: str) -> Version | None:
     try:
         return Version(text)
     except (InvalidVersion, ValueError, RecursionError):

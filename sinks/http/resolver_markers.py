@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, default_environment
 
-MARKERS_CACHED_MAX = 8_192  # a few hundred bytes each; markers recur across projects
-COMPARISONS_CACHED_MAX = 32_768  # by comparison and the one value it is about
+MARKERS_CACHED_MAX = 4_096  # a few hundred bytes each, 20 KB at most; they recur across projects
+COMPARISONS_CACHED_MAX = 16_384  # by comparison and the one value it is about
 VARIABLES = frozenset((*default_environment(), "extra"))
 
 # packaging's own spelling of a marker: names, operators, texts in quotes, `and`, `or`, parentheses.

@@ -196,7 +196,11 @@ async def test_what_is_not_there(client: httpx.AsyncClient, library: MemoryLibra
     """404, and why."""
     library.remove(NormalizedName("only-latest"), 99, 1)
     library.owe(NormalizedName("owed"), State(Status.PARKED, 5))
-    for project, word in (("nobodys", "ever"), ("only-latest", "serial 99"), ("owed", "parked")):
+    del library.slim[NormalizedName("re-quests")]
+    for project, word in (
+        *(("nobodys", "ever"), ("only-latest", "serial 99"), ("owed", "parked")),
+        ("re-quests", "/pypi/re-quests/json"),
+    ):
         answer = await client.get("/v1/query", params={"project": project})
 
         assert 404 == answer.status_code

@@ -14,7 +14,13 @@ from packaging.markers import Marker, default_environment
 from packaging.tags import sys_tags
 
 from schemas.errors import UsageError
-from sinks.http.resolver_environment import Asked, environment_of, expand, supported
+from sinks.http.resolver_environment import (
+    ENVIRONMENT_TAGS_MAX,
+    Asked,
+    environment_of,
+    expand,
+    supported,
+)
 from sinks.http.resolver_markers import holds
 from tests.support.resolver_world import MACHINES, Machine, target_of
 
@@ -195,6 +201,7 @@ def test_a_marker_that_cannot_be_read_decides_nothing(text: str) -> None:
         Asked("3.11", ("x" * 65,)),
         Asked("3.11", ("win32",) * 9),
         Asked("3.11", abis=("é",)),
+        Asked("3.99", tuple(f"manylinux_2_99_x{n}" for n in range(8))),
     ],
 )
 def test_environments_that_are_none(asked: Asked) -> None:
@@ -202,6 +209,18 @@ def test_environments_that_are_none(asked: Asked) -> None:
     with pytest.raises(UsageError) as caught:
         environment_of(asked)
     assert caught.value.hint
+
+
+def test_an_environment_has_no_more_tags_than_it_may() -> None:
+    """What is counted beforehand is not less than what comes out."""
+    words = tuple(f"manylinux_2_40_x{n}" for n in range(6))
+    for asked in (
+        Asked("3.14", words[:5], abis=tuple(f"cp{n}" for n in range(8))),
+        Asked("3.17", words[:5], "py"),
+        Asked("3.17", words[:5], "pp"),
+        Asked("2.7", words),
+    ):
+        assert environment_of(asked).source_place <= ENVIRONMENT_TAGS_MAX
 
 
 def test_hostile_names_cost_little() -> None:
