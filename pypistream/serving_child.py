@@ -16,7 +16,7 @@ import structlog
 
 from pypistream.settings import Settings
 from pypistream.sinks_child import kafka_flags
-from schemas.errors import Fatal
+from schemas.errors import NoProgress
 
 RESTART_SECONDS = 2.0
 STOP_SECONDS = 9.0  # the child ends within 8 s of being told
@@ -35,7 +35,7 @@ class ServingChild:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Keep it alive until cancelled. Raises Fatal if it cannot be."""
+        """Keep it alive until cancelled. Raises NoProgress if it cannot be."""
         failures = 0
         while True:
             started = time.monotonic()
@@ -43,7 +43,7 @@ class ServingChild:
             code = await self._process.wait()
             failures = 0 if time.monotonic() - started >= WELL_SECONDS else failures + 1
             if failures >= FAILURES_MAX:
-                raise Fatal(
+                raise NoProgress(
                     f"the HTTP service ended {failures} times with exit code {code}",
                     hint="the lines above say why; without --http the rest runs alone",
                 )

@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from pypistream.settings import KAFKA_NAMES, Settings
-from schemas.errors import Fatal
+from schemas.errors import NoProgress
 
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
@@ -67,7 +67,7 @@ class SinksChild:
         return self._published.get(sink)
 
     async def run(self) -> None:
-        """Keep the child alive until cancelled, or until it has finished."""
+        """Keep the child alive until cancelled, or until it has finished. Raises NoProgress."""
         failures = 0
         while True:
             before, started = dict(self._published), time.monotonic()
@@ -79,7 +79,7 @@ class SinksChild:
             lived = time.monotonic() - started
             failures = 1 if was_well(before, self._published, lived) else failures + 1
             if failures >= FAILURES_MAX:
-                raise Fatal(
+                raise NoProgress(
                     f"the sinks ended {failures} times with exit code {code}",
                     hint="the lines above say why; `pypistream doctor` looks further",
                 )

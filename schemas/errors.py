@@ -131,8 +131,9 @@ class WriterFenced(Fatal):
 
 
 class NoProgress(Fatal):
-    """A partition has work, and its worker, begun anew several times, wrote nothing.
+    """A role was begun anew several times in a row, and nothing came of it.
 
+    A partition's worker that has work and writes nothing, or a child process that ends each time.
     What holds it up is in this process or beyond it; a supervisor begins a new one.
     """
 
