@@ -83,7 +83,17 @@ class Unchanged(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """404."""
+    """404. `by_index`: nobody trusts the JSON API now, and the index has no file of it either.
+
+    A release without a file is in the JSON API alone: once that is back it is asked again.
+    """
+
+    by_index: bool = False
+
+    @property
+    def source(self) -> Source:
+        """Whose word it is."""
+        return Source.INDEX if self.by_index else Source.JSON
 
 
 class Failed(NamedTuple):
@@ -141,7 +151,7 @@ def decide(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> 
             state = replace(state, etag="")
         return _on_unchanged(state, attempt, patience)
     if isinstance(reply, Missing):
-        return _on_missing(state, attempt, patience)
+        return _on_missing(state, reply, attempt, patience)
     return _on_failed(state, reply, attempt, patience)
 
 
@@ -239,11 +249,12 @@ def _reflects(state: State, serial: int) -> bool:
     return serial >= state.event or state.status is Status.OK
 
 
-def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
+def _on_missing(state: State, missing: Missing, attempt: Attempt, patience: Patience) -> Verdict:
     if attempt.event != state.event:
         return Verdict(Effect.NONE, state)  # the newer event asks for itself
-    if state.ask is not None and not state.published and not state.event_time:
-        absent = _absent(state, attempt, patience)
+    still = state.status is Status.ABSENT and not state.exception
+    if (state.ask is not None or still) and not state.published and not state.event_time:
+        absent = replace(_absent(state, attempt, patience), source=missing.source)
         # A repair may be of a document that lies in the topics though nothing is known of it.
         ghost = state.ask is Reason.REPAIR and not state.gone and not absent.exception
         return Verdict(Effect.TOMBSTONE if ghost else Effect.NONE, absent)
@@ -255,7 +266,7 @@ def _on_missing(state: State, attempt: Attempt, patience: Patience) -> Verdict:
         gone = replace(
             settled(state), status=Status.ABSENT, attempts=ABSENT_LOOKS, gone=serial,
             etag="", hash="", seen="", reason=reason, event_kind=state.event_kind,
-            source=Source.JSON,
+            source=missing.source,
         )  # fmt: skip
         return Verdict(Effect.TOMBSTONE if state.body and not state.gone else Effect.NONE, gone)
     verdict = _again(state, MISSING, attempt, patience)

@@ -50,20 +50,26 @@ class Built(NamedTuple):
 
 
 class Latest(NamedTuple):
-    """The release that `info` speaks of, and the file whose metadata describes it, if any."""
+    """The release that `info` speaks of, the file whose metadata describes it, and all releases.
+
+    `unplaced`: how many files of the page are under no version.
+    """
 
     version: str
     described_by: IndexFile | None
+    releases: Mapping[str, list[dict[str, object]]]
+    unplaced: int
 
 
-def latest_of(page: IndexPage, name: NormalizedName) -> Latest | None:
-    """The newest release by PyPI's own rule; None for a page without one.
+def latest_of(page: IndexPage, name: NormalizedName) -> Latest:
+    """The newest release by PyPI's own rule.
 
     Not yanked comes first, then what is no pre-release, then the order of versions.
+    Raises MalformedMetadata for a page of which no file has a version.
     """
-    releases = index_files.placed(page, name).releases
+    releases, unplaced = index_files.placed(page, name)
     if not releases:
-        return None
+        raise MalformedMetadata(f"no version on the page of {name}", reason="index-without-version")
     version = max(releases, key=lambda each: _rank(each, releases[each]))
     described = {file["filename"] for file in releases[version]}
     with_metadata = [
@@ -72,23 +78,20 @@ def latest_of(page: IndexPage, name: NormalizedName) -> Latest | None:
         if file.filename in described and file.metadata not in (None, False)
     ]
     wheels = [file for file in with_metadata if file.filename.endswith(".whl")]
-    return Latest(version, next(iter(wheels or with_metadata), None))
+    return Latest(version, next(iter(wheels or with_metadata), None), releases, unplaced)
 
 
 def build(
-    page: IndexPage, name: NormalizedName, display_name: str, site: str, metadata: bytes | None
-) -> Built:
-    """Make the document of `page`, which has files. `metadata` is that of `latest_of`'s file.
+    page: IndexPage, latest: Latest, name: NormalizedName, display_name: str, site: str,
+    metadata: bytes | None,
+) -> Built:  # fmt: skip
+    """Make the document of `page`. `latest` is `latest_of` it, `metadata` that of its file.
 
     `display_name` is how the journal spells the name ("" = not known: the metadata's own spelling
     counts, else the page's). `site` is the index's address without a path.
-    Raises MalformedMetadata for a page of which no file has a version.
     """
-    latest = latest_of(page, name)
-    if latest is None:
-        raise MalformedMetadata(f"no version on the page of {name}", reason="index-without-version")
-    releases, unplaced = index_files.placed(page, name)
-    anomalies = ["file-without-version"] if unplaced else []
+    releases = latest.releases
+    anomalies = ["file-without-version"] if latest.unplaced else []
     fields: Fields = {}
     if metadata is not None:
         fields, oddity = _fields(metadata, name, latest)
@@ -103,7 +106,7 @@ def build(
     info["yanked"] = index_files.is_yanked(files)
     reasons = [file["yanked_reason"] for file in files if file["yanked_reason"]]
     info["yanked_reason"] = reasons[0] if info["yanked"] and reasons else None
-    document = {"info": info, "releases": releases, "urls": files}
+    document: dict[str, object] = {"info": info, "releases": releases, "urls": files}
     if page.meta.serial is not None:
         document["last_serial"] = page.serial
     return Built(_encode(document), tuple(anomalies))

@@ -24,7 +24,8 @@ from processors.versions import VERSION_CHARACTERS_MAX, version_key
 from schemas.names import NormalizedName
 
 FILENAME_CHARACTERS_MAX = 400  # the longest known has 180; a longer one is under no version
-CUTS_MAX = 40  # places in a name where a version may end; platforms have up to eight
+CUTS_MAX = 16  # places in a name where a version may end; platforms have up to eight
+CUTS_PARSED_MAX = 8  # the same where each has to be parsed, which takes twenty times as long
 
 WHEEL = "bdist_wheel"
 _TYPES = {
@@ -84,16 +85,21 @@ class _Versions:
             self._joined.setdefault(_joined(version), version)
 
     def find(self, text: str) -> str | None:
-        """The listed version that `text` spells: to the letter, as PEP 440 has it, or nearly.
+        """The listed version that `text` spells: to the letter, nearly, or as PEP 440 has it.
 
         Nearly: what a file name may not hold (blanks, `+`, `-`) was replaced in it.
         """
-        if len(text) > VERSION_CHARACTERS_MAX:
-            return None
+        found = self.spelled(text)
+        return self.meant(text) if found is None else found
+
+    def spelled(self, text: str) -> str | None:
+        """The same, without what only PEP 440 knows to be equal."""
         found = self._exact.get(text.lower())
-        if found is None:
-            found = self._by_key.get(version_key(text))
         return self._joined.get(_joined(text)) if found is None else found
+
+    def meant(self, text: str) -> str | None:
+        """The listed version that is equal under PEP 440."""
+        return None if len(text) > VERSION_CHARACTERS_MAX else self._by_key.get(version_key(text))
 
 
 def _joined(version: str) -> str:
@@ -160,10 +166,11 @@ def _behind_name(stem: str, name: NormalizedName) -> str | None:
 def _longest(rest: str, known: _Versions) -> tuple[str, str] | None:
     """The longest beginning of `rest` that is a listed version, and what is behind it."""
     ends = [len(rest), *(match.start() for match in reversed([*_CUTS.finditer(rest)]))]
-    for end in ends[:CUTS_MAX]:
-        version = known.find(rest[:end])
-        if version is not None:
-            return version, rest[end:]
+    for find, most in ((known.spelled, CUTS_MAX), (known.meant, CUTS_PARSED_MAX)):
+        for end in ends[:most]:
+            version = find(rest[:end])
+            if version is not None:
+                return version, rest[end:]
     return None
 
 

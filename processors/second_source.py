@@ -152,6 +152,8 @@ class SecondSource:
         state, name = asked.state, asked.work.name
         found = await self._page(name)
         if found is None or not found.page.shows_files or found.page.serial == 0:
+            if isinstance(asked.outcome.reply, Missing) and self.api.doubted:
+                return Outcome(asked.work, Missing(by_index=True))
             return asked.outcome
         if isinstance(asked.outcome.reply, Missing) and found.page.serial < state.event:
             # It shows what was there before the event: neither a proof nor the contrary.
@@ -173,11 +175,11 @@ class SecondSource:
         page = found.page
         latest = await off_the_loop(page.weight, lambda: index_document.latest_of(page, name))
         metadata = None
-        if latest is not None and latest.described_by is not None:
+        if latest.described_by is not None:
             metadata = await self._metadata(latest.described_by.url)
         return await off_the_loop(
             page.weight + len(metadata or b""),
-            lambda: index_document.build(page, name, spelled, found.site, metadata),
+            lambda: index_document.build(page, latest, name, spelled, found.site, metadata),
         )
 
     async def _metadata(self, url: str) -> bytes | None:

@@ -144,7 +144,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     first_ms, next_ms   first attempt, next attempt due
     missing_ms  when the 404s began that no other answer has interrupted, 0 = the last was none
     ask         the reason of the ask being served, if it is one
-    source      what the published document was made from
+    source      what the published document was made from, or whose word an absence is
     """
 
     status: Status

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from processors.index_document import build, complete, latest_of
-from processors.index_page import parse_page
+from processors.index_document import Built, build, complete, latest_of
+from processors.index_page import IndexPage, parse_page
 from processors.trim import trim
 from schemas.compression import decompress
 from schemas.names import NormalizedName, normalize
@@ -42,6 +42,12 @@ def app() -> Iterator[Standin]:
     made.close()
 
 
+def built_of(
+    page: IndexPage, name: NormalizedName, display_name: str, metadata: bytes | None
+) -> Built:
+    return build(page, latest_of(page, name), name, display_name, SITE, metadata)
+
+
 class _Case(NamedTuple):
     name: NormalizedName
     page: bytes
@@ -61,7 +67,7 @@ def _cases(app: Standin) -> Iterator[_Case]:
         key = normalize(name)
         latest = latest_of(parse_page(page, key), key)
         metadata = None
-        if latest is not None and latest.described_by is not None:
+        if latest.described_by is not None:
             filename = f"{latest.described_by.filename}.metadata"
             request = Request("files", "GET", f"/files/{name}/x", {}, {}, name, name)
             request.filename = filename
@@ -75,7 +81,7 @@ def test_what_the_stand_in_tells_twice_is_told_the_same(app: Standin) -> None:
     for case in _cases(app):
         true = case.true
         page = parse_page(case.page, case.name)
-        built = build(page, case.name, true["info"]["name"], SITE, case.metadata)
+        built = built_of(page, case.name, true["info"]["name"], case.metadata)
         made = json.loads(built.body)
         assert built.anomalies == (), case.name
         assert {n: _comparable(*f, true) for n, f in files_of(made).items()} == {
@@ -167,7 +173,7 @@ def compared(folder: Path, pair: Pair) -> tuple[Counter[str], Counter[str]]:
     document = json.loads(_read(folder / "json-project" / pair.document))
     name = normalize(document["info"]["name"])
     page = parse_page(_read(folder / "simple-json" / pair.page), name)
-    made = json.loads(build(page, name, document["info"]["name"], SITE, None).body)
+    made = json.loads(built_of(page, name, document["info"]["name"], None).body)
     ours, theirs = files_of(made), files_of(document)
     files = Counter(
         both=len(ours.keys() & theirs.keys()),

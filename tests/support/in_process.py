@@ -47,6 +47,10 @@ class InProcess:
             assert time.monotonic() < end, f"no {what}: {self.pipeline.counts()}"
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def until_next_look(self) -> None:
+        """As long as one waits between two looks."""
+        await asyncio.sleep(LOOK_SECONDS)
+
     @property
     def mark(self) -> int | None:
         return watermark([worker.cut for worker in self.pipeline.workers]).serial

@@ -7,7 +7,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-NOTHING = (None, "", "UNKNOWN", [], {}, ["UNKNOWN"])
+NOTHING: tuple[object, ...] = (None, "", "UNKNOWN", [], {}, ["UNKNOWN"])
 FILE_KEYS = (
     "filename", "packagetype", "requires_python", "size", "upload_time_iso_8601", "url", "yanked",
     "yanked_reason", "core-metadata",
@@ -47,7 +47,8 @@ def latest_with_files(document: Mapping[str, Any]) -> str:
             return (not yanked, False, False, version)
         return (not yanked, not parsed.is_prerelease, True, parsed)
 
-    return max((version for version, files in document["releases"].items() if files), key=key)
+    releases: dict[str, list[Any]] = document["releases"]
+    return max((version for version, files in releases.items() if files), key=key)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
