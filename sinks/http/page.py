@@ -178,9 +178,7 @@ class Pages:
         return _page(request, body)
 
     async def _starting(self) -> Response:
-        body = await self._render(
-            "starting.html", status=await self._status(), seconds=RETRY_SECONDS
-        )
+        body = await self._render("starting.html", status=await self._status())
         headers = {**HEADERS, "Retry-After": str(RETRY_SECONDS), "Cache-Control": "no-store"}
         return Response(body, HTTPStatus.SERVICE_UNAVAILABLE, headers, HTML)
 

@@ -48,6 +48,7 @@ def test_event_source_resumes_by_itself(tmp_path: Path) -> None:
         with started(*serve, cwd=tmp_path) as program:
             program.until(lambda: answers(url), 60, "answer")
             page.goto(f"{url}/")
+            assert "pypistream" in page.title()
             page.evaluate(LISTEN)
             page.wait_for_function("() => window.had.length > 0", timeout=MILLISECONDS_MAX)
             program.kill()
