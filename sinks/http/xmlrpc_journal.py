@@ -106,8 +106,9 @@ class JournalMethods:
         """A serial that all rows after a time lie above. Refusal if some may not be held."""
         view = held(self._library)
         first = next(iter(self._library.changes(view.base, 1)), None)
-        begins = view.config.created if first is None else first.time
-        # The rows before the first one held are not later than it.
+        # The rows before the first one held are not later than it; without any, all that is known
+        # is that none came until the journal was read last.
+        begins = first.time if first else view.head.time if view.head else 0
         if view.base and after < begins:
             raise Refusal(
                 APPLICATION_ERROR,

@@ -11,7 +11,7 @@ from xmlrpc.client import Fault, MultiCall, ServerProxy
 import pytest
 
 from schemas.names import NormalizedName
-from schemas.records import ChangelogEntry, Kind
+from schemas.records import ChangelogEntry, Head, Kind
 from sinks.http import xmlrpc_calls, xmlrpc_journal
 from tests.support.documents import SHA256, document, file
 from tests.support.http_served import served
@@ -124,6 +124,21 @@ async def test_rows_that_are_not_held_are_not_left_out_silently(library: MemoryL
             assert ("serial 99" if "serial" in method else "1700000000") in caught.value.faultString
         assert 5 == len(await call("changelog_since_serial", 99))
         assert 4 == len(await call("changelog", 1_700_000_000))
+
+
+async def test_a_journal_without_rows(library: MemoryLibrary) -> None:
+    """Nothing is known of the time before it was read last; since then there was nothing."""
+    library.journal, library.base = [], 104
+    head = Head(104, 104, 1_700_000_500, (0,))
+    view = library.view()
+    assert view is not None
+    library.view = lambda: view._replace(head=head)  # type: ignore[method-assign]
+    async with calling(library) as call:
+        assert [] == await call("changelog_since_serial", 104)
+        assert [] == await call("changelog", 1_700_000_500)
+        assert [] == await call("changed_packages", 1_700_000_500)
+        with pytest.raises(Fault, match="whole from Unix time 1700000500"):
+            await call("changelog", 1_700_000_499)
 
 
 async def test_more_rows_than_a_page(
