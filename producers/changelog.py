@@ -43,7 +43,7 @@ from streams.log import (
     TopicPartition,
     Writer,
 )
-from streams.progress import HEAD_KEY, progress_record, read_progress
+from streams.progress import HEAD_KEY, check_loaded, progress_record, read_progress
 from upstream.source import BadRow, JournalPage, SerialMap, Upstream
 
 TRANSACTION_ROWS_MAX = 1_000
@@ -105,6 +105,8 @@ class ChangelogProducer:
     async def begin(self) -> Config:
         """Take the id, read or found the log. Raises Retriable, UpstreamRefused, LogMismatch."""
         await self.close()
+        # Before the id is taken: that would end a load that is under way.
+        check_loaded((await read_progress(self._log)).bootstrap)
         self._writer, self._spent = await self._log.writer(PRODUCE_ID), False
         self.head = (await read_progress(self._log)).head
         base = self._settings.base

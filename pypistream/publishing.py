@@ -20,6 +20,7 @@ from schemas.errors import DataDirectoryInUse, Fatal, NotPublished
 from schemas.manifest import MANIFEST_FILE
 from sinks.feed import Feed
 from streams.clock import SystemClock
+from streams.progress import check_loaded, read_progress
 
 ASKED_SECONDS = 600.0  # how long a running process may take to publish what it is asked for
 LOOK_SECONDS = 0.1
@@ -65,6 +66,7 @@ async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: 
             await asyncio.to_thread(sink.reset)
         async with Feed(log, sink, SystemClock(), publish_every_seconds=0) as feed:
             if await feed.finish() is None:
+                check_loaded((await read_progress(log)).bootstrap)
                 raise NotPublished(
                     f"the log in {settings.kafka or data.root} holds nothing yet",
                     hint="`pypistream backfill`, or a `run --backfill`, fetches every project",

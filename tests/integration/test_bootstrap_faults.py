@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.founding import PRODUCE_ID, found
 from pypistream.data_dir import DataDir
 from pypistream.status_report import StatusReader
@@ -29,6 +30,7 @@ from streams.memory_log import MemoryLog
 from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY, progress_record, read_progress
 from streams.sqlite_log import SqliteLog
 from tests.support.bootstrap_world import Clock, Other, Own, files, marker, rows_of
+from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.view_records import entry
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +232,13 @@ async def test_a_delta_of_many_transactions_that_is_killed(
     async with pair.own.loading(pair.other.dumps) as follower:
         with pytest.raises(LogMismatch, match="has not ended"):
             await follower.go_on()
+    writer = await pair.own.log.writer(PRODUCE_ID)
+    producer = ChangelogProducer(
+        pair.own.log, ScriptedUpstream(), pair.own.clock, ProducerSettings(base=1)
+    )
+    with pytest.raises(LogMismatch, match="has not ended"):
+        await producer.begin()
+    await writer.commit([])  # a `produce` that was started has not thrown the loader out
     await pair.own.load(pair.other.dumps)
     assert files(pair.other.dumps) == await pair.own.dumped()
     assert pair.other.serial == (await pair.own.watermark()).serial
