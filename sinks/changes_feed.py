@@ -19,7 +19,7 @@ from streams.progress import CONFIG_KEY, HEAD_KEY
 from streams.seeking import DISPLACED_OFFSETS_MAX, is_late, seek
 from streams.watching import TableWatch, up_to
 
-READ_RECORDS = 1_000  # of one read: what a reader far behind costs in memory is some of these
+READ_RECORDS = 500  # of one read: 5 ms in which nothing else is answered
 
 
 class Place(NamedTuple):
