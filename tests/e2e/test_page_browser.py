@@ -28,6 +28,7 @@ from tests.support.page_world import (
     served,
 )
 from tests.support.sql_world import publish
+from tests.support.view_records import document
 
 PATHS = ("/", "/project/saltmarsh/", "/search/?q=s", "/changes/", "/removed/", "/exceptions/")
 FOUND = """() => {
@@ -136,6 +137,19 @@ def test_changes_come_live(browser: Browser, nice: PageServer) -> None:
         expect(first).to_contain_text("new release")
         page.keyboard.press("Enter")
         expect(page.locator("#feed > li").first).to_contain_text("yank")
+
+
+def test_figures_are_looked_at_again(browser: Browser, nice: PageServer) -> None:
+    """A page that comes back to the front asks for them at once; else every ten seconds."""
+    with opened(browser, nice.url) as page:
+        page.goto(f"{nice.url}/")
+        live(page)
+        had = len(nice.library.documents)
+        expect(page.locator('[data-status="projects"]')).to_have_text(str(had))
+        nice.library.put(document("brand-new"))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator('[data-status="projects"]')).to_have_text(str(had + 1))
+        expect(page.locator('[data-status="watermark"]')).to_have_text(f"{nice.library.reached:,}")
 
 
 def test_it_reads_without_scripts(browser: Browser, nice: PageServer) -> None:
