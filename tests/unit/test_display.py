@@ -90,8 +90,10 @@ def test_commands_to_paste_survive_a_directory_with_blanks(
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "with blank" / "pypistream")])
     place = tmp_path / "a b"
 
-    commands = [shlex.split(note) for note in demo._notes(place) if note.startswith("  ")]
+    notes = demo._notes(place, "127.0.0.1:8000")
+    commands = [shlex.split(note) for note in notes if note.startswith("  ")]
 
+    assert "in a browser: http://127.0.0.1:8000/" in notes
     assert 3 == len(commands)
     assert [str(place)] * 2 == [line[line.index("--data") + 1] for line in commands[:2]]
     assert str(place / "dumps/packages.jsonl.zst") in commands[2]
