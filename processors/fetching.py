@@ -33,13 +33,17 @@ _T = TypeVar("_T")
 
 
 class Outcome(NamedTuple):
-    """An answered fetch. `evidence`: the first bytes of a body that could not be used."""
+    """An answered fetch. `evidence`: the first bytes of a body that could not be used.
+
+    `failed`: why the JSON API's answer could not be, where another source stands in for it.
+    """
 
     work: Work
     reply: Reply
     trimmed: Trimmed | None = None
     evidence: bytes = b""
     source: Source = Source.JSON
+    failed: str = ""
 
     @property
     def size(self) -> int:

@@ -22,7 +22,8 @@ class Answered(NamedTuple):
     """What the records are made from.
 
     `before` is the state that was answered, `source` what the document was made from,
-    `evidence` the first bytes of a body that could not be used.
+    `evidence` the first bytes of a body that could not be used, `failed` why it could not where
+    another source stands in for it.
     """
 
     name: NormalizedName
@@ -32,13 +33,20 @@ class Answered(NamedTuple):
     trimmed: Trimmed | None = None
     source: Source = Source.JSON
     evidence: bytes = b""
+    failed: str = ""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the JSON API was given up for this name just now, and the index stands in."""
+        return bool(self.failed) and self.before.source is not Source.INDEX
 
 
 def records(answered: Answered, *, with_releases: bool) -> list[Outgoing]:
     """The records of one answer but for `state`, in the order they are written."""
     effect = answered.verdict.effect
     if effect is Effect.PUBLISH and answered.trimmed is not None:
-        return _published(answered, answered.trimmed, with_releases=with_releases)
+        found = _published(answered, answered.trimmed, with_releases=with_releases)
+        return [*found, _dead_letter(answered)] if answered.given_up else found
     if effect is Effect.TOMBSTONE:
         topics = (Topic.METADATA, Topic.RELEASES) if with_releases else (Topic.METADATA,)
         return [
@@ -138,11 +146,14 @@ def _tombstone_headers(answered: Answered, topic: Topic) -> Headers:
 
 def _dead_letter(answered: Answered) -> Outgoing:
     state = answered.verdict.state
+    reason, attempts = state.reason, state.attempts
+    if answered.failed:  # the state is settled, and knows nothing of it any more
+        reason, attempts = answered.failed, answered.before.attempts + 1
     letter = DeadLetter(
         name=state.event_name or state.name or answered.name,
-        reason=state.reason,
+        reason=reason,
         serial=state.event,
-        attempts=state.attempts,
+        attempts=attempts,
         time_ms=answered.now_ms,
         hash=hashlib.sha256(answered.evidence).hexdigest() if answered.evidence else "",
         excerpt=answered.evidence[:EXCERPT_BYTES_MAX].decode("utf-8", "replace"),
@@ -153,6 +164,6 @@ def _dead_letter(answered: Answered) -> Outgoing:
         subject=answered.name,
         time=answered.now_ms / 1000,
         dataschema=dataschema(Topic.DEAD_LETTER),
-        reason=state.reason,
+        reason=reason,
     )
     return Outgoing(Topic.DEAD_LETTER, answered.name, codec.encode(letter), codec.headers(envelope))

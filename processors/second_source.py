@@ -207,7 +207,9 @@ class SecondSource:
         body = Body(
             trimmed.serial, trimmed.hash, trimmed.display_name, "", trimmed.own_serial, source
         )
-        return Outcome(asked.work, body, trimmed, source=source)
+        reply, evidence = asked.outcome.reply, asked.outcome.evidence
+        why = reply.reason if isinstance(reply, Failed) else ""
+        return Outcome(asked.work, body, trimmed, evidence, source, why)
 
     def _unusable(self, asked: Asked, failure: Failure, what: object) -> Outcome:
         evidence = asked.outcome.evidence

@@ -165,8 +165,9 @@ class Transactions:
         if before.ask is Reason.SWEEP and verdict.effect in (Effect.PUBLISH, Effect.TOMBSTONE):
             self._swept += 1
         answered = Answered(
-            name, before, verdict, now_ms, outcome.trimmed, outcome.source, outcome.evidence
-        )
+            name, before, verdict, now_ms, outcome.trimmed, outcome.source, outcome.evidence,
+            outcome.failed,
+        )  # fmt: skip
         return publication.records(answered, with_releases=self._place.with_releases)
 
     def _next_cut(self) -> Cut:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from processors.decide import Patience
-from schemas.records import Status
+from schemas.records import Source, Status
 from schemas.topics import Topic
 from tests.support.history import records_of
 from tests.support.in_process import in_process
@@ -73,6 +73,11 @@ def spoil(site: Running) -> dict[str, Hostile]:
     return spoilt
 
 
+def has_files(site: Running, name: str) -> bool:
+    """Whether the index could tell of a release; one without a file is the JSON API's alone."""
+    return any(site.truth(name)["document"]["releases"].values())
+
+
 def peak_bytes(pid: int) -> int:
     """The most memory a process had resident; what it has now where the system does not tell."""
     told = Path(f"/proc/{pid}/status")
@@ -88,15 +93,31 @@ def where(request: pytest.FixtureRequest) -> Iterator[Where]:
         yield found
 
 
-async def test_each_is_a_dead_letter_or_an_anomaly(where: Where, tmp_path: Path) -> None:
-    """With its reason, serial and hash; all others are fetched as if nothing was."""
+@pytest.mark.parametrize("with_index", [True, False])
+async def test_each_is_a_dead_letter_or_an_anomaly(
+    where: Where, tmp_path: Path, *, with_index: bool
+) -> None:
+    """With its reason, serial and hash; all others are fetched as if nothing was.
+
+    Where the index tells of those projects their documents are made from it, and they owe nothing.
+    """
     with standin(projects=PROJECTS) as site:
         spoilt = spoil(site)
         served = site.served_names()
+        failed = {name for name, case in spoilt.items() if case.reason}
+        if not with_index:
+            for name in failed:
+                site.fault("500", project=name, route="simple")
+        dead = {name for name in failed if not (with_index and has_files(site, name))}
         async with in_process(site, tmp_path, PATIENCE, where) as run:
-            dead = {name for name, case in spoilt.items() if case.reason}
             await run.until(
                 lambda: {n for n, s in run.states.items() if s.status is Status.DEAD} == dead, "end"
+            )
+            await run.until(
+                lambda: (
+                    {n for n, s in run.states.items() if s.source is Source.INDEX} == failed - dead
+                ),
+                "documents from the index",
             )
             await run.until(lambda: run.mark is not None, "watermark")
             published = {name for name, state in run.states.items() if state.published}
@@ -104,8 +125,8 @@ async def test_each_is_a_dead_letter_or_an_anomaly(where: Where, tmp_path: Path)
             metadata = await records_of(run.pipeline.log, Topic.METADATA)
 
     assert published == set(served) - dead
-    assert dead == {letter.key for letter in letters}
-    assert len(letters) == len(dead), "one letter each, not one an attempt"
+    assert failed == {letter.key for letter in letters}
+    assert len(letters) == len(failed), "one letter each, not one an attempt"
     for record in letters:
         assert record.key is not None
         letter = json.loads(record.value or b"")
