@@ -43,7 +43,7 @@ class Watched:
         """One more; the longest-waiting one goes if there are too many."""
         if len(self.all) >= self.connections_max:
             waiting = (each for each in self.all if each.reading_since is not None)
-            next(waiting, next(iter(self.all))).transport.abort()
+            next(waiting, next(iter(self.all))).abort()
         self.all[protocol] = None
 
     def sweep(self, now: float) -> None:
@@ -53,7 +53,7 @@ class Watched:
             slow = since is not None and now - since > REQUEST_SECONDS_MAX
             idle = each.idle_since is not None and now - each.idle_since > KEEP_ALIVE_SECONDS
             if slow or idle or each.stalled(now):
-                each.transport.abort()
+                each.abort()
 
 
 class _Lines:
@@ -82,6 +82,7 @@ class _Protocol(HttpToolsProtocol):
     _head_bytes: int | None  # None = its head is there
     _piece_bytes: int
     _unsent: tuple[int, float]
+    _under_way: RequestResponseCycle | None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         self.reading_since = self.loop.time()
@@ -89,12 +90,38 @@ class _Protocol(HttpToolsProtocol):
         self._answered = False
         self._head_bytes = 0
         self._unsent = (0, 0.0)
+        self._under_way = None
         super().connection_made(transport)
         self.watched.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watched.all.pop(self, None)
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """The transport closes now, and uvloop's raises if the rest of an answer comes after."""
+        self._give_up()
+        super().eof_received()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came after a whole request may be none: that one is not answered any more."""
+        self._give_up()
+        super().send_400_response(msg)
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._give_up()
+        self.transport.abort()
+
+    def _give_up(self) -> None:
+        cycle = self._under_way
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle  # of several requests sent at once the one that is answered now
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
