@@ -200,3 +200,47 @@ def test_the_name_asked_for_is_kept_over_redirects() -> None:
     for nowhere in ("http://h/login", "http://h/pypi"):
         with pytest.raises(UpstreamUnavailable):
             answers.check_redirected_name(nowhere, DEMO)
+
+
+BASE = "https://index.example.org"
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("https://files.example.org/a/b.whl", "https://files.example.org/a/b.whl.metadata"),
+        (f"{BASE}/files/b.whl#sha256=ab", f"{BASE}/files/b.whl.metadata"),
+        ("http://files.example.org/b.whl", None),
+        ("https://files.example.org:8443/b.whl", None),
+        ("https://127.0.0.1/b.whl", None),
+        ("https://2130706433/b.whl", None),
+        ("https://0x7f.1/b.whl", None),
+        ("https://[::1]/b.whl", None),
+        ("https://localhost/b.whl", None),
+        ("https://printer.local/b.whl", None),
+        ("https://metadata.internal/b.whl", None),
+        ("https://user@files.example.org/b.whl", None),
+        ("https://files.example.org/b.whl?to=x", None),
+        ("https://files.example.org/b c.whl", None),
+        ("https://files.example.org/b\r\nx.whl", None),
+        ("https://files.example.org\\@index.example.org/b.whl", None),
+        ("https://files.example.org/" + "x" * 3_000, None),
+        ("https://[/b.whl", None),
+        ("https://files.example.org:port/b.whl", None),
+        ("file:///etc/hostname", None),
+        ("b.whl", None),
+        ("", None),
+    ],
+)
+def test_where_core_metadata_is_asked_for(url: str, asked: str | None) -> None:
+    """Upstream's own origin, or HTTPS to a host with a full name: a page may name any address."""
+    assert answers.file_metadata_url(url, BASE) == asked
+
+
+def test_a_stand_in_without_https_serves_its_own_files() -> None:
+    """Same scheme, host and port as the index; another port is another origin."""
+    base = "http://127.0.0.1:8000"
+
+    assert answers.file_metadata_url(f"{base}/b.whl", base) == f"{base}/b.whl.metadata"
+    assert answers.file_metadata_url("http://127.0.0.1:8001/b.whl", base) is None
+    assert not answers.same_origin("http://[", base)
