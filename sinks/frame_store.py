@@ -47,6 +47,7 @@ ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, me
 RUN_CHUNK_BYTES = 256 * 1024  # a run's frame: what each open run holds in memory while merging
 RUN_LEVEL = 1  # a run is read once; 5 % of the dump's compression time
 RUNS_PER_TIER_MAX = 8  # eight runs become one of the next tier: bounds open files and memory
+FEW_CHANGES = 10_000  # a delta of so many is always made: it takes a second at most
 INDEX_FILE, LOCK_FILE = "index.zst", "lock"
 
 
@@ -153,11 +154,12 @@ class FrameStore:
         """Bring everything into the base and return its files by the outputs' names.
 
         A table without changes keeps its files. `note` becomes durable with it. `step` says which
-        cut this is: then what changed since the last one is kept as a delta.
+        cut this is: then what changed since the last one is kept as a delta, unless that is more
+        than the base had: whoever is that far behind does better with the dump.
         """
         with self._change(note) as change:
             before = self._current.mark
-            as_delta = step is not None and step.follows(before)
+            as_delta = step is not None and step.follows(before) and not self._grows_whole()
             fresh: list[tuple[Topic, Run]] = []
             for name, table in self._tables.items():
                 files, buffer = change.tables[name], self._buffers[name]
@@ -174,6 +176,14 @@ class FrameStore:
             if step is not None:
                 change.deltas = retained(change.deltas, step.mark.log, step.now_ms, step.keep_ms)
         return self.files()
+
+    def _grows_whole(self) -> bool:
+        """Whether there are more changes than rows: a first dump, a backfill."""
+        rows = changes = 0
+        for name, files in self._current.tables.items():
+            rows += files.base[0].rows if files.base else 0
+            changes += len(self._buffers[name]) + sum(run.rows for run in files.runs)
+        return changes > max(rows, FEW_CHANGES)
 
     @property
     def deltas(self) -> Sequence[DeltaFile]:

@@ -161,3 +161,15 @@ def test_a_rebuild_leaves_a_gap_that_shows(tmp_path: Path) -> None:
     assert before == after[:1]
     assert 2 == len(after)
     assert after[0]["to"] != after[1]["from"]
+
+
+def test_more_changes_than_the_dump_has_rows_are_no_delta(tmp_path: Path) -> None:
+    """A backfill: its delta would be a second dump. The next small step has one again."""
+    world = World(tmp_path)
+    made = []
+    with patch.object(frame_store, "FEW_CHANGES", 2):
+        for names in ("a", "bcd", "ef", "a"):
+            world.apply([(Topic.METADATA, name, document(name, names)) for name in names])
+            world.publish()
+            made.append(len(deltas.manifest_of(world.dumps)["deltas"]))
+    assert [0, 0, 1, 2] == made
