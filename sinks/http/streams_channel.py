@@ -24,8 +24,16 @@ class Client:
         self.channel = channel
         self.number: int | None = None
         self.writing_since: float | None = None
+        self.turn_since: float | None = None  # reading out of the log, while others wait
         self.dropped = ""  # why, once it is
         self._task = task
+
+    def blocks(self, now: float, write_seconds: float, turn_seconds: float) -> bool:
+        """Whether it takes too long to read what it is given."""
+        writing, turn = self.writing_since, self.turn_since
+        return (writing is not None and now - writing > write_seconds) or (
+            turn is not None and now - turn > turn_seconds
+        )
 
     def drop(self, why: str) -> None:
         """End it, whatever it waits for."""

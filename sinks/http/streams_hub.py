@@ -50,7 +50,8 @@ class Limits:
     channels: int = 250
     slots: int = 8
     heartbeat_seconds: float = 15.0
-    write_seconds: float = 10.0  # for one write of at most CHUNK_BYTES or one event
+    write_seconds: float = 10.0  # for one write
+    turn_seconds: float = 30.0  # in a slot: 3 times as long as one that reads has it
 
 
 class Hub(Generic[P]):
@@ -151,6 +152,8 @@ class Hub(Generic[P]):
             ) as past:
                 async for data in past:
                     yield data
+        if self._closed:
+            return  # before everything past was given
         client.number = client.channel.end
         client.channel.live.add(client)
         if then:
@@ -177,7 +180,7 @@ class Hub(Generic[P]):
             if at is None or at < self._ring_end - len(self._ring):
                 if not self._source.reaches(position, self._floor):
                     before = position
-                    async with aclosing(self._out_of_the_log(position)) as read:
+                    async with aclosing(self._out_of_the_log(client, position)) as read:
                         async for news in read:
                             position = news.position
                             for data in chunks_of(list(filter(wants, news.events))):
@@ -213,24 +216,25 @@ class Hub(Generic[P]):
                     given.append(self._source.resumable(event, position))
         return position, given
 
-    async def _out_of_the_log(self, position: P) -> AsyncGenerator[News[P], None]:
+    async def _out_of_the_log(self, client: Client, position: P) -> AsyncGenerator[News[P], None]:
         """One turn of reading; with the frame of a position where nothing else shows life."""
         loop = asyncio.get_running_loop()
         while await self._silence(self._slots.acquire()):
             yield self._alive(position)
-        until = loop.time() + SLOT_SECONDS
-        shown = loop.time()
+        client.turn_since = shown = loop.time()
+        until = shown + SLOT_SECONDS
         try:
             assert self._position is not None
             async with aclosing(self._source.past(position, self._position)) as pieces:
                 async for news in pieces:
                     yield news
-                    if loop.time() > until:
+                    if self._closed or loop.time() > until:
                         return
                     if loop.time() > shown + self.limits.heartbeat_seconds:
                         shown = loop.time()
                         yield self._alive(news.position)
         finally:
+            client.turn_since = None
             self._slots.release()
 
     def _alive(self, position: P) -> News[P]:
@@ -309,8 +313,7 @@ class Hub(Generic[P]):
             await asyncio.sleep(min(TICK_SECONDS, limits.write_seconds, limits.heartbeat_seconds))
             now = loop.time()
             for client in list(self.clients):
-                since = client.writing_since
-                if since is not None and now - since > self.limits.write_seconds:
+                if client.blocks(now, limits.write_seconds, limits.turn_seconds):
                     self.dropped += 1
                     client.drop("it did not read")
             if self._position is None:

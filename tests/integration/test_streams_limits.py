@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sinks.http import streams_channel
+from sinks.http import streams_changes, streams_channel
 from sinks.http.streams_channel import QUEUE_BYTES_MAX, QUEUE_CHUNKS_MAX
 from sinks.http.streams_hub import Limits
 from streams.memory_log import MemoryLog
@@ -51,6 +51,17 @@ async def reached(client: SseClient, serial: int) -> None:
 async def ended(client: SseClient) -> None:
     """It got its whole answer."""
     await client.until(partial(_has_ended, client))
+
+
+async def rest(world: StreamsWorld, last: int, end: int) -> list[int]:
+    """The serials after `last`; on a busy machine, over more than one connection."""
+    had: list[int] = []
+    while last < end:
+        async with connected(world.app, PATH, headers={"Last-Event-ID": str(last)}) as client:
+            await client.until(lambda: client.ended or serials(client)[-1:] == [end])
+        had += serials(client)
+        last = had[-1] if had else last
+    return had
 
 
 def _has_frames(client: SseClient) -> bool:
@@ -115,6 +126,42 @@ async def test_a_connection_that_takes_nothing_is_ended() -> None:
 
     assert (1, 1) == (clients, world.streams.dropped)
     assert [1, 2] == serials(quick)
+
+
+async def test_a_slow_client_does_not_keep_the_log_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who is far behind has a turn at the log; who reads too slowly loses it, and resumes."""
+    monkeypatch.setattr(streams_changes, "RECENT_SERIALS", 0)
+    journal = await founded()
+    await journal.rows([row(serial, f"p{serial}") for serial in range(1, 2_001)])
+    limits = Limits(slots=1, turn_seconds=0.1)
+    async with streaming(journal.log, journal, limits=limits) as world:
+        async with connected(world.app, PATH, "since=0") as slow:
+            await slow.until(lambda: serials(slow))
+            slow.stop_reading()
+            other = await rest(world, 0, 2_000)
+        again = await rest(world, int(slow.last_id or 0), 2_000)
+
+    assert serials(slow) + again == list(range(1, 2_001)) == other
+
+
+async def test_a_server_that_stops_does_not_say_that_all_is_there() -> None:
+    """`live` is said to who has the whole present state, and to nobody else."""
+    journal = await founded()
+    await publish(journal.log, [document(f"p{number}", number, "x") for number in range(5_000)])
+    async with (
+        streaming(journal.log, journal) as world,
+        connected(world.app, "/v1/stream/metadata", "since=0") as client,
+    ):
+        await client.until(lambda: client.events)
+        client.stop_reading()
+        world.streams.close()
+        client.read_on()
+        await ended(client)
+
+    assert 0 < len(client.events) < 5_000
+    assert {"message"} == {event.event for event in client.events}
 
 
 async def test_a_burst_waits_for_its_readers() -> None:
