@@ -19,9 +19,7 @@ async def served(library: Library, routes: Sequence[BaseRoute]) -> AsyncIterator
     """Serve on loopback while it lasts; gives the address, `http://127.0.0.1:port`."""
     listener = socket.create_server(("127.0.0.1", 0))
     ready = asyncio.Event()
-    serving = asyncio.create_task(
-        serve_app(Front(library, routes, ()), listener, ready=ready.set)
-    )
+    serving = asyncio.create_task(serve_app(Front(library, routes, ()), listener, ready=ready.set))
     try:
         await ready.wait()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
