@@ -186,7 +186,16 @@ def compared(folder: Path, pair: Pair) -> tuple[Counter[str], Counter[str]]:
         keys["version"] += version != true_version
         for key in FILE_KEYS:
             keys[key] += file[key] != true[key]
+        digests = {**_digests(made, filename), **_digests(document, filename)}
+        keys["digests"] += digests != {**digests, **_digests(made, filename)}
     return files, +keys
+
+
+def _digests(document: dict[str, Any], filename: str) -> dict[str, str]:
+    """SHA-256 and BLAKE2b of a file, as far as they are there."""
+    files = (file for each in document["releases"].values() for file in each)
+    file = next(file for file in files if file["filename"] == filename)
+    return {key: value for key, value in file.get("digests", {}).items() if key != "md5"}
 
 
 def _read(path: Path) -> bytes:
