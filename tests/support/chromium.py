@@ -27,6 +27,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
+PATIENCE_MS = 30_000  # for what is usually there at once: other tests have the processor, too
 DESKTOP: ViewportSize = {"width": 1280, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
@@ -35,6 +36,7 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 def chromium() -> Iterator[Browser]:
     """One browser; see `needs` for what happens where there is none."""
     path = needs("chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         try:
