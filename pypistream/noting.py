@@ -16,7 +16,9 @@ NOTE_SECONDS = 5.0  # a scrape comes every 15 s or so
 log_ = structlog.get_logger("figures")
 
 
-async def noting(role: str, folder: Path, processing: Processing) -> None:
+async def noting(
+    role: str, folder: Path, processing: Processing, *, every_seconds: float = NOTE_SECONDS
+) -> None:
     """Write them until cancelled. What the disk refuses is said once and tried again."""
     started, said = time.time(), False
     while True:
@@ -27,7 +29,7 @@ async def noting(role: str, folder: Path, processing: Processing) -> None:
             if not said:
                 log_.warning("figures for /metrics are not kept", error=str(error))
             said = True
-        await asyncio.sleep(NOTE_SECONDS)
+        await asyncio.sleep(every_seconds)
 
 
 def figures_of(role: str, started: float, now: float, processing: Processing) -> Figures:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 import pytest
 
@@ -147,6 +148,28 @@ def test_killed_it_serves_again_at_the_same_address(site: Running, tmp_path: Pat
     assert "--http" in taken.stderr
     assert 1 == other.returncode
     assert "holds the role 'serve'" in other.stderr
+
+
+def test_what_a_run_does_is_in_the_metrics(site: Running, tmp_path: Path) -> None:
+    """Its fetches, noted for the child that serves; the child's flags; a line for each request."""
+    data = tmp_path / "data"
+    run = ("run", "--data", str(data), "--upstream", site.url, *QUICK, "--backfill")
+    with started(*run, "--http", "127.0.0.1:0", "--sql", "--http-log", cwd=tmp_path) as program:
+        url = address_of(program)
+        served(program, url, head(site))
+
+        def fetched() -> str:
+            text = httpx.get(f"{url}/metrics", timeout=SECONDS_MAX).text
+            return text if 'fetches_total{role="run",outcome="document"}' in text else ""
+
+        text = program.until(fetched, SECONDS_MAX, "fetches")
+        switched_on = ask(url, "/v1/sql")
+        assert program.stop(signal.SIGINT) == 0, program.text()
+
+    assert 'pypistream_names{status="dead"} 0' in text
+    assert re.search(r"^pypistream_lag_seconds \d", text, re.MULTILINE)
+    assert (switched_on[0], switched_on[1]["error"]) == (400, "no SQL")
+    assert '"logger":"http.request","event":"request"' in program.text()
 
 
 def test_it_serves_beside_a_run_and_after_it(site: Running, tmp_path: Path) -> None:
