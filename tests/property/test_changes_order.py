@@ -22,6 +22,7 @@ from tests.support.changes_world import BEGIN, Journal, Page, row
 from tests.support.logs import read_all
 
 NAMES = [f"name-{number}" for number in range(30)]
+pytestmark = pytest.mark.timeout(900)  # of the long run: five thousand logs each
 Told = list[tuple[int, str, str]]
 
 
@@ -39,7 +40,7 @@ def pages(draw: st.DrawFn) -> list[Page]:
     """Pages of rising rows; with markers, late rows, and rows an index gives ahead of itself."""
     serial, found = 0, []
     ahead: dict[str, int] = {}
-    for _ in range(draw(st.integers(0, 20))):
+    for _ in range(draw(st.integers(0, 12))):
         by_index = draw(st.booleans())
         rows = []
         for _ in range(draw(st.integers(0, 6))):
