@@ -163,7 +163,7 @@ def until_served(process: psutil.Process, port: int, projects: int) -> float:
     """Seconds until that many are served, from now."""
     begun = time.monotonic()
     while told(port).get("projects") != projects:
-        assert process.is_running(), "the service has ended"
+        assert process.status() != psutil.STATUS_ZOMBIE, "the service has ended"
         assert time.monotonic() - begun < START_SECONDS_MAX
         time.sleep(0.2)
     return time.monotonic() - begun
