@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+from processors import intake
 from processors.decide import Patience
 from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
@@ -50,6 +51,7 @@ SWEPT_SECONDS = 80.0  # after which a sweep has come to the end of its schedules
 MAPPED_SECONDS = 40.0  # after which a last reconcile has made everything true
 VALIDATED_ONE_IN = 10  # schedules whose every record is held against the JSON Schemas: slow
 DUCKDB_ONE_IN = 20  # schedules with the DuckDB sink, too: a real database takes half a second
+READ_WAIT_SECONDS = 20.0  # of a read, which the log wakes: waking for nothing costs half the run
 READERS_MAX = 8  # open at once, and two for each partition: feeds, watches, a reconcile
 
 
@@ -101,6 +103,7 @@ class Simulation:
         made = (uuid.UUID(int=ids.getrandbits(128), version=4) for _ in itertools.count())
         with (
             mock.patch("uuid.uuid4", side_effect=made),
+            mock.patch.object(intake, "READ_WAIT_SECONDS", READ_WAIT_SECONDS),
             tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder,
             sim_sinks.inline(),
         ):
