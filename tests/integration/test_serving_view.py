@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,6 +205,34 @@ def test_a_file_of_another_version_is_built_anew(tmp_path: Path, view: ServingVi
 
     assert Standing("", {}) == view.standing()
     assert not (tmp_path / "serving.sqlite.damaged").exists()
+
+
+def test_killed_at_any_moment_rows_and_positions_agree(tmp_path: Path, seed: int) -> None:
+    """And nothing that was acknowledged is lost."""
+    chance, acknowledged = random.Random(seed), 0
+    for _ in range(5):
+        killed = [sys.executable, "-m", "tests.support.view_killed", str(tmp_path), "serving"]
+        with subprocess.Popen(killed, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            acknowledged = max(acknowledged, int(child.stdout.readline()))
+            time.sleep(chance.random() * 0.2)
+            child.kill()
+            acknowledged = max([acknowledged, *map(int, child.stdout.read().split()[:-1])])
+        view = ServingView(tmp_path)
+        place = view.standing().positions[TopicPartition(Topic.CHANGELOG, 0)]
+        reach(view, place)
+        view.close()
+        library = ServingLibrary(tmp_path)
+        library.renew()
+        serials = [entry.serial for entry in library.recent(frozenset())]
+
+        assert place >= acknowledged
+        assert list(range(place, place - len(serials), -1)) == serials
+        assert {f"p{i % 7}": str(i) for i in range(place)} == {
+            line.name: line.version for line in library.projects()
+        }
+
+        library.close()
 
 
 def test_one_process_owns_the_file(tmp_path: Path, view: ServingView) -> None:

@@ -1,4 +1,6 @@
-"""A DuckDB sink that works until it is killed: `DIR` for ever, `DIR once` to its own sudden end.
+"""A view that works until it is killed: `DIR` for ever, `DIR once` to its own sudden end.
+
+It is the DuckDB view, or with `DIR serving` the one that HTTP answers from.
 
 Prints the position after each acknowledged batch.
 """
@@ -11,6 +13,8 @@ from pathlib import Path
 
 from schemas.topics import Topic
 from sinks.duckdb_view import DuckDBView
+from sinks.serving_view import ServingView
+from sinks.sink import Sink
 from streams.log import TopicPartition
 from tests.support.view_records import document, entry, metadata, reach, read, take
 
@@ -19,9 +23,8 @@ PUBLISH_EVERY = 100
 ONCE = 400
 
 
-def main(root: Path, end: int | None) -> None:
+def main(view: Sink, end: int | None) -> None:
     """Journal rows 1, 2, 3, … and a document of one of seven projects for each."""
-    view = DuckDBView.in_directory(root)
     at: int = view.standing().positions.get(TopicPartition(Topic.CHANGELOG, 0), 0)
     while end is None or at < end:
         rows = []
@@ -39,4 +42,9 @@ def main(root: Path, end: int | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), ONCE if len(sys.argv) > 2 else None)
+    folder, mode = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    serving = mode == "serving"
+    main(
+        ServingView(folder) if serving else DuckDBView.in_directory(folder),
+        ONCE if mode == "once" else None,
+    )
