@@ -87,6 +87,7 @@ def _anonymous(path: Path, scratch: Path) -> int:
 
 def apart() -> None:
     """Leave the machine's network, and end when the parent does; where the system has that."""
+    os.chdir("/")  # where a path without a beginning would be looked for
     library = ctypes.CDLL(None)
     if hasattr(library, "unshare"):
         library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused in some containers

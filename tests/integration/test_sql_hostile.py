@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from schemas.errors import QueryFailed
 from sinks import duckdb_console
 from sinks.duckdb_console import console
 from sinks.sql_process import BYTES_MAX, MODULE, NO_HOME, TOLD_BYTES_MAX, Bounds, ask
+from tests.support import sql_many
 from tests.support.hostile_sql import HEAVY, REFUSED, SHOWN, Heavy
 from tests.support.sql_world import publish
 
@@ -89,6 +94,41 @@ def test_it_is_refused(after: str, root: Path, tmp_path: Path, web: socket.socke
     assert [".console"] != [path.name[:8] for path in root.iterdir()]
     with pytest.raises(BlockingIOError):
         web.accept()
+
+
+TOUCHING = re.compile(
+    r"\b(open\w*|creat|unlink\w*|mkdir\w*|rmdir|rename\w*|link\w*|symlink\w*|truncate\w*|chmod|"
+    r"fchmod\w*|mknod\w*|socket|connect|bind|send\w*|execve\w*)\("
+)
+
+
+def test_the_system_sees_nothing_of_it(root: Path, tmp_path: Path) -> None:
+    """Traced: while all of them are refused nothing is opened, made, removed or connected to."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace, which not every machine that tests has")
+    file, trace = tmp_path / "secret.csv", tmp_path / "trace"
+    file.write_text(SECRET)
+    arguments = (str(root), str(file), str(tmp_path), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [
+            *(strace, "-f", "-qq", "-e", "trace=file,network", "-o", str(trace)),
+            *(sys.executable, "-m", sql_many.__name__, *arguments),
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "PTRACE" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("nothing may be traced here")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == sum(map(len, REFUSED.values()))
+    calls = trace.read_text(errors="replace")
+    watched = calls[calls.index(sql_many.BEGINS) : calls.index(sql_many.ENDS)].splitlines()
+
+    assert TOUCHING.search(calls[: calls.index(sql_many.BEGINS)])  # it would be seen
+    assert [line for line in watched if TOUCHING.search(line)] == []
 
 
 def test_what_duckdb_tells_of_itself_tells_nothing_of_the_machine(
