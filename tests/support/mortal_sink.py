@@ -59,7 +59,7 @@ class Faults:
         self.calls = 0
         self._kill_in: int | None = None
         self._code = 0  # what the call fails with instead of a kill
-        self._lives = 0
+        self.kills = 0
         self._disk = Disk(0, self._touched)
 
     def kill_in(self, calls: int) -> None:
@@ -116,8 +116,8 @@ class Faults:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _kill(self) -> None:
-        self._lives += 1
-        left = self.root.with_name(f"life-{self._lives}")
+        self.kills += 1
+        left = self.root.with_name(f"life-{self.kills}")
         shutil.copytree(self.root, left, copy_function=shutil.copy)
         self.root, self.dead = left, True
         raise Killed

@@ -12,6 +12,7 @@ Each line has `kind` and, where it happened in the run, `at` (virtual seconds si
     shown      sink, told, found, cuts, rows: what a reader sees in a sink's publication
     image      sink, positions, rows: what a sink's own file holds, taken as a kill would leave it
     gauge      what, most, limit: the most that was seen of a bounded thing
+    reached    what, count: how often a fault found what it waited for
     violation  text: a rule that upstream or the harness saw broken
     record     topic, partition, offset, ms, key, value, headers: the whole log, at the end
 """

@@ -7,6 +7,7 @@ write of one writer id: what happens there is the trap's own (see `Catch`).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -58,6 +59,7 @@ class FaultyLog(PassingLog):
         super().__init__(inner)
         self.share = 0.0
         self.traps: list[Trap] = []
+        self.caught: Counter[Catch] = Counter()
         self.readers_open = 0
         self.readers_most = 0
         self._rng = rng
@@ -95,6 +97,7 @@ class FaultyLog(PassingLog):
                 trap.skip -= 1
                 if trap.skip < 0:
                     self.traps.remove(trap)
+                    self.caught[trap.catch] += 1
                     return trap
         return None
 

@@ -134,6 +134,7 @@ class Simulation:
         await self._stop(watching)
         for sink in self.sinks.values():
             await sink.finish()
+            sink.look()
         await self._moment("end")
         await self._record()
 
@@ -303,6 +304,9 @@ class Simulation:
         add("gauge", what="fetches", most=self.upstream.in_flight_most, limit=self.slots.capacity)
         bound = READERS_MAX + 2 * self.partitions
         add("gauge", what="open readers", most=self.log.readers_most, limit=bound)
+        for catch, count in sorted(self.log.caught.items(), key=lambda each: each[0].name):
+            add("reached", what=catch.name, count=count)
+        add("reached", what="SINK_KILLED", count=sum(s.faults.kills for s in self.sinks.values()))
         for topic in Topic:
             reader = await self.memory.reader(await self.memory.starts(topic))
             while batch := await reader.read(10_000, 0):
