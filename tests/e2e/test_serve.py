@@ -203,3 +203,15 @@ def test_without_a_log_there_is_nothing_to_serve(tmp_path: Path) -> None:
 
     assert 2 == ended.returncode
     assert "no log in" in ended.stderr
+
+
+def test_a_run_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
+    """Before anything is made, and before anybody is asked for anything."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        nobody = ("--upstream", "http://127.0.0.1:9", "--data", str(tmp_path / "data"))
+        ended = command("run", *nobody, "--http", taken, cwd=tmp_path)
+
+    assert 2 == ended.returncode
+    assert f"{taken} is taken" in ended.stderr
+    assert not (tmp_path / "data").exists()
