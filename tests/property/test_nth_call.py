@@ -34,6 +34,23 @@ def test_whichever_call_breaks_nothing_is_wrong_in_the_end(part: str, seed: int)
         assert problems_of(task) == [], f"{task}: `make nth-call` plays all of this seed"
 
 
+def test_the_last_line_is_the_result(
+    seed: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the exit code says whether anything was wrong, which is told call by call."""
+    task = ("pipeline", seed, 1, Way.KILLED)
+    monkeypatch.setattr(every_call, "every", lambda *_: [task] * 3)
+
+    assert every_call.main(seed, ["pipeline"], 1) == 0
+    assert "3 runs in" in capsys.readouterr().out.splitlines()[-1]
+
+    monkeypatch.setattr(every_call, "problems_of", lambda _: ["I3 lost"])
+    assert every_call.main(seed, ["pipeline"], 1) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "pipeline, call 1, KILLED: I3 lost"
+    assert lines[-1].endswith("3 with violations")
+
+
 def test_calls_of_all_kinds_are_made_and_broken(seed: int) -> None:
     """What is counted is what the program does: hundreds of statements, and files, and sockets."""
     _, made = nth_call.broken_at(seed, 0, Way.FULL)

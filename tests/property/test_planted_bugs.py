@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.support import sim_schedule, simulate
 from tests.support.planted_bugs import BUGS, Bug
 
 # Where it is tried first: seeds that found it, so that a plain run takes seconds. A change of what
@@ -38,6 +40,29 @@ def test_each_planted_bug_is_found(bug: Bug) -> None:
 
     assert found is not None, f"{bug.what}: not seen in {len(seeds)} schedules"
     assert bug.play(found).problems == []
+
+
+def test_a_failing_seed_is_told_made_shorter_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is kept fails as long as the bug is there, and only so long."""
+    corpus = tmp_path / "schedules.jsonl"
+    corpus.touch()
+    monkeypatch.setattr(simulate, "CORPUS", corpus)
+    bug = BUGS[0]
+
+    with bug.plant():
+        assert simulate.main(1, FIRST[bug.invariant], 1) == 1
+        [kept] = simulate.corpus()
+        assert simulate.problems_of(kept)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].startswith(f"seed {FIRST[bug.invariant]}: ")
+    assert lines[-1].endswith("1 with violations")
+    whole = sim_schedule.drawn(kept.seed)
+    assert len(kept.events) < len(whole.events) / 2
+    assert simulate.problems_of(kept) == []
+    assert simulate.main(1, FIRST[bug.invariant], 1) == 0
 
 
 def test_there_is_one_for_each_invariant() -> None:

@@ -67,6 +67,9 @@ def spread(part: str, seed: int, runs: int) -> list[Task]:
 def _results(
     tasks: list[Task], jobs: int, judge: Callable[[Task], list[str]]
 ) -> Iterator[tuple[Task, list[str]]]:
+    if jobs == 1:
+        yield from zip(tasks, map(judge, tasks), strict=True)
+        return
     with ProcessPoolExecutor(jobs, initializer=simulate.quiet) as processes:
         yield from zip(tasks, processes.map(judge, tasks, chunksize=CHUNK), strict=True)
 
