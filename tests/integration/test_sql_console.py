@@ -14,9 +14,11 @@ import httpx
 import pytest
 
 from schemas.errors import QueryFailed
+from sinks import duckdb_console
 from sinks.http import sql
+from sinks.http.page_cookbook import COOKBOOK, Recipe
 from sinks.http.sql import AT_ONCE, CLIENTS_REMEMBERED, PER_MINUTE, Quota, SqlConsole
-from sinks.sql_process import BYTES_MAX, ROWS_MAX, Bounds, Result
+from sinks.sql_process import BYTES_MAX, CSV, JSON, ROWS_MAX, Bounds, Result
 from tests.support.http_world import client_of
 from tests.support.logs import Clock
 from tests.support.memory_library import MemoryLibrary
@@ -102,6 +104,16 @@ async def test_a_plan_is_shown_and_nothing_else_is_explained(client: httpx.Async
 
     assert "1 row" in plan.text
     assert (other.status_code, "CREATE" in other.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("recipe", COOKBOOK, ids=lambda recipe: recipe.question)
+def test_the_pages_recipes_are_answered(root: Path, recipe: Recipe) -> None:
+    """What the page proposes is nothing that the gate or the lock refuses."""
+    with duckdb_console.console(root / "pypi.duckdb", root) as connection:
+        for format_name in (JSON, CSV):
+            told, body = duckdb_console.answer(connection, recipe.sql, format_name)
+
+            assert (told.error, bool(body)) == ("", True)
 
 
 @pytest.mark.parametrize(
