@@ -1,7 +1,6 @@
-"""Writes the tables of docs/duckdb.md from the comments in the file; `--check` says if they agree.
+"""Writes docs/duckdb-reference.md from the comments in the file; `--check` says if they agree.
 
 `python scripts/duckdb_reference.py [--check] [SNAPSHOT]`; without a snapshot, an empty one is made.
-What lies outside the two marks on the page is written by hand.
 """
 
 from __future__ import annotations
@@ -11,24 +10,48 @@ from pathlib import Path
 
 import duckdb
 
+from sinks.duckdb_comments import comment_statements
+from sinks.duckdb_macros import MACROS
 from sinks.duckdb_schema import table_statements
 from sinks.duckdb_status import VIEWS, view_statements
 
-PAGE = Path(__file__).parents[1] / "docs/duckdb.md"
-BEGIN = "<!-- from here on made by scripts/duckdb_reference.py -->\n"
-END = "<!-- up to here -->\n"
+PAGE = Path(__file__).parents[1] / "docs/duckdb-reference.md"
+HEAD = """\
+# What is in the DuckDB file
+
+Made by `scripts/duckdb_reference.py` from the comments in the file. [The DuckDB file](duckdb.md)
+tells how to open it.
+
+Only views and macros are promised. The tables behind them (schema `base`) have comments, too, and
+may change with any version.
+"""
+MACROS_HEAD = """
+## Macros
+
+Those that give rows stand behind `FROM`, the others are part of an expression. A macro that cannot
+answer from this file fails and says why: an empty result means that there is nothing. Names of
+projects may be spelled in any way; times are UTC.
+
+| gives | macro | |
+| --- | --- | --- |
+"""
 
 
 def empty() -> duckdb.DuckDBPyConnection:
     """A database as the sink makes it, in memory."""
     connection = duckdb.connect()
-    for statement in (*table_statements(), *view_statements()):
+    for statement in (*table_statements(), *view_statements(), *comment_statements()):
         connection.execute(statement)
     return connection
 
 
-def reference(connection: duckdb.DuckDBPyConnection) -> str:
-    """The public views, each with its comment, its columns, their types and comments."""
+def page(connection: duckdb.DuckDBPyConnection) -> str:
+    """The public views and macros as the database itself explains them."""
+    return f"{HEAD}\n## Views\n{_views(connection)}{MACROS_HEAD}{_macros(connection)}"
+
+
+def _views(connection: duckdb.DuckDBPyConnection) -> str:
+    """Each with its comment, its columns, their types and comments."""
     comments: dict[str, str] = dict(
         connection.execute(
             "SELECT view_name, comment FROM duckdb_views()"
@@ -49,14 +72,20 @@ def reference(connection: duckdb.DuckDBPyConnection) -> str:
         )
         head = "| column | type | |\n| --- | --- | --- |\n"
         parts.append(f"\n### {view}\n\n{comments[view]}\n\n{head}{rows}")
-    return "".join(parts) + "\n"
+    return "".join(parts)
 
 
-def page(connection: duckdb.DuckDBPyConnection, text: str) -> str:
-    """`text` with the part between the marks made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{reference(connection)}{END}{after}"
+def _macros(connection: duckdb.DuckDBPyConnection) -> str:
+    comments: dict[str, str] = dict(
+        connection.execute(
+            "SELECT function_name, comment FROM duckdb_functions()"
+            " WHERE schema_name = 'main' AND NOT internal"
+        ).fetchall()
+    )
+    return "".join(
+        f"| {'rows' if each.table else 'value'} | `{each.call}` | {_cell(comments[each.name])} |\n"
+        for each in MACROS
+    )
 
 
 def _short(kind: str) -> str:
@@ -75,10 +104,9 @@ def main(arguments: list[str]) -> int:
     files = [argument for argument in arguments if not argument.startswith("-")]
     connection = duckdb.connect(files[0], read_only=True) if files else empty()
     with connection:
-        old = PAGE.read_text(encoding="utf-8")
-        new = page(connection, old)
+        new = page(connection)
     if "--check" in arguments:
-        if old != new:
+        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != new:
             print(f"{PAGE.name} is out of date: python scripts/duckdb_reference.py")
             return 1
         return 0

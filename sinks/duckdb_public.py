@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sinks.duckdb_schema import SCHEMA
+from sinks.duckdb_versions import IS_DEVRELEASE, IS_PEP440, IS_POSTRELEASE, IS_PRERELEASE, KEY
 
 
 class View(NamedTuple):
@@ -103,14 +104,6 @@ PROJECTS = View(
     },
 )
 
-_PRE = r"[-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?[0-9]*"
-_POST = r"(-[0-9]+|[-_.]?(post|rev|r)[-_.]?[0-9]*)"
-_DEV = r"[-_.]?dev[-_.]?[0-9]*"
-_LOCAL = r"([+][a-z0-9]+([-_.][a-z0-9]+)*)"
-_PRERELEASE = (
-    rf"\s*v?([0-9]+!)?[0-9]+([.][0-9]+)*({_PRE}{_POST}?({_DEV})?|{_POST}?{_DEV}){_LOCAL}?\s*"
-)
-
 RELEASES = View(
     "releases",
     "One row per version of each project, also those without files.",
@@ -131,9 +124,16 @@ RELEASES = View(
             yanked_reason="the first reason given",
         ),
         "is_latest": ("coalesce(version = latest, false)", "true for the version in projects"),
+        "is_pep440": (IS_PEP440, "true if it is a version by PEP 440"),
         "is_prerelease": (
-            f"coalesce(regexp_full_match(lower(version), '{_PRERELEASE}'), false)",
+            IS_PRERELEASE,
             "true for alphas, betas, candidates and development versions (PEP 440)",
+        ),
+        "is_postrelease": (IS_POSTRELEASE, "true for post-releases (PEP 440)"),
+        "is_devrelease": (IS_DEVRELEASE, "true for development versions (PEP 440)"),
+        "sort_key": (
+            KEY,
+            "text that sorts as PEP 440 has it, as version_key(version); NULL if it is no version",
         ),
         "serial": ("serial", "upstream's serial of the document this was read from"),
     },
@@ -221,6 +221,27 @@ CLASSIFIERS = View(
     {**shown(name=NAME, version=LATEST, classifier="e.g. Framework :: Django :: 5.0")},
 )
 
+_LABEL = "lower(regexp_replace(u.label, '[[:punct:][:space:]]', '', 'g'))"
+_KINDS = {
+    "homepage": "homepage",
+    "source": "source repository sourcecode github",
+    "download": "download",
+    "changelog": "changelog changes whatsnew history",
+    "releasenotes": "releasenotes",
+    "documentation": "documentation docs",
+    "issues": "issues bugs issue tracker issuetracker bugtracker",
+    "funding": "funding sponsor donate donation",
+}
+_KIND = (
+    f"CASE {_LABEL} "
+    + " ".join(
+        f"WHEN '{label}' THEN '{kind}'"
+        for kind, labels in _KINDS.items()
+        for label in labels.split()
+    )
+    + " END"
+)
+
 PROJECT_URLS = View(
     "project_urls",
     "One row per labelled address of the latest version.",
@@ -228,6 +249,11 @@ PROJECT_URLS = View(
     {
         **shown(name=NAME, version=LATEST),
         **shown_of("u", label="free text, any language, any case", url="as the author wrote it"),
+        "label_key": (_LABEL, "the label as it is compared (PEP 753): no blanks, no punctuation"),
+        "kind": (
+            _KIND,
+            f"what the label says it is (PEP 753): {', '.join(_KINDS)}; NULL = none of these",
+        ),
     },
 )
 

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 2
+VIEW_FORMAT = 3
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMP"  # UTC, without zone: reading one with zone takes pytz or ICU

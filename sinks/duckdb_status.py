@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from sinks.duckdb_derived import LATEST, OWNERS_HISTORY, RELEASES_PER_MONTH, WHEEL_TAGS
+from sinks.duckdb_macros import MACROS
 from sinks.duckdb_public import (
     CLASSIFIERS,
     DEPENDENCIES,
@@ -107,7 +109,7 @@ PROGRESS = View(
             "g",
             backfill_done="names that an open backfill has decided; NULL = none is open",
             backfill_names="names that it has in all",
-            history_since="rows of changelog are complete from this serial on",
+            history_since="rows of changelog are complete after this serial; NULL = not known",
         ),
         "projects": (f"(SELECT count(*) FROM {SCHEMA}.project)", "rows of projects"),
         "names": (f"(SELECT count(*) FROM {SCHEMA}.state)", "names ever heard of"),
@@ -162,14 +164,13 @@ VIEWS = (
     ANOMALIES,
     EXCEPTIONS,
     PROGRESS,
-)
-
-NORM = (
-    "CREATE MACRO norm(name) AS lower(regexp_replace(name, '[-_.]+', '-', 'g'))",
-    "COMMENT ON MACRO norm IS 'a project name as it is compared (PEP 503)'",
+    LATEST,
+    WHEEL_TAGS,
+    RELEASES_PER_MONTH,
+    OWNERS_HISTORY,
 )
 
 
 def view_statements() -> list[str]:
-    """Make all views and the macro, once the tables are there."""
-    return [*NORM, *(statement for view in VIEWS for statement in view.statements())]
+    """Make all views and macros, once the tables are there."""
+    return [statement for each in (*VIEWS, *MACROS) for statement in each.statements()]

@@ -23,6 +23,7 @@ from schemas.topics import COMPACTED, Topic
 from sinks import duckdb_batches as batches
 from sinks import duckdb_memo as memo
 from sinks import notes
+from sinks.duckdb_comments import comment_statements
 from sinks.duckdb_errors import first_line, invalidates, meaning
 from sinks.duckdb_progress import progress_row
 from sinks.duckdb_rows import staged
@@ -209,7 +210,7 @@ class DuckDBView:
         known = "SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?"
         if not connection.execute(known, [SCHEMA]).fetchall()[0][0]:
             connection.begin()
-            for statement in (*table_statements(), *view_statements()):
+            for statement in (*table_statements(), *view_statements(), *comment_statements()):
                 connection.execute(statement)
             memo.remember(connection, {memo.FORMAT: str(VIEW_FORMAT)})
             connection.commit()

@@ -12,12 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from schemas.records import Status
 from sinks.duckdb_status import VIEWS
 from sinks.duckdb_view import DuckDBView
+from tests.support.macro_calls import CALLS_THAT_ANSWER, CALLS_THAT_FAIL
 from tests.support.view_records import (
     document,
     entry,
@@ -32,6 +32,12 @@ from tests.support.view_records import (
     take,
 )
 
+CALLS = (
+    "SELECT norm('A._b'), version_key('1.0rc1+a.1')",
+    "FROM reverse_dependencies('X')",
+    *(f"FROM {call}" for call in CALLS_THAT_ANSWER),
+    *(f"FROM {call}" for call in CALLS_THAT_FAIL),
+)
 VARIABLE = "PYPISTREAM_TEST_DUCKDB_1X"
 READER = """
 import json, sys
@@ -41,7 +47,18 @@ with duckdb.connect(sys.argv[1], read_only=True) as connection:
         view: sorted(repr(row) for row in connection.execute(f"FROM {view}").fetchall())
         for view in sys.argv[2:]
     }
-    found["norm"] = connection.execute("SELECT norm('A._b')").fetchall()[0][0]
+    found["macros"] = []
+    for macro in json.loads(sys.stdin.read()):
+        try:
+            found["macros"].append(repr(connection.execute(macro).fetchall()))
+        except duckdb.Error as error:
+            found["macros"].append(str(error))
+    found["comments"] = repr(connection.execute('''
+        SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal
+        UNION ALL SELECT view_name, NULL, comment FROM duckdb_views() WHERE NOT internal
+        UNION ALL SELECT table_name, NULL, comment FROM duckdb_tables() WHERE NOT internal
+        UNION ALL SELECT function_name, NULL, comment FROM duckdb_functions() WHERE NOT internal
+        ORDER BY ALL''').fetchall())
 print(json.dumps([duckdb.__version__, found]))
 """
 
@@ -57,7 +74,7 @@ def folders() -> list[str]:
 
 
 def test_older_versions_read_the_same_rows(tmp_path: Path) -> None:
-    """Every view, row by row, and the macro."""
+    """Every view, row by row, every macro, and every comment."""
     older = folders()
     view = DuckDBView.in_directory(tmp_path)
     whole = document("Foo.Bar", "2.0")
@@ -80,24 +97,28 @@ def test_older_versions_read_the_same_rows(tmp_path: Path) -> None:
     view.publish(1_700_000_000_000)
     view.close()
     path = tmp_path / "pypi.duckdb"
-    names = [each.name for each in VIEWS]
-    with duckdb.connect(str(path), read_only=True) as connection:
-        expected = {
-            name: sorted(repr(row) for row in connection.execute(f"FROM {name}").fetchall())
-            for name in names
-        }
+    expected = ask(path, None)
 
     assert all(expected.values())
+    assert "None)" not in expected["comments"]
+    assert "'a-b'" in expected["macros"][0]
+    assert expected["macros"][-1].startswith("Invalid Input Error: download counts")
     for folder in older:
-        ended = subprocess.run(
-            [sys.executable, "-c", READER, str(path), *names],
-            env={**os.environ, "PYTHONPATH": folder},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert 0 == ended.returncode, ended.stderr
-        version, found = json.loads(ended.stdout)
-        assert version.startswith("1.")
-        assert "a-b" == found["norm"]
-        assert expected == {name: found[name] for name in names}, version
+        assert expected == ask(path, folder), folder
+
+
+def ask(path: Path, folder: str | None) -> dict[str, list[str]]:
+    """What the DuckDB in a folder finds in the file; without a folder, the one installed here."""
+    names = [each.name for each in VIEWS]
+    ended = subprocess.run(
+        [sys.executable, "-c", READER, str(path), *names],
+        input=json.dumps(CALLS),
+        env={**os.environ, **({} if folder is None else {"PYTHONPATH": folder})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == ended.returncode, ended.stderr
+    version, found = json.loads(ended.stdout)
+    assert folder is None or version.startswith("1.")
+    return dict(found)

@@ -12,6 +12,7 @@ from schemas.codec import _OURS
 from schemas.records import Status
 from schemas.topics import Topic
 from scripts import duckdb_reference, topic_reference
+from sinks.duckdb_macros import MACROS
 from sinks.duckdb_status import VIEWS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,6 +57,30 @@ def test_every_view_and_column_is_explained() -> None:
     assert [] == [view.name for view in VIEWS if f"\n### {view.name}\n" not in page]
     assert sum(len(view.columns) for view in VIEWS) == len(rows)
     assert [] == [row for row in rows if row.endswith("|  |")]
+
+
+def test_every_macro_is_explained() -> None:
+    """With what it takes, and whether it gives rows."""
+    page = duckdb_reference.PAGE.read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith(("| rows |", "| value |"))]
+
+    assert [macro.comment for macro in MACROS] == [row.split("|")[3].strip() for row in rows]
+    assert [] == [macro.call for macro in MACROS if macro.call not in page]
+
+
+def test_the_tables_behind_have_comments_too() -> None:
+    """All of them, and all their columns; nothing in the file is left unexplained."""
+    with duckdb_reference.empty() as connection:
+        unsaid = connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND NOT internal"
+            " UNION ALL SELECT table_name || '.' || column_name FROM duckdb_columns()"
+            " WHERE comment IS NULL AND NOT internal"
+            " UNION ALL SELECT view_name FROM duckdb_views() WHERE comment IS NULL AND NOT internal"
+            " UNION ALL SELECT function_name FROM duckdb_functions()"
+            " WHERE comment IS NULL AND NOT internal"
+        ).fetchall()
+
+    assert [] == unsaid
 
 
 def test_every_topic_and_header_is_explained() -> None:
