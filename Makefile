@@ -63,10 +63,10 @@ bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJ
 	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 docs: $(READY)  ## do schemas and documents still say what the code does?
-	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py
+	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py tests/unit/test_asyncapi.py tests/unit/test_monitoring.py
 
-schemas: $(READY)  ## write schemas/*.schema.json anew from the types
-	@$(BIN)/python -m schemas.generate
+schemas: $(READY)  ## write schemas/*.schema.json and docs/asyncapi.yaml anew from the types
+	@$(BIN)/python -m schemas.generate && $(BIN)/python -m scripts.asyncapi
 
 lowest:  ## unit, contract and property tests on the lowest versions pyproject.toml allows (needs uv)
 	@sh scripts/lowest.sh $(ARGS)

@@ -159,7 +159,7 @@ def main(arguments: list[str]) -> int:
     """Write the file, or check it."""
     if "--check" in arguments:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
-            print(f"{PAGE.name} is out of date: python scripts/asyncapi.py")
+            print(f"{PAGE.name} is out of date: make schemas")
             return 1
         return 0
     PAGE.write_text(text(), encoding="utf-8")

@@ -92,7 +92,7 @@ async def ask(
     return Result(body, told.truncated)
 
 
-_NARROWER = "ask for less, or download the DuckDB file and ask that"
+_NARROWER = "ask for less, or download the dump (/dumps/) and ask that"
 
 
 async def _exchanged(process: asyncio.subprocess.Process, sql: str) -> bytes:

@@ -126,7 +126,7 @@ class SqlConsole:
 
     async def _sql(self, request: Request) -> Response:
         if not self.on:
-            hint = "the DuckDB file that it would ask is published, too"
+            hint = "started with --sql it would be; the dump (/dumps/) has all that it would ask"
             return problem(HTTPStatus.NOT_FOUND, "SQL is not switched on here", hint)
         sql, format_name = _asked(request)
         if self._running >= AT_ONCE:
@@ -195,7 +195,7 @@ def _fields(limits: SqlLimits) -> list[tuple[str, object]]:
 
 def _again(status: HTTPStatus, error: str, seconds: float) -> Response:
     headers = {"Retry-After": str(max(1, round(seconds + 0.5)))}
-    return problem(status, error, "ask again later, or download the DuckDB file", headers)
+    return problem(status, error, "ask again later, or download the dump (/dumps/)", headers)
 
 
 async def _gone(request: Request) -> None:
