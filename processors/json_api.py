@@ -14,6 +14,10 @@ from dataclasses import dataclass
 LACKING_IN_A_ROW = 8
 PROBE_MS_FIRST = 5_000
 PROBE_MS_MAX = 900_000
+# After a doubt all are asked again, and then twice more: answers without a whole document may have
+# been on their way, for as long as one fetch of three requests takes at most.
+AGAIN_MS = (2_000, 100_000)
+ALL = 1_000_000_000
 
 
 @dataclass
@@ -24,6 +28,7 @@ class JsonApi:
     lacking: int = 0
     probe_ms: int = 0
     _pause_ms: int = PROBE_MS_FIRST
+    _again_ms: tuple[int, ...] = ()
 
     def missed(self) -> bool:
         """A 404 came; True if the index is to be asked what it says."""
@@ -41,16 +46,31 @@ class JsonApi:
             self._pause_ms = PROBE_MS_FIRST
             self.probe_ms = now_ms + self._pause_ms
 
-    def whole(self) -> bool:
+    def whole(self, now_ms: int) -> bool:
         """A whole document came; True if that ends a doubt."""
         self.lacking, ended = 0, self.doubted
         self.doubted = False
+        if ended:
+            self._again_ms = tuple(now_ms + wait for wait in AGAIN_MS)
         return ended
 
-    def probe(self, now_ms: int) -> bool:
-        """Whether one project is to show now if the API is back; each time later than the last."""
-        if not self.doubted or now_ms < self.probe_ms:
-            return False
+    @property
+    def due_ms(self) -> int | None:
+        """When `due` has something to say; None = not before something is answered."""
+        if self.doubted:
+            return self.probe_ms
+        return self._again_ms[0] if self._again_ms else None
+
+    def due(self, now_ms: int) -> int:
+        """How many names, of those that the index stood in for, are to be asked now.
+
+        In a doubt it is one, each time later than before; after it all of them.
+        """
+        if self.due_ms is None or now_ms < self.due_ms:
+            return 0
+        if not self.doubted:
+            self._again_ms = self._again_ms[1:]
+            return ALL
         self._pause_ms = min(2 * self._pause_ms, PROBE_MS_MAX)
         self.probe_ms = now_ms + self._pause_ms
-        return True
+        return 1

@@ -194,13 +194,13 @@ class Session:
         """When there is something to do next for a free slot; None = not before news come."""
         if not lanes:
             return None
-        api, agenda = self._second.api, self.agenda
-        if api.probe(self._worker.clock.now_ms()):
-            agenda.ask_makeshift(self._worker.clock.now_ms(), most=1)
+        api, agenda, now_ms = self._second.api, self.agenda, self._worker.clock.now_ms()
+        if most := api.due(now_ms):
+            agenda.ask_makeshift(now_ms, most)
         due_ms = agenda.next_due_ms(lanes)
-        if not (api.doubted and agenda.makeshift_names):
+        if api.due_ms is None or not agenda.makeshift_names:
             return due_ms
-        return api.probe_ms if due_ms is None else min(due_ms, api.probe_ms)
+        return api.due_ms if due_ms is None else min(due_ms, api.due_ms)
 
     async def _wait_until(self, due_ms: int | None) -> None:
         self._changed.clear()
@@ -254,13 +254,20 @@ class Session:
     def _observe(self, outcome: Outcome) -> None:
         reply = outcome.reply
         self._worker.outcomes[outcome_of(reply)] += 1
+        # Where the index stood in, the JSON API is away all the same.
+        why = outcome.failed
         if isinstance(reply, Failed):
             self.failed += 1
-            if reply.reason.startswith(Failure.TRANSPORT):
-                self._weather.failed()
-                return
+            why = reply.reason
+        if why.startswith(Failure.TRANSPORT):
+            self._weather.failed()
+            return
         now_ms = self._worker.clock.now_ms()
         if self._weather.answered():
             self.agenda.outage_over(now_ms)
-        if isinstance(reply, Body) and reply.source is Source.JSON and self._second.api.whole():
+        if (
+            isinstance(reply, Body)
+            and reply.source is Source.JSON
+            and self._second.api.whole(now_ms)
+        ):
             self.agenda.ask_makeshift(now_ms)

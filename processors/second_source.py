@@ -61,9 +61,14 @@ def may_contradict(state: State) -> bool:
     return state.event_kind not in REMOVALS and state.reason != BY_MAP
 
 
-def display_name(state: State, name: NormalizedName) -> str:
-    """How the journal, or else what is published, spells the name; "" if neither does."""
-    for spelled in (state.event_name, state.name):
+def display_name(state: State, name: NormalizedName, serial: int) -> str:
+    """How the project at `serial` is spelled; "" if nobody has said.
+
+    Its serial is that of the newest row under its present name: the event of that serial has it.
+    Other rows may have an earlier spelling, so they count only where nothing is published.
+    """
+    newest = (state.event_name, state.name)
+    for spelled in newest if serial == state.event else reversed(newest):
         try:
             if spelled and normalize(spelled) == name:
                 return spelled
@@ -112,7 +117,10 @@ class SecondSource:
         missing = isinstance(reply, Missing)
         look = missing and self.api.missed() and may_contradict(asked.state)
         attempt = Attempt(asked.work.event, asked.now_ms)
-        return look or wanted(asked.state, reply, attempt, self.patience)
+        alone = wanted(asked.state, reply, attempt, self.patience)
+        if alone and isinstance(reply, Failed):
+            self.api.lacked()  # for good, as far as this name goes: many of those are no accident
+        return look or alone
 
     async def instead(self, asked: Asked) -> Outcome | None:
         """What the index makes of an answer that `needs` it; the same answer if nothing.
@@ -152,14 +160,17 @@ class SecondSource:
         state, name = asked.state, asked.work.name
         found = await self._page(name)
         if found is None or not found.page.shows_files or found.page.serial == 0:
-            if isinstance(asked.outcome.reply, Missing) and self.api.doubted:
+            # What a row removed, the index need not have any more; else only its word against a
+            # doubted one counts.
+            missing = isinstance(asked.outcome.reply, Missing)
+            if self.api.doubted if missing else state.event_kind in REMOVALS:
                 return Outcome(asked.work, Missing(by_index=True))
             return asked.outcome
         if isinstance(asked.outcome.reply, Missing) and found.page.serial < state.event:
             # It shows what was there before the event: neither a proof nor the contrary.
             what = f"404, and the page is at {found.page.serial}, not at {state.event}"
             return self._unusable(asked, Failure.INDEX, what)
-        built = await self._build(found, name, display_name(state, name))
+        built = await self._build(found, name, display_name(state, name, found.page.serial))
         return await self._read(asked, built, Source.INDEX, None)
 
     async def _page(self, name: NormalizedName) -> _Found | None:

@@ -18,7 +18,14 @@ from processors.decide import (
     Verdict,
     decide,
 )
-from processors.json_api import LACKING_IN_A_ROW, PROBE_MS_FIRST, PROBE_MS_MAX, JsonApi
+from processors.json_api import (
+    AGAIN_MS,
+    ALL,
+    LACKING_IN_A_ROW,
+    PROBE_MS_FIRST,
+    PROBE_MS_MAX,
+    JsonApi,
+)
 from processors.second_source import display_name, wanted
 from schemas.names import normalize
 from schemas.records import Kind, Reason, Source, State, Status
@@ -137,13 +144,13 @@ def test_a_doubt_needs_many_in_a_row() -> None:
     api.caught(NOW)
 
     assert not any(looks)
-    assert not api.whole()  # there was no doubt to end
+    assert not api.whole(NOW)  # there was no doubt to end
     for _ in range(LACKING_IN_A_ROW - 1):
         api.lacked()
     assert api.missed()
     api.caught(NOW)
     assert api.missed()
-    assert [True, False] == [api.whole(), api.whole()]
+    assert [True, False] == [api.whole(NOW), api.whole(NOW)]
 
 
 def test_absent_names_cost_an_eighth() -> None:
@@ -156,17 +163,27 @@ def test_absent_names_cost_an_eighth() -> None:
 def test_probes_come_ever_later() -> None:
     """Up to a quarter of an hour apart; none without a doubt."""
     api = JsonApi(lacking=LACKING_IN_A_ROW)
-    assert not api.probe(NOW)
+    assert not api.due(NOW)
     api.caught(NOW)
     pauses, now = [], NOW
     for _ in range(12):
         pauses.append(api.probe_ms - now)
         now = api.probe_ms
-        assert not api.probe(now - 1)
-        assert api.probe(now)
+        assert api.due(now - 1) == 0
+        assert api.due(now) == 1
 
     assert pauses[:3] == [PROBE_MS_FIRST, 2 * PROBE_MS_FIRST, 4 * PROBE_MS_FIRST]
     assert pauses[-1] == PROBE_MS_MAX
+
+
+def test_after_a_doubt_all_are_asked_twice_more() -> None:
+    """Answers that were on their way when it ended are found by that."""
+    api = JsonApi(doubted=True)
+    assert api.whole(NOW)
+
+    asked = [(wait, api.due(NOW + wait)) for wait in (0, 1_999, 2_000, 2_001, 99_999, 100_000)]
+    assert [wait for wait, most in asked if most == ALL] == list(AGAIN_MS)
+    assert api.due_ms is None
 
 
 def test_makeshift_names_are_due_one_at_a_time_or_all() -> None:
@@ -192,15 +209,17 @@ def test_makeshift_names_are_due_one_at_a_time_or_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"),
+    ("state", "serial", "expected"),
     [
-        (OWED, "Foo"),
-        (replace(OWED, event_name="F.O.O"), "Foo"),  # another project's: cannot be
-        (replace(OWED, event_name="FOO", name="Foo"), "FOO"),
-        (State(Status.PENDING, 1), ""),
-        (State(Status.PENDING, 1, event_name="no name"), ""),
+        (OWED, 20, "Foo"),
+        (replace(OWED, event_name="FOO"), 20, "FOO"),
+        (replace(OWED, event_name="FOO"), 19, "Foo"),  # a row under an earlier spelling
+        (replace(OWED, event_name="FOO", name=""), 19, "FOO"),
+        (replace(OWED, event_name="F.O.O"), 20, "Foo"),  # another project's: cannot be
+        (State(Status.PENDING, 1), 1, ""),
+        (State(Status.PENDING, 1, event_name="no name"), 1, ""),
     ],
 )
-def test_the_journal_says_how_a_name_is_spelled(state: State, expected: str) -> None:
-    """The newest row's spelling, else what is published."""
-    assert display_name(state, NAME) == expected
+def test_the_journal_says_how_a_name_is_spelled(state: State, serial: int, expected: str) -> None:
+    """The row of the page's own serial does, else what is published."""
+    assert display_name(state, NAME, serial) == expected
