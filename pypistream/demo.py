@@ -15,6 +15,7 @@ from pypistream.data_dir import DataDir
 from pypistream.listening import DEFAULT_HTTP, address_now, address_of, bound
 from pypistream.running import Plan, run_plan
 from pypistream.settings import Settings
+from pypistream.stopping import end_child
 from schemas.errors import Fatal, UsageError
 
 START_SECONDS = 30.0  # for the stand-in's corpus on a slow machine; 1 s is usual
@@ -138,12 +139,7 @@ async def _standin(given: Mapping[str, object]) -> AsyncIterator[str]:
     finally:
         if process.returncode is None:
             process.terminate()
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            await end_child(process, STOP_SECONDS)
 
 
 async def _listening(process: asyncio.subprocess.Process) -> str:

@@ -16,6 +16,7 @@ import structlog
 
 from pypistream.settings import Settings
 from pypistream.sinks_child import kafka_flags
+from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
 RESTART_SECONDS = 2.0
@@ -52,17 +53,8 @@ class ServingChild:
 
     async def stop(self) -> None:
         """End the child; it is killed if it takes too long."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if self._process is not None and self._process.returncode is None:
+            await end_child(self._process, STOP_SECONDS)
 
     async def _start(self) -> asyncio.subprocess.Process:
         settings, descriptor = self._settings, self._listener.fileno()

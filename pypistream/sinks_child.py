@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from pypistream.settings import KAFKA_NAMES, Settings
+from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
 RESTART_SECONDS = 5.0
@@ -95,17 +96,8 @@ class SinksChild:
 
     async def stop(self) -> None:
         """End the child without publishing; it is killed if it takes too long."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if self._process is not None and self._process.returncode is None:
+            await end_child(self._process, STOP_SECONDS)
 
     async def _start(self) -> asyncio.subprocess.Process:
         settings = self._settings

@@ -61,3 +61,15 @@ def end_within(seconds: float, exit_code: int) -> None:
     timer = threading.Timer(seconds, os._exit, [exit_code])
     timer.daemon = True
     timer.start()
+
+
+async def end_child(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """Wait for a child that was told to end, or whose stdin says so now; then it is killed."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
