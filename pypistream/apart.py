@@ -20,7 +20,7 @@ from pypistream import role_lines
 from pypistream.cli import EXIT_GAVE_UP
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
-from pypistream.logs import log_to_stderr
+from pypistream.logs import as_event, log_to_stderr
 from pypistream.noting import noting
 from pypistream.place import located
 from pypistream.processing import Means, Processing
@@ -273,5 +273,7 @@ async def _first_of(task: asyncio.Task[Any], stop: asyncio.Event, seconds: float
 
 def say(text: str) -> None:
     """One line for a person."""
+    if as_event(text, "role"):
+        return
     sys.stderr.write(f"{escaped(text)}\n")
     sys.stderr.flush()

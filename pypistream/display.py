@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pypistream.facts import Facts
+from pypistream.logs import as_event
 from schemas.records import Status
 from streams.progress import Watermark
 
@@ -59,6 +60,8 @@ class LineDisplay:
 
     def say(self, text: str) -> None:
         """Print at once."""
+        if as_event(text, "run"):
+            return
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 

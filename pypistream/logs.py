@@ -1,7 +1,8 @@
 """What the program says of itself while it runs: one line an event, on stderr.
 
 On a terminal it is a line for a person, with nothing in it that could steer the terminal; elsewhere
-(a journal, a file, a container) a JSON object. PYPISTREAM_LOG says `text` or `json` to have it so.
+(a journal, a file, a container) a JSON object. PYPISTREAM_LOG says `text` or `json` to have it so;
+with `json` what is said for a person beside the log is an event, too: every line is an object.
 
 stdout is for data: `follow` and `query` print it, and a `run` reads that of its sinks.
 """
@@ -50,6 +51,14 @@ def log_to_stderr() -> None:
         # Looked up at each event: a live table puts something else in its place.
         logger_factory=lambda *names: _Logger(sys.stderr, ".".join(map(str, names))),
     )
+
+
+def as_event(text: str, name: str) -> bool:
+    """Whether a line for a person was said as an event of `name`: if JSON is asked for by name."""
+    if os.environ.get(_CHOICE) != JSON:
+        return False
+    structlog.get_logger(name).info(text)
+    return True
 
 
 def log_format() -> str:

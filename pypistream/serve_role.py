@@ -14,7 +14,7 @@ import uvloop
 
 from pypistream.data_dir import DataDir
 from pypistream.listening import DEFAULT_HTTP, address_now, address_of, bound
-from pypistream.logs import log_to_stderr
+from pypistream.logs import as_event, log_to_stderr
 from pypistream.place import located
 from pypistream.serving import serve
 from pypistream.settings import Settings
@@ -90,5 +90,7 @@ async def _until(serving: asyncio.Task[None], end: asyncio.Task[Any]) -> None:
 def _say(text: str) -> None:
     """A line for whoever keeps the process: there may be nobody any more."""
     with contextlib.suppress(OSError):
+        if as_event(text, "serve"):
+            return
         sys.stderr.write(f"{escaped(text)}\n")
         sys.stderr.flush()

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from pypistream import logs
+from pypistream.display import LineDisplay
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str) -> str:
@@ -66,3 +67,22 @@ def test_an_exception_is_part_of_its_event(
     assert "ValueError: xxx" in value["exception"]
     assert len(value["exception"]) <= logs.TRACE_CHARACTERS_MAX
     assert value["level"] == "error"
+
+
+@pytest.mark.parametrize("form", ["json", "text", ""])
+def test_what_is_said_beside_the_log_is_an_event_if_json_is_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Then every line is an object; else a line for a person stays one, also in a pipe."""
+    monkeypatch.setenv("PYPISTREAM_LOG", form)
+    logs.log_to_stderr()
+    try:
+        LineDisplay().say("serial 5")
+    finally:
+        structlog.reset_defaults()
+    text = capsys.readouterr().err
+
+    if form == "json":
+        assert json.loads(text)["event"] == "serial 5"
+    else:
+        assert text == "serial 5\n"
