@@ -223,8 +223,11 @@ class Simulation:
         producer = ChangelogProducer(
             self.log, self.upstream, self.clock, ProducerSettings(poll_seconds=2.0)
         )
-        await producer.begin()
-        await producer.run()
+        try:
+            await producer.begin()
+            await producer.run()
+        finally:
+            await producer.close()
 
     async def _backfill(self) -> None:
         async def once() -> None:
@@ -302,8 +305,10 @@ class Simulation:
             self.history.add("violation", text=text)
         add = self.history.add
         add("gauge", what="fetches", most=self.upstream.in_flight_most, limit=self.slots.capacity)
-        bound = READERS_MAX + 2 * self.partitions
+        # who was put out is another process, with readers of its own until it hears of that
+        bound = READERS_MAX + 2 * (self.partitions + len(self.put_out))
         add("gauge", what="open readers", most=self.log.readers_most, limit=bound)
+        add("gauge", what="readers left open", most=self.log.readers_open, limit=0)
         for catch, count in sorted(self.log.caught.items(), key=lambda each: each[0].name):
             add("reached", what=catch.name, count=count)
         add("reached", what="SINK_KILLED", count=sum(s.faults.kills for s in self.sinks.values()))
