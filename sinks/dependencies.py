@@ -1,7 +1,8 @@
 """A requirement as it is written, taken apart as far as that goes (PEP 508). Pure.
 
 The text is always kept: 1 of 5 real documents has spellings of the old index, some of which no
-parser takes (`pytz (>dev)`). Where parsing fails, all parts are None.
+parser takes (`pytz (>dev)`). Where parsing fails, all parts are None but for
+`parse_error`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 REQUIREMENT_CHARACTERS_MAX = 4_096  # longer ones are kept and not parsed: parsing is not linear
 PARENTHESES_MAX = 16  # packaging recurses per parenthesis; 500 exhaust the stack
+PARSE_ERROR_CHARACTERS_MAX = 200  # the reason may hold what it is about
 CACHED_PARTS_MAX = 8_192  # specifiers and markers of their own recur far more than whole texts
 
 _EXTRA = re.compile(r"""\bextra\s*==\s*(?:"([^"]*)"|'([^']*)')""")
@@ -41,6 +43,7 @@ class Dependency(msgspec.Struct, frozen=True):
     marker      environment marker in packaging's spelling
     extra       the extra of this project that asks for it: the first that the marker names
     url         of a direct reference
+    parse_error why it could not be taken apart
     """
 
     requirement: str
@@ -50,13 +53,15 @@ class Dependency(msgspec.Struct, frozen=True):
     marker: str | None = None
     extra: str | None = None
     url: str | None = None
+    parse_error: str | None = None
 
 
 def parse(requirement: str) -> Dependency:
     """Take a requirement apart. Never raises."""
-    too_long = len(requirement) > REQUIREMENT_CHARACTERS_MAX
-    if too_long or requirement.count("(") > PARENTHESES_MAX:
-        return Dependency(requirement)
+    if len(requirement) > REQUIREMENT_CHARACTERS_MAX:
+        return _refused(requirement, f"more than {REQUIREMENT_CHARACTERS_MAX} characters")
+    if requirement.count("(") > PARENTHESES_MAX:
+        return _refused(requirement, f"more than {PARENTHESES_MAX} parentheses")
     try:
         usual = _USUAL.fullmatch(requirement)
         if usual is None:
@@ -71,8 +76,19 @@ def parse(requirement: str) -> Dependency:
             marker=written,
             extra=extra,
         )
-    except (InvalidRequirement, InvalidSpecifier, InvalidMarker, ValueError, RecursionError):
-        return Dependency(requirement)  # ValueError: a number of 5000 digits
+    except (
+        InvalidRequirement,
+        InvalidSpecifier,
+        InvalidMarker,
+        ValueError,
+        RecursionError,
+    ) as error:
+        return _refused(requirement, str(error))  # ValueError: a number of 5000 digits
+
+
+def _refused(requirement: str, reason: str) -> Dependency:
+    line = reason.partition("\n")[0][:PARSE_ERROR_CHARACTERS_MAX]  # then comes a picture of it
+    return Dependency(requirement, parse_error=line)
 
 
 def _as_packaging_does(requirement: str) -> Dependency:

@@ -197,7 +197,7 @@ def _unnested(column: str, alias: str) -> str:
 DEPENDENCIES = View(
     "dependencies",
     "One row per requirement (Requires-Dist) of the latest version. Where the text is no valid"
-    " requirement (PEP 508), only name, version and requirement are there.",
+    " requirement (PEP 508), only name, version, requirement and parse_error are there.",
     _unnested("dependencies", "d"),
     {
         **shown(name=NAME, version=LATEST),
@@ -210,6 +210,7 @@ DEPENDENCIES = View(
             marker="environment marker, NULL = none",
             extra="the extra of this project that asks for it, NULL = always required",
             url="of a direct reference",
+            parse_error="why the text is no valid requirement; NULL: it is one",
         ),
     },
 )

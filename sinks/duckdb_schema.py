@@ -80,7 +80,7 @@ PROJECT = Table(
         "project_urls": "STRUCT(label VARCHAR, url VARCHAR)[]",
         "dependencies": (
             "STRUCT(requirement VARCHAR, dependency VARCHAR, specifier VARCHAR,"
-            " extras VARCHAR[], marker VARCHAR, extra VARCHAR, url VARCHAR)[]"
+            " extras VARCHAR[], marker VARCHAR, extra VARCHAR, url VARCHAR, parse_error VARCHAR)[]"
         ),
         "vulnerabilities": (
             "STRUCT(id VARCHAR, source VARCHAR, link VARCHAR, aliases VARCHAR[], summary VARCHAR,"

@@ -54,6 +54,8 @@ def test_it_agrees_with_packaging(text: str) -> None:
     try:
         expected = _as_packaging_does(text)
     except (InvalidRequirement, ValueError):
-        expected = Dependency(text)
+        parsed = parse(text)
+        expected = Dependency(text, parse_error=parsed.parse_error)
+        assert parsed.parse_error
 
     assert expected == parse(text)
