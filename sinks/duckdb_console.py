@@ -33,6 +33,7 @@ from sinks.snapshot import LOCKED_DOWN, READER_CONFIG, Config
 from sinks.sql_process import (
     BYTES_MAX,
     CSV,
+    NO_PARQUET,
     PARQUET,
     ROWS_MAX,
     SQL_CHARACTERS_MAX,
@@ -151,9 +152,12 @@ def _parquet(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         connection.execute(f"CREATE TEMP TABLE answer AS {found}")
         rows = connection.execute("SELECT count(*) FROM temp.answer").fetchall()[0][0]
         _write(msgspec.json.encode(Told(truncated="rows" if rows > ROWS_MAX else "")) + b"\n")
-        connection.execute(
-            f"COPY (FROM temp.answer LIMIT {ROWS_MAX}) TO '{STDOUT_PATH}' (FORMAT parquet)"
-        )
+        try:
+            connection.execute(
+                f"COPY (FROM temp.answer LIMIT {ROWS_MAX}) TO '{STDOUT_PATH}' (FORMAT parquet)"
+            )
+        except duckdb.Error:
+            sys.exit(NO_PARQUET)  # the first line is written, and said that rows follow
 
 
 def _write(data: bytes) -> None:

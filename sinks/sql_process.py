@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ ROWS_MAX = 1_000
 BYTES_MAX = 1024 * 1024  # of the answer
 JSON, CSV, PARQUET = FORMATS = ("json", "csv", "parquet")
 READ_BYTES = 64 * 1024
+NO_PARQUET = 3  # exit code: a part may have been written before
 TOLD_BYTES_MAX = 8 * 1024  # of the line before the rows, and what closes them
 MODULE = "sinks.duckdb_console"
 # Nothing of ours is the query's business: no secret of the environment, no home directory.
@@ -62,27 +63,25 @@ async def ask(
     `scratch`: a directory of ours on the snapshot's file system. Raises QueryFailed.
     """
     bounds = bounds or Bounds()
-    settings = msgspec.json.encode(bounds).decode()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", MODULE, str(snapshot), str(scratch), format_name, settings),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={"HOME": NO_HOME, **{name: os.environ[name] for name in KEPT if name in os.environ}},
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(bounds.wall_seconds):
-            data = await _exchanged(process, sql)
-            code = await process.wait()
-    except TimeoutError:
-        raise QueryFailed(
-            f"stopped after {bounds.wall_seconds:g} seconds", hint=_NARROWER
-        ) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    # A pipe, which DuckDB can open by name: what an event loop gives may be a socket.
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as source:
+        try:
+            process = await _started(snapshot, scratch, format_name, bounds, writing)
+        finally:
+            os.close(writing)
+        try:
+            async with asyncio.timeout(bounds.wall_seconds):
+                data = await _exchanged(process, source, sql)
+                code = await process.wait()
+        except TimeoutError:
+            raise QueryFailed(
+                f"stopped after {bounds.wall_seconds:g} seconds", hint=_NARROWER
+            ) from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     if code:
         raise QueryFailed(_why(code, bounds), hint=_NARROWER)
     line, _, body = data.partition(b"\n")
@@ -92,13 +91,26 @@ async def ask(
     return Result(body, told.truncated)
 
 
+async def _started(
+    snapshot: Path, scratch: Path, format_name: str, bounds: Bounds, writing: int
+) -> asyncio.subprocess.Process:
+    settings = msgspec.json.encode(bounds).decode()
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", MODULE, str(snapshot), str(scratch), format_name, settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=writing,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"HOME": NO_HOME, **{name: os.environ[name] for name in KEPT if name in os.environ}},
+        start_new_session=True,
+    )
+
+
 _NARROWER = "ask for less, or download the dump (/dumps/) and ask that"
 
 
-async def _exchanged(process: asyncio.subprocess.Process, sql: str) -> bytes:
+async def _exchanged(process: asyncio.subprocess.Process, source: IO[bytes], sql: str) -> bytes:
     """Give the SQL, take what comes. Raises QueryFailed for more than may come."""
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
         process.stdin.write(sql.encode("utf-8", "replace"))
         await process.stdin.drain()
@@ -106,16 +118,25 @@ async def _exchanged(process: asyncio.subprocess.Process, sql: str) -> bytes:
         pass  # it died before it had read: its exit code says why
     finally:
         process.stdin.close()
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await loop.connect_read_pipe(lambda: protocol, source)
     data = bytearray()
-    while piece := await process.stdout.read(READ_BYTES):
-        data += piece
-        if len(data) > BYTES_MAX + TOLD_BYTES_MAX:
-            raise QueryFailed(f"the answer has more than {BYTES_MAX} bytes", hint=_NARROWER)
+    try:
+        while piece := await reader.read(READ_BYTES):
+            data += piece
+            if len(data) > BYTES_MAX + TOLD_BYTES_MAX:
+                raise QueryFailed(f"the answer has more than {BYTES_MAX} bytes", hint=_NARROWER)
+    finally:
+        transport.close()
     return bytes(data)
 
 
 def _why(code: int, bounds: Bounds) -> str:
     """What an exit code stands for: a signal as its negative."""
+    if code == NO_PARQUET:
+        return "these rows cannot be written as Parquet"
     if code == -signal.SIGXCPU:
         return f"stopped after {bounds.cpu_seconds} seconds of CPU"
     return f"it needs more than the {bounds.memory_bytes >> 20} MiB of memory that it may have"

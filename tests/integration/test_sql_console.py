@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import httpx
 import pytest
+import uvloop
 
 from schemas.errors import QueryFailed
 from sinks import duckdb_console
 from sinks.http import sql
 from sinks.http.page_cookbook import COOKBOOK, Recipe
 from sinks.http.sql import AT_ONCE, CLIENTS_REMEMBERED, PER_MINUTE, Quota, SqlConsole
-from sinks.sql_process import BYTES_MAX, CSV, JSON, ROWS_MAX, Bounds, Result
+from sinks.sql_process import BYTES_MAX, CSV, JSON, PARQUET, ROWS_MAX, Bounds, Result, ask
 from tests.support.http_world import client_of
 from tests.support.logs import Clock
 from tests.support.memory_library import MemoryLibrary
@@ -69,7 +70,7 @@ async def test_what_is_more_than_an_answer_may_have_is_cut_and_said(
     as_json = await asked(client, text)
     as_csv = await asked(client, text, format="csv")
     as_parquet = await asked(client, text, format="parquet")
-    wide = await asked(client, "SELECT repeat('x', 100000) FROM projects")
+    wide = "SELECT repeat(md5(range::TEXT), 999) FROM range(1000)"
     table = list(csv.reader(io.StringIO(as_csv.text)))
 
     assert (as_json.json()["truncated"], as_json.headers["x-sql-truncated"]) == ("rows", "rows")
@@ -223,3 +224,26 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come(
 
     assert [answer.status_code for answer in answers] == [400] * PER_MINUTE + [429]
     assert answers[-1].headers["retry-after"] == "60"
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_every_format_comes_on_every_loop(
+    root: Path, run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> None:
+    """The service runs on uvloop, whose pipes to a process are sockets; these tests do not."""
+    names = "SELECT name FROM projects ORDER BY name LIMIT 3"
+    wide = "SELECT repeat(md5(range::TEXT), 999) FROM range(1000)"
+
+    async def asking(text: str, format_name: str) -> bytes | str:
+        try:
+            return (await ask(root / "pypi.duckdb", root, text, format_name, PATIENT)).body
+        except QueryFailed as error:
+            return str(error)
+
+    assert run(asking(names, CSV)) == b"name\np0000\np0001\np0002\n"
+    assert run(asking(names, JSON)).startswith(b'{"columns":["name"],"rows":[["p0000"],')
+    parquet = run(asking(names, PARQUET))
+    assert (parquet[:4], parquet[-4:]) == (b"PAR1", b"PAR1")
+    assert "more than 1048576 bytes" in run(asking(wide, PARQUET))
+    assert run(asking("SELECT {}", PARQUET)) == "these rows cannot be written as Parquet"
+    assert "syntax error" in run(asking("SELEC", PARQUET))

@@ -330,6 +330,13 @@ HEAVY = (
     Heavy("size", "SELECT md5(a.range::TEXT) FROM range(1000) a, range(1000) b", "", "csv"),
     Heavy("size", "SELECT repeat('x', 2000000)", "", "json"),
     Heavy("size", "SELECT repeat(md5(range::TEXT), 999) FROM range(1000)", "more than", "parquet"),
+    Heavy(
+        "size",
+        "SELECT md5((a.range * b.range)::TEXT) || repeat(md5(a.range::TEXT), 999)"
+        " FROM range(1000) a, range(1000) b",
+        "more than",
+        "parquet",
+    ),
     Heavy("quick", "SELECT regexp_matches(repeat('a', 50000) || 'c', '(a+)+$b')", ""),
     Heavy("quick", "SELECT repeat('a', 5000) LIKE '%a%a%a%a%a%a%a%a%a%b'", ""),
     Heavy("quick", "SELECT 1 IN (" + ",".join(["2"] * 7_000) + ")", ""),
