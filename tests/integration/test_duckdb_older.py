@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Status
+from sinks.cookbook import RECIPES
 from sinks.duckdb_status import VIEWS
 from sinks.duckdb_view import DuckDBView
 from tests.support.macro_calls import CALLS_THAT_ANSWER, CALLS_THAT_FAIL
@@ -35,6 +36,7 @@ from tests.support.view_records import (
 CALLS = (
     "SELECT norm('A._b'), version_key('1.0rc1+a.1')",
     "FROM reverse_dependencies('X')",
+    *(recipe.sql for recipe in RECIPES),
     *(f"FROM {call}" for call in CALLS_THAT_ANSWER),
     *(f"FROM {call}" for call in CALLS_THAT_FAIL),
 )
@@ -74,7 +76,7 @@ def folders() -> list[str]:
 
 
 def test_older_versions_read_the_same_rows(tmp_path: Path) -> None:
-    """Every view, row by row, every macro, and every comment."""
+    """Every view, row by row, every macro, every question of the cookbook, and every comment."""
     older = folders()
     view = DuckDBView.in_directory(tmp_path)
     whole = document("Foo.Bar", "2.0")
