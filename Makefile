@@ -38,7 +38,7 @@ faults: $(READY)  ## every fault of upstream alone, the real program against it 
 kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
 
-hostile-sql: $(READY)  ## every hostile statement to the SQL endpoint, killed by its real limits (1 minute)
+hostile-sql: $(READY)  ## every hostile statement to the SQL endpoint, killed by its real limits (2 minutes)
 	@PYPISTREAM_TEST_SQL=all $(BIN)/python -m pytest tests/integration/test_sql_hostile.py $(ARGS)
 
 chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000 projects on Kafka (20 minutes, needs Docker)
