@@ -26,10 +26,10 @@ from schemas.errors import InvalidName
 from schemas.manifest import Manifest
 from schemas.names import normalize
 from schemas.records import SERIAL_MAX
+from sinks.cookbook import RECIPES
 from sinks.http import page_static
 from sinks.http.answers import RETRY_SECONDS, answer
 from sinks.http.library import Library
-from sinks.http.page_cookbook import COOKBOOK
 from sinks.http.page_minutes import Minutes
 from sinks.http.page_overview import named, overview
 from sinks.http.page_project import Asked, project_page
@@ -174,7 +174,7 @@ class Pages:
 
     async def _sql_box(self, request: Request) -> Response:
         asked = request.query_params.get("q", "")[:SQL_CHARACTERS_MAX]
-        body = await self._render("sql.html", query=asked or COOKBOOK[0].sql, cookbook=COOKBOOK)
+        body = await self._render("sql.html", query=asked or RECIPES[0].sql, cookbook=RECIPES)
         return _page(request, body)
 
     async def _starting(self) -> Response:

@@ -21,7 +21,6 @@ from schemas.records import State, Status
 from sinks.http import page as page_module
 from sinks.http.library import Document, Library
 from sinks.http.page import Pages
-from sinks.http.page_cookbook import COOKBOOK
 from sinks.http.page_minutes import Minutes
 from sinks.http.page_static import address_of
 from sinks.http.page_templates import rendered, shown, web_url
@@ -111,13 +110,6 @@ async def test_sql_has_a_page_only_where_it_is_switched_on() -> None:
     assert (404, 200) == (off.status_code, on.status_code)
     assert "&lt;/textarea&gt;&lt;script&gt;</textarea>" in on.text
     assert 'href="/sql/"' in first
-
-
-def test_the_cookbook_is_out_of_the_documents() -> None:
-    """Each recipe is one of the queries in `docs/duckdb.md`, which run in other tests."""
-    text = " ".join((ROOT / "docs/duckdb.md").read_text(encoding="utf-8").split())
-
-    assert [each.question for each in COOKBOOK if " ".join(each.sql.split()) not in text] == []
 
 
 @pytest.mark.parametrize(

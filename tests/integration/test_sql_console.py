@@ -16,8 +16,8 @@ import uvloop
 
 from schemas.errors import QueryFailed
 from sinks import duckdb_console
+from sinks.cookbook import RECIPES, Recipe
 from sinks.http import sql
-from sinks.http.page_cookbook import COOKBOOK, Recipe
 from sinks.http.sql import AT_ONCE, CLIENTS_REMEMBERED, PER_MINUTE, Quota, SqlConsole
 from sinks.sql_process import BYTES_MAX, CSV, JSON, PARQUET, ROWS_MAX, Bounds, Result, ask
 from tests.support.http_world import client_of
@@ -107,7 +107,7 @@ async def test_a_plan_is_shown_and_nothing_else_is_explained(client: httpx.Async
     assert (other.status_code, "CREATE" in other.json()["error"]) == (400, True)
 
 
-@pytest.mark.parametrize("recipe", COOKBOOK, ids=lambda recipe: recipe.question)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.question)
 def test_the_pages_recipes_are_answered(root: Path, recipe: Recipe) -> None:
     """What the page proposes is nothing that the gate or the lock refuses."""
     with duckdb_console.console(root / "pypi.duckdb", root) as connection:
