@@ -35,7 +35,7 @@ from upstream.source import SerialMap
 QUICK = ("--settle", "0.3")
 LOOK_SECONDS = 0.1
 START_SECONDS_MAX = 40.0  # topics made, group joined, on a busy machine
-_ASSIGNED = re.compile(r"assigned +partitions=\[([0-9, ]*)\]")
+_ASSIGNED = re.compile(r'"event":"assigned","partitions":"\[([0-9, ]*)\]"')
 EXPLAINED = ("stale", "missing")  # no marker proves them; see tests/e2e/test_truth.py
 
 
