@@ -7,8 +7,8 @@
 # Three runs, each under ten minutes: without more words everything but the whole program on Kafka;
 # `kafka` is that; compose.yaml's ten containers take both cores and have theirs (`make compose`).
 case "$1" in
-kafka) shift; which="e2e and kafka" ;;
-*) which="not (e2e and kafka)" ;;
+kafka) shift; which=whole_on_kafka ;;
+*) which="not whole_on_kafka" ;;
 esac
 case " $*" in
 *" tests/"* | *" -m "* | *" -k "*) ;;  # whoever picks gets what is picked

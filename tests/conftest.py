@@ -80,7 +80,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(ROOT).parts[0]
         item.add_marker(folder)
         seconds = TIMEOUT_SECONDS.get(folder, 0)
-        if _on_kafka(item):
+        wants_broker = _on_kafka(item)
+        if folder == "e2e" and (wants_broker or item.path.name.startswith("test_kafka_")):
+            item.add_marker("whole_on_kafka")  # some with brokers of their own: `make kafka`
+        if wants_broker:
             item.add_marker("kafka")
             seconds = max(seconds, KAFKA_TIMEOUT_SECONDS)
         if seconds and item.get_closest_marker("timeout") is None:
