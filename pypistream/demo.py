@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -51,8 +52,17 @@ def _has_log(data: DataDir) -> bool:
 
 
 async def _demo(data: Path, given: Mapping[str, object]) -> int:
-    http = _http(given)
+    listener = _listener(given)
+    host, port = address_now(listener)
+    http = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sys.stderr.write("starting a stand-in for PyPI: nothing leaves this machine\n")
+    with listener:
+        return await _on_a_standin(data, given, http, listener)
+
+
+async def _on_a_standin(
+    data: Path, given: Mapping[str, object], http: str, listener: socket.socket
+) -> int:
     async with _standin(given) as url:
         settings = Settings(
             data=data,
@@ -64,22 +74,24 @@ async def _demo(data: Path, given: Mapping[str, object]) -> int:
             dump_every=5,
             http=http,
         )
-        plan = Plan(settings, backfill=True, notes=_notes(data, http), kept=bool(given.get("data")))
-        return await run_plan(plan)
+        notes, kept = _notes(data, http), bool(given.get("data"))
+        return await run_plan(
+            Plan(settings, backfill=True, notes=notes, kept=kept, listener=listener)
+        )
 
 
-def _http(given: Mapping[str, object]) -> str:
-    """Where to serve: as said, else at the usual port, or at another if that is taken."""
+def _listener(given: Mapping[str, object]) -> socket.socket:
+    """Bound from here on: where it is said, else at the usual port, or at another if that is taken.
+
+    Raises UsageError.
+    """
     if given.get("http") is not None:
-        return str(given["http"])
+        return bound(address_of(str(given["http"])))
     usual = address_of(DEFAULT_HTTP)
     try:
-        listener = bound(usual)
+        return bound(usual)
     except UsageError:
-        listener = bound(usual._replace(port=0))
-    with listener:
-        host, port = address_now(listener)
-        return f"{host}:{port}"
+        return bound(usual._replace(port=0))
 
 
 def _notes(data: Path, http: str) -> list[str]:

@@ -49,6 +49,7 @@ class Plan:
     once: bool = False
     notes: Sequence[str] = ()
     kept: bool = True  # the data directory is there for another run
+    listener: socket.socket | None = None  # for `settings.http`, if it is bound already
 
 
 def settings_for(given: Mapping[str, object]) -> Settings:
@@ -69,8 +70,8 @@ async def run_plan(plan: Plan) -> int:
     log_to_stderr()
     data = DataDir(plan.settings.data.absolute())
     with ExitStack() as stack:
-        listener = None
-        if plan.settings.http and not plan.once:
+        listener = plan.listener
+        if listener is None and plan.settings.http and not plan.once:
             listener = bound(address_of(plan.settings.http))
             stack.callback(listener.close)
         data.create()
