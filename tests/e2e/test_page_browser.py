@@ -264,5 +264,5 @@ def test_sql_is_asked_in_the_page(browser: Browser, tmp_path: Path) -> None:
         box.fill("select nothing from nowhere")
         page.get_by_role("button", name="Run").click()
         expect(page.locator("#sql-state")).to_contain_text("nowhere")
-        page.get_by_role("link", name="Most required projects").click()
+        page.get_by_role("link", name="Which projects are required most?").click()
         expect(box).to_have_value(re.compile("dependencies"))
