@@ -131,6 +131,7 @@ class AddressSource:
             manifest = (await asyncio.to_thread(DumpReader, folder)).manifest
             try:
                 await self._files(folder, manifest)
+                await asyncio.to_thread(_drop_parts, folder)
                 return await asyncio.to_thread(DumpReader, folder)
             except DumpCorrupt as error:
                 if raw == before:
@@ -203,3 +204,9 @@ class AddressSource:
 def _write(folder: Path, manifest: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST_FILE).write_bytes(manifest)
+
+
+def _drop_parts(folder: Path) -> None:
+    """What was begun of a dump that a newer one has replaced: its sha256 is wanted no more."""
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)

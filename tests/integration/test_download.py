@@ -209,6 +209,9 @@ async def test_a_new_dump_while_the_old_one_is_fetched(tmp_path: Path) -> None:
         if looks == 2:
             (old / MANIFEST_FILE).write_bytes((other.dumps / MANIFEST_FILE).read_bytes())
 
+    begun = tmp_path / "work" / "dump" / f"releases.jsonl.zst.{'0' * 16}.part"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"of a dump before both")
     async with raw_server(Folder(old, before=second_look)) as server:
         url = f"{server.url}/dumps"
         source = AddressSource(url, quick(url), tmp_path / "work")
