@@ -312,13 +312,14 @@ def _on_failed(state: State, failed: Failed, attempt: Attempt, patience: Patienc
     if verdict.state.status is Status.STALE:
         dead = replace(verdict.state, status=Status.DEAD, reason=failed.reason)
         # Looked at again and no better: its letter is written already.
-        same = state.status is Status.DEAD and _slug(state.reason) == _slug(failed.reason)
+        same = state.status is Status.DEAD and same_failure(state.reason, failed.reason)
         return Verdict(Effect.NONE if same else Effect.DEAD_LETTER, dead)
     return verdict
 
 
-def _slug(reason: str) -> str:
-    return reason.partition(":")[0]
+def same_failure(reason: str, other: str) -> bool:
+    """Whether both are of one kind; what stands after the colon may differ."""
+    return reason.partition(":")[0] == other.partition(":")[0]
 
 
 # --- the schedule -------------------------------------------------------------------------------

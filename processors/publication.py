@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from processors.decide import Effect, Verdict
+from processors.decide import Effect, Verdict, same_failure
 from processors.trim import Trimmed
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.names import NormalizedName
-from schemas.records import DeadLetter, Reason, Source, State
+from schemas.records import DeadLetter, Reason, Source, State, Status
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing, Record
 
@@ -37,8 +37,15 @@ class Answered(NamedTuple):
 
     @property
     def given_up(self) -> bool:
-        """Whether the JSON API was given up for this name just now, and the index stands in."""
-        return bool(self.failed) and self.before.source is not Source.INDEX
+        """Whether the JSON API was given up for this name just now, and the index stands in.
+
+        Not where its letter is written: the index stands in already, or could not do so till now.
+        """
+        before = self.before
+        if before.status is Status.DEAD and same_failure(before.reason, self.failed):
+            return False
+        stands_in = before.published and before.source is Source.INDEX
+        return bool(self.failed) and not stands_in
 
 
 def records(answered: Answered, *, with_releases: bool) -> list[Outgoing]:

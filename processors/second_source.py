@@ -61,6 +61,11 @@ def may_contradict(state: State) -> bool:
     return state.event_kind not in REMOVALS and state.reason != BY_MAP
 
 
+def stands_still(state: State, serial: int) -> bool:
+    """Whether a page of this serial is no newer than what is published, and that is too old."""
+    return state.published and serial <= state.body < state.event
+
+
 def display_name(state: State, name: NormalizedName, serial: int) -> str:
     """How the project at `serial` is spelled; "" if nobody has said.
 
@@ -166,6 +171,8 @@ class SecondSource:
             if self.api.doubted if missing else state.event_kind in REMOVALS:
                 return Outcome(asked.work, Missing(by_index=True))
             return asked.outcome
+        if isinstance(asked.outcome.reply, Failed) and stands_still(state, found.page.serial):
+            return asked.outcome  # it has nothing to put in place of what failed for good
         if isinstance(asked.outcome.reply, Missing) and found.page.serial < state.event:
             # It shows what was there before the event: neither a proof nor the contrary.
             what = f"404, and the page is at {found.page.serial}, not at {state.event}"

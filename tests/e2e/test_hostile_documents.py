@@ -120,6 +120,7 @@ async def test_each_is_a_dead_letter_or_an_anomaly(
                 "documents from the index",
             )
             await run.until(lambda: run.mark is not None, "watermark")
+            await run.until_written()
             published = {name for name, state in run.states.items() if state.published}
             letters = await records_of(run.pipeline.log, Topic.DEAD_LETTER)
             metadata = await records_of(run.pipeline.log, Topic.METADATA)
@@ -153,10 +154,11 @@ def test_the_stream_goes_on_and_nothing_is_lost(where: Where, tmp_path: Path) ->
         )
         with started(*arguments, cwd=tmp_path) as program:
             program.until((data / "dumps/manifest.json").exists, 60, "dump")
+            program.until((data / "pypi.duckdb").exists, 60, "snapshot")
             program.until(lambda: status(data)["watermark"], 60, "watermark")
             serial = site.change("role", site.served_names()[-1])["serial"]
             newest = "SELECT max(serial) FROM projects"
-            program.until(lambda: query(data / "pypi.duckdb", newest)[0][0] >= serial, 30, "change")
+            program.until(lambda: query(data / "pypi.duckdb", newest)[0][0] >= serial, 60, "change")
             owed = {each["name"]: each for each in status(data)["exceptions"]}
             anomalies = query(data / "pypi.duckdb", "SELECT name, anomaly FROM anomalies")
             peak = peak_bytes(program.process.pid)

@@ -113,6 +113,7 @@ async def settles(run: InProcess, wrong: Any, site: Running) -> None:
     end = time.monotonic() + SETTLE_SECONDS_MAX
     while time.monotonic() < end:
         if await look() and not any(state.exception for state in run.states.values()):
+            await run.until_written()
             return
         await run.until_next_look()
     owed = {n: (s.status, s.reason) for n, s in run.states.items() if s.exception}
@@ -225,6 +226,7 @@ async def test_one_project_that_the_json_api_fails_for_good(
         serial = site.control("serial")["serial"]
         await settles(run, wrong_by_files, site)
         await run.until(lambda: run.states[name].body == serial, "the new serial")
+        await run.until_written()
         state = run.states[name]
         assert (state.status, state.source, state.gone) == (Status.OK, Source.INDEX, 0)
         letters = sum((await run.pipeline.log.ends(Topic.DEAD_LETTER)).values())

@@ -47,6 +47,15 @@ class InProcess:
             assert time.monotonic() < end, f"no {what}: {self.pipeline.counts()}"
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def until_written(self) -> None:
+        """Wait until the log has all that `states`, which come first, tell already."""
+        await self.until(
+            lambda: all(
+                w.session and w.session.transactions.at_rest() for w in self.pipeline.workers
+            ),
+            "end of writing",
+        )
+
     async def until_next_look(self) -> None:
         """As long as one waits between two looks."""
         await asyncio.sleep(LOOK_SECONDS)

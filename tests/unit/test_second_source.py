@@ -26,7 +26,8 @@ from processors.json_api import (
     PROBE_MS_MAX,
     JsonApi,
 )
-from processors.second_source import display_name, wanted
+from processors.publication import Answered
+from processors.second_source import display_name, stands_still, wanted
 from schemas.names import normalize
 from schemas.records import Kind, Reason, Source, State, Status
 from schemas.topics import Offset, Topic
@@ -101,6 +102,37 @@ def test_what_the_index_makes_replaces_what_is_older_only() -> None:
     assert equal.effect is Effect.NONE
     assert (equal.state.status, equal.state.source, equal.state.etag) == (Status.OK, "json", '"e"')
     assert answer(replace(OWED, body=15, event=15), index(12)).effect is Effect.NONE
+
+
+@pytest.mark.parametrize(
+    ("before", "due"),
+    [
+        (replace(OWED, attempts=3), True),
+        (replace(OWED, attempts=3, source=Source.INDEX), False),  # written when that began
+        # The index told of an absence once: of a document it has told nothing yet.
+        (State(Status.PENDING, 20, gone=10, body=9, source=Source.INDEX, attempts=3), True),
+        (State(Status.PENDING, 20, source=Source.INDEX, attempts=3), True),
+        # The index could not be asked then: the letter is written.
+        (replace(OWED, status=Status.DEAD, reason="undecodable: y", attempts=4), False),
+        (replace(OWED, status=Status.DEAD, reason="oversized: y", attempts=4), True),
+    ],
+)
+def test_a_stand_in_leaves_one_letter(before: State, due: bool) -> None:
+    """When the JSON API is given up for a name, and not again with each event."""
+    verdict = answer(before, index(20))
+
+    assert verdict.effect is Effect.PUBLISH
+    assert Answered(NAME, before, verdict, NOW, failed=FAILED.reason).given_up is due
+    assert not Answered(NAME, before, verdict, NOW).given_up  # a 404 is no failure
+
+
+def test_a_page_that_stands_still_replaces_no_failure() -> None:
+    """Else the name would count as stale, without a letter that says why."""
+    assert stands_still(OWED, 10)
+    assert not stands_still(OWED, 11)
+    assert not stands_still(OK, 10)
+    assert not stands_still(State(Status.PENDING, 20), 10)
+    assert answer(replace(OWED, attempts=3), FAILED).effect is Effect.DEAD_LETTER
 
 
 def test_the_json_api_takes_back_its_place_at_once() -> None:
