@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.standin import Running, standin
+from tests.support.standin import Running
 from tests.support.standin_faults import (
     HELLO,
     Checks,
@@ -16,19 +15,6 @@ from tests.support.standin_faults import (
 from upstream.standin.faults import freshness
 
 CHECKS = Checks()
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
-    with standin(projects=120) as running:
-        yield running
-
-
-@pytest.fixture
-def site(shared: Running) -> Iterator[Running]:
-    shared.heal()
-    yield shared
-    shared.heal()
 
 
 @CHECKS.of("stale")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
 import pytest
 
-from tests.support.standin import Running, standin
+from tests.support.standin import Running
 from tests.support.standin_faults import (
     HELLO,
     MIB,
@@ -22,19 +21,6 @@ from tests.support.standin_faults import (
 from upstream.standin.faults import content, refusals
 
 CHECKS = Checks()
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
-    with standin(projects=120) as running:
-        yield running
-
-
-@pytest.fixture
-def site(shared: Running) -> Iterator[Running]:
-    shared.heal()
-    yield shared
-    shared.heal()
 
 
 for _kind in ("bad-json", "html", "empty-body", "bad-utf8"):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 import xmlrpc.client
-from collections.abc import Iterator
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 import pytest
 
-from tests.support.standin import Running, standin
+from tests.support.standin import Running
 from tests.support.standin_faults import (
     HELLO,
     Checks,
@@ -23,19 +22,6 @@ from upstream.standin.faults import journal
 
 CHECKS = Checks()
 hang_check(CHECKS, "xmlrpc-hang")
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
-    with standin(projects=120) as running:
-        yield running
-
-
-@pytest.fixture
-def site(shared: Running) -> Iterator[Running]:
-    shared.heal()
-    yield shared
-    shared.heal()
 
 
 def page(site: Running, since: int) -> list[list[Any]]:

@@ -7,11 +7,10 @@ import http.client
 import json
 import time
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.standin import Running, standin
+from tests.support.standin import Running
 from tests.support.standin_faults import (
     HELLO,
     Checks,
@@ -21,19 +20,6 @@ from tests.support.standin_faults import (
 from upstream.standin.faults import transport
 
 CHECKS = Checks()
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
-    with standin(projects=120) as running:
-        yield running
-
-
-@pytest.fixture
-def site(shared: Running) -> Iterator[Running]:
-    shared.heal()
-    yield shared
-    shared.heal()
 
 
 def head_and_body(data: bytes) -> tuple[bytes, bytes]:

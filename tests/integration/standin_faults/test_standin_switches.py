@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.support.standin import Running, standin
 from tests.support.standin_faults import (
@@ -25,19 +22,6 @@ from upstream.standin.faults import (
 )
 
 GREETING = "/pypi/loopback-greeting/json"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
-    with standin(projects=120) as running:
-        yield running
-
-
-@pytest.fixture
-def site(shared: Running) -> Iterator[Running]:
-    shared.heal()
-    yield shared
-    shared.heal()
 
 
 def test_every_kind_belongs_to_a_checked_module() -> None:
