@@ -50,6 +50,11 @@ EXPLAINED = (
     Explained("snapshot_every", "Seconds between DuckDB files (pypi.duckdb)."),
     Explained("dump_every", "Seconds between dumps (dumps/)."),
     Explained("keep_deltas", "Seconds for which deltas (dumps/deltas/) are kept, 0 = none."),
+    Explained(
+        "keep_removed",
+        "What the DuckDB file and the feeds keep of projects that are gone: none, hashes\n"
+        "(version, file names, hashes) or all (everything, persons' names and addresses too).",
+    ),
     Explained("once_wait", "With `run --once`: what is due within these seconds is waited for."),
     Explained(
         "sweep_every",

@@ -40,6 +40,11 @@ KEEP_DELTAS = option(
     metavar="S",
     help="Seconds for which deltas are kept, 0 = none are made.  [604800, a week]",
 )
+KEEP_REMOVED = option(
+    "--keep-removed",
+    type=click.Choice(["none", "hashes", "all"]),
+    help="Of projects that are gone: version, file names and hashes, or all.  [hashes]",
+)
 POLL = option("--poll", type=float, metavar="S", help="Seconds between looks.  [10]")
 PARTITIONS = option(
     "--partitions",
@@ -84,6 +89,7 @@ _PIPELINE = {
     "snapshot_every": SNAPSHOT_EVERY,
     "dump_every": DUMP_EVERY,
     "keep_deltas": KEEP_DELTAS,
+    "keep_removed": KEEP_REMOVED,
     "once_wait": option(
         "--once-wait",
         type=float,

@@ -142,7 +142,7 @@ async def _service(
         with contextlib.suppress(TimeoutError):  # a checkpoint that finds readers does less
             asyncio.run_coroutine_threadsafe(_rest(library), loop).result(REST_SECONDS_MAX)
 
-    view = ServingView(data.state, rest)
+    view = ServingView(data.state, rest, settings.keep_removed)
     library = ServingLibrary(data.state, view.suspect)
     stack.callback(library.close)
     await _serve_what_is_there(log, library)

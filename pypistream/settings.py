@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import UsageError
 from schemas.records import Filter
+from sinks.removed import KEEP_REMOVED
 
 if TYPE_CHECKING:
     from streams.kafka_settings import KafkaSettings
@@ -43,6 +44,7 @@ class Settings:
     snapshot_every: float = 60.0
     dump_every: float = 600.0
     keep_deltas: float = KEEP_DELTAS_SECONDS
+    keep_removed: str = "hashes"
     once_wait: float = 60.0
     sweep_every: float = SWEEP_SECONDS
     no_xmlrpc: bool = False
@@ -118,6 +120,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "releases": ("all", "latest"),
+    "keep_removed": KEEP_REMOVED,
     "kafka_security": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "kafka_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"),
 }

@@ -184,7 +184,7 @@ def make_sink(name: str, data: DataDir, settings: Settings) -> Sink:
     if name == "duckdb":
         from sinks.duckdb_view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
 
-        return DuckDBView.in_directory(data.root)
+        return DuckDBView.in_directory(data.root, settings.keep_removed)
     from sinks.dump import DumpSink
 
     return DumpSink(data.dumps, data.state / "frames", settings.keep_deltas)

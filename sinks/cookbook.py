@@ -155,7 +155,8 @@ WHERE v.withdrawn IS NULL ORDER BY v.name, v.id""",
     Recipe(
         "What was removed or quarantined?",
         """\
-SELECT name, reason, serial, time FROM removed ORDER BY serial DESC LIMIT 20""",
+SELECT name, reason, serial, time, version, filenames, sha256
+FROM removed ORDER BY serial DESC LIMIT 20""",
     ),
     Recipe(
         "Which names look like a well-known one?",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
@@ -12,22 +12,37 @@ from schemas.records import Config
 from sinks import duckdb_memo as memo
 from sinks import notes
 from sinks.duckdb_errors import first_line
+from sinks.duckdb_removed import keep_lost, staged_rows
 from sinks.duckdb_rows import Staged, staged
-from sinks.duckdb_schema import CHANGELOG, Table, merge_statements
+from sinks.duckdb_schema import CHANGELOG, KEYED, REMOVED_OF, Table, merge_statements
 from sinks.sink import Standing
 from streams.log import Record
 
 
-def write(connection: duckdb.DuckDBPyConnection, rows: Staged, standing: Standing) -> None:
-    """One transaction: the rows, where the view stands after them, and no cut any more."""
+def write(
+    connection: duckdb.DuckDBPyConnection, rows: Staged, standing: Standing, keep: str
+) -> None:
+    """One transaction: the rows, where the view stands after them, and no cut any more.
+
+    `keep` is one of KEEP_REMOVED.
+    """
     connection.begin()
-    for table, texts in rows.keyed.items():
-        if any(texts.values()) or (texts and _has_rows(connection, table)):
-            _merge(connection, table, texts.items())
+    for table in REMOVED_OF.values():  # who is there again is not gone
+        _put(connection, table, rows.keyed[table])
+    keep_lost(connection, rows.lost, keep)  # before it is deleted
+    for table in KEYED:
+        _put(connection, table, rows.keyed[table])
     if rows.added:
         _merge(connection, CHANGELOG, rows.added)
     memo.remember(connection, {memo.STANDING: notes.standing_text(standing), memo.CUT: None})
     connection.commit()
+
+
+def _put(
+    connection: duckdb.DuckDBPyConnection, table: Table, texts: Mapping[str, bytes | None]
+) -> None:
+    if any(texts.values()) or (texts and _has_rows(connection, table)):
+        _merge(connection, table, texts.items())
 
 
 def _has_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
@@ -39,8 +54,7 @@ def _merge(
     table: Table,
     texts: Iterable[tuple[str, bytes | None]],
 ) -> None:
-    with connection.appender(table.stage) as stage:
-        stage.append_rows((key, None if text is None else text.decode()) for key, text in texts)
+    staged_rows(connection, table, texts)
     for statement in merge_statements(table):
         connection.execute(statement)
 

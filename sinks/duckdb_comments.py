@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sinks.duckdb_gone import REMOVED
 from sinks.duckdb_public import FILES, PROJECTS, RELEASES, View
 from sinks.duckdb_schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb_schema import SCHEMA, TABLES, Table
-from sinks.duckdb_status import CHANGELOG, EXCEPTIONS, PROGRESS, REMOVED
+from sinks.duckdb_status import CHANGELOG, EXCEPTIONS, PROGRESS
 
 MEMO = "memo"
 _OWN_TABLES = {
@@ -13,6 +14,8 @@ _OWN_TABLES = {
     "releases_of": "One row per project: its releases and files as lists side by side.",
     "state": "One row per name ever heard of: what is known of it.",
     "tombstone": "One row per project that is gone, as long as the log remembers why.",
+    "removed_project": "Of projects that are gone: the row of project that was there last.",
+    "removed_releases_of": "Of projects that are gone: the row of releases_of that was there last.",
     "unreadable": "One row per record that could not be read.",
     "changelog": "Upstream's journal.",
     "progress": "One row: the cut that this file stands at.",
@@ -56,6 +59,7 @@ _PER_FILE = "per file: "
 
 def comment_of(table: str, column: str) -> str:
     """What a column holds, in the words of the view that shows it. KeyError if nobody says it."""
+    table = table.removeprefix("removed_")
     own = _OWN.get((table, column))
     if own is not None:
         return own

@@ -13,6 +13,7 @@ from sinks.duckdb_schema import SCHEMA
 FORMAT, STANDING, CUT = "format", "standing", "cut"
 PUBLISHED, PUBLISHED_MS = "published", "published_ms"
 COMPACT_BYTES = "compact_bytes"
+KEPT, CARRIED = "keep_removed", "carried"
 
 
 def recall(connection: duckdb.DuckDBPyConnection, key: str) -> str | None:

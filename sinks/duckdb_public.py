@@ -141,7 +141,7 @@ RELEASES = View(
 
 _WHEEL = "CASE WHEN packagetype = 'bdist_wheel' AND filename LIKE '%.whl' THEN"
 
-_USUAL_URL = "concat_ws('/', url_base, blake2b[:2], blake2b[3:4], blake2b[5:], filename)"
+USUAL_URL = "concat_ws('/', url_base, blake2b[:2], blake2b[3:4], blake2b[5:], filename)"
 
 FILES = View(
     "files",
@@ -168,7 +168,7 @@ FILES = View(
             yanked_reason="why it was yanked",
             uploaded="UTC",
         ),
-        "url": (f"nullif(coalesce(stored_url, {_USUAL_URL}), '')", "where it is served"),
+        "url": (f"nullif(coalesce(stored_url, {USUAL_URL}), '')", "where it is served"),
         "core_metadata_sha256": (
             "core_metadata",
             "hash of its METADATA, served at url || '.metadata' (PEP 658); NULL = it is not",

@@ -20,6 +20,7 @@ from sinks.duckdb_schema import (
     KEYED,
     PROJECT,
     RELEASES,
+    REMOVED_OF,
     STATE,
     TOMBSTONE,
     UNREADABLE,
@@ -151,10 +152,16 @@ class ChangelogRow(msgspec.Struct):
 
 @dataclass
 class Staged:
-    """What a batch does: per table the last text per key (None = only delete), and additions."""
+    """What a batch does: per table the last text per key (None = only delete), and additions.
+
+    `lost`: rows whose project is gone, as this batch had them; None = as the file has them.
+    """
 
     keyed: dict[Table, dict[str, bytes | None]] = field(
-        default_factory=lambda: {table: {} for table in KEYED}
+        default_factory=lambda: {table: {} for table in (*KEYED, *REMOVED_OF.values())}
+    )
+    lost: dict[Table, dict[str, bytes | None]] = field(
+        default_factory=lambda: {table: {} for table in REMOVED_OF}
     )
     added: list[tuple[str, bytes]] = field(default_factory=list)  # of `changelog`
 
@@ -165,6 +172,19 @@ class Staged:
     def drop(self, table: Table, key: str) -> None:
         """The key has no row from now on."""
         self.keyed[table][key] = None
+
+    def hold(self, table: Table, key: str, row: msgspec.Struct) -> None:
+        """The same for one of REMOVED_OF: its project is there."""
+        self.put(table, key, row)
+        self.drop(REMOVED_OF[table], key)
+        self.lost[table].pop(key, None)
+
+    def lose(self, table: Table, key: str) -> None:
+        """The project is gone: the key has no row from now on, but what it had may be kept."""
+        text = self.keyed[table].get(key)
+        if text is not None or key not in self.keyed[table]:
+            self.lost[table][key] = text
+        self.drop(table, key)
 
     def spoil(self, record: Record, reason: str) -> None:
         """The record leaves nothing but a note that it cannot be read."""
@@ -213,24 +233,32 @@ def _take(batch: Staged, record: Record, config: Config) -> None:
         return
     batch.drop(UNREADABLE, f"{record.topic}:{record.key}")
     if record.value is None:
-        for table in _TABLES_OF[record.topic]:
-            batch.drop(table, record.key)
+        _take_away(batch, record.topic, record.key, config)
         if record.topic is Topic.METADATA:
             batch.put(TOMBSTONE, record.key, _tombstone_row(record))
-            if config.releases == RELEASES_LATEST:
-                batch.drop(RELEASES, record.key)
     elif record.topic is Topic.METADATA:
         document = _json.decode(record.value)
         row, releases = project_row(record, document, with_releases=config.releases)
-        batch.put(PROJECT, record.key, row)
+        batch.hold(PROJECT, record.key, row)
         batch.drop(TOMBSTONE, record.key)
         if releases is not None:
-            batch.put(RELEASES, record.key, releases)
+            batch.hold(RELEASES, record.key, releases)
     elif record.topic is Topic.RELEASES:
         omitted = _whole(record.header("releases-omitted")) or 0
-        batch.put(RELEASES, record.key, release_row(record.value, omitted))
+        batch.hold(RELEASES, record.key, release_row(record.value, omitted))
     elif record.topic is Topic.STATE:
         batch.put(STATE, record.key, _state_row(_state.decode(record.value)))
+
+
+def _take_away(batch: Staged, topic: Topic, key: str, config: Config) -> None:
+    if topic is Topic.STATE:
+        batch.drop(STATE, key)
+    elif topic is Topic.RELEASES:
+        batch.lose(RELEASES, key)
+    else:
+        batch.lose(PROJECT, key)
+        if config.releases == RELEASES_LATEST:
+            batch.lose(RELEASES, key)
 
 
 def project_row(

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 3
+VIEW_FORMAT = 4
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMP"  # UTC, without zone: reading one with zone takes pytz or ICU
@@ -156,6 +156,11 @@ STATE = Table(
 
 TOMBSTONE = Table("tombstone", "name", {"reason": "VARCHAR", "serial": "BIGINT", "time": TIMESTAMP})
 
+REMOVED_PROJECT = Table("removed_project", "name", PROJECT.columns)
+REMOVED_RELEASES = Table("removed_releases_of", "name", RELEASES.columns)
+REMOVED_OF = {PROJECT: REMOVED_PROJECT, RELEASES: REMOVED_RELEASES}
+"""Where the last row of a project that is gone stays, or what `--keep-removed` leaves of it."""
+
 UNREADABLE = Table(
     "unreadable",
     "key",
@@ -179,7 +184,7 @@ CHANGELOG = Table(
 )
 
 KEYED = (PROJECT, RELEASES, STATE, TOMBSTONE, UNREADABLE)
-TABLES = (*KEYED, CHANGELOG)
+TABLES = (*KEYED, *REMOVED_OF.values(), CHANGELOG)
 
 PROGRESS = Table(
     "progress",

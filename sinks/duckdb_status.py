@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from sinks.duckdb_derived import LATEST, OWNERS_HISTORY, RELEASES_PER_MONTH, WHEEL_TAGS
+from sinks.duckdb_gone import REMOVED, REMOVED_FILES
 from sinks.duckdb_macros import MACROS
 from sinks.duckdb_public import (
     CLASSIFIERS,
@@ -36,22 +37,6 @@ CHANGELOG = View(
         kind="what the action means: create, new-release, add-file, yank, role, ...",
         source="journal, or index where the journal was not available",
         late="true for history that was read in afterwards",
-    ),
-)
-
-REMOVED = View(
-    "removed",
-    "Projects that were here and are gone.",
-    f"(SELECT s.name, s.display_name, coalesce(t.reason, s.reason) AS reason,"
-    f" coalesce(t.serial, s.gone) AS serial, t.time AS time"
-    f" FROM {SCHEMA}.state AS s LEFT JOIN {SCHEMA}.tombstone AS t ON t.name = s.name"
-    f" WHERE s.gone > 0 AND (s.serial > 0 OR t.name IS NOT NULL))",
-    shown(
-        name=NAME,
-        display_name="the author's spelling",
-        reason="removed, quarantined, or no-releases",
-        serial="of the event that removed it",
-        time="UTC: when that event happened; NULL if the log has forgotten it (30 days)",
     ),
 )
 
@@ -161,6 +146,7 @@ VIEWS = (
     ROLES,
     CHANGELOG,
     REMOVED,
+    REMOVED_FILES,
     ANOMALIES,
     EXCEPTIONS,
     PROGRESS,

@@ -26,6 +26,7 @@ from sinks import notes
 from sinks.duckdb_comments import comment_statements
 from sinks.duckdb_errors import first_line, invalidates, meaning
 from sinks.duckdb_progress import progress_row
+from sinks.duckdb_removed import carry_over, cut_down
 from sinks.duckdb_rows import staged
 from sinks.duckdb_schema import (
     PROGRESS,
@@ -37,6 +38,7 @@ from sinks.duckdb_schema import (
 from sinks.duckdb_status import view_statements
 from sinks.durable import discard, storage
 from sinks.locks import locked
+from sinks.removed import HASHES
 from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
 from sinks.snapshot import SNAPSHOT_FILE, STORAGE, compacted, publish_file, wal_of
 from streams.log import TopicPartition
@@ -60,24 +62,28 @@ log_ = structlog.get_logger("sinks.duckdb")
 
 
 class DuckDBView:
-    """See `sinks.sink.Sink`. `state`: the directory of its files, `target`: what it publishes."""
+    """See `sinks.sink.Sink`. `state`: the directory of its files, `target`: what it publishes.
+
+    `keep_removed`: one of KEEP_REMOVED.
+    """
 
     name = "duckdb"
     topics = (*COMPACTED, Topic.CHANGELOG)
 
-    def __init__(self, state: Path, target: Path) -> None:
+    def __init__(self, state: Path, target: Path, keep_removed: str = HASHES) -> None:
         self._live = state / LIVE_FILE
         self._spill = state / SPILL_DIRECTORY
         self._target = target
+        self._keep = keep_removed
         self._lock: BinaryIO | None = None
         self._damaged = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._standing = Standing("", {})
 
     @classmethod
-    def in_directory(cls, data: Path) -> DuckDBView:
+    def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
         """The sink of a data directory."""
-        return cls(data / "state", data / SNAPSHOT_FILE)
+        return cls(data / "state", data / SNAPSHOT_FILE, keep_removed)
 
     def standing(self) -> Standing:
         """Where it stands."""
@@ -219,6 +225,11 @@ class DuckDBView:
             raise ViewCorrupt(f"{self._live} has format {written}, this version {VIEW_FORMAT}")
         for statement in stage_statements():
             connection.execute(statement)
+        if memo.recall(connection, memo.KEPT) != self._keep:
+            connection.begin()
+            cut_down(connection, self._keep)
+            memo.remember(connection, {memo.KEPT: self._keep})
+            connection.commit()
         self._standing = notes.standing_of(memo.recall(connection, memo.STANDING))
 
     def _apply(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
@@ -230,12 +241,12 @@ class DuckDBView:
         ]
         standing = Standing(batch.config.log_id, {**stored, **batch.positions}, batch.as_of_ms)
         try:
-            batches.write(connection, staged(records, batch.config), standing)
+            batches.write(connection, staged(records, batch.config), standing, self._keep)
         except ROW_REFUSED as error:
             connection.rollback()
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             rows = batches.sifted(connection, records, batch.config)
-            batches.write(connection, rows, standing)
+            batches.write(connection, rows, standing, self._keep)
         self._standing = standing
 
     def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:
@@ -253,6 +264,9 @@ class DuckDBView:
             memo.CUT: notes.vector_text(at.vector),
             memo.STANDING: notes.standing_text(standing),
         }
+        if memo.recall(connection, memo.CARRIED) is None:  # the first cut of a new file
+            carry_over(connection, self._target, at.vector.log_id, self._keep)
+            texts[memo.CARRIED] = at.vector.log_id
         memo.remember(connection, texts)
         connection.commit()
         self._standing = standing

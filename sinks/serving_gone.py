@@ -1,7 +1,7 @@
 """Files that are gone, with what was last known of them: what a removal leaves to be asked about.
 
-They are what `releases` had and has no more, as this view saw it; so a view that was built anew
-knows less. A file that is there again is not gone.
+`--keep-removed` says how much of each stays. They are what `releases` had and has no more, as this
+view saw it; so a view that was built anew knows less. A file that is there again is not gone.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ import msgspec
 from schemas.codec import encode
 from schemas.compression import decompress
 from schemas.releases import SlimFile
+from sinks.removed import HASHES, NONE
 from sinks.serving_rows import slim_of
+
+_file = msgspec.json.Decoder(SlimFile)
 
 FILES_MAX = 20_000  # of one project: 8 MB; the newest releases' are kept
 
 
 class GoneFiles:
-    """The table `gone_file`, within the caller's transaction. Raises sqlite3.Error, DumpCorrupt."""
+    """The table `gone_file`, within the caller's transaction. Raises sqlite3.Error, DumpCorrupt.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `keep`: one of KEEP_REMOVED.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, keep: str) -> None:
+        self._keep = keep
         self._run = connection.execute
         self._many = connection.executemany
 
     def replace(self, number: int, value: bytes | None) -> None:
         """`releases` of project `number` is about to become `value`, None = nothing."""
+        if self._keep == NONE:
+            return
         row = self._run("SELECT packed, body FROM releases WHERE id = ?", (number,)).fetchone()
         gone = self._run("SELECT filename FROM gone_file WHERE id = ?", (number,)).fetchall()
         if row is None and not gone:
@@ -40,8 +49,22 @@ class GoneFiles:
         lost = [name for name in held if name not in left][-FILES_MAX:]
         self._many(
             "INSERT OR REPLACE INTO gone_file VALUES (?, ?, ?, ?)",
-            [(number, name, held[name][0], encode(held[name][1])) for name in lost],
+            [(number, name, held[name][0], self._kept(held[name][1])) for name in lost],
         )
+
+    def cut_down(self) -> None:
+        """Let go of what was kept under a setting that kept more."""
+        if self._keep == NONE:
+            self._run("DELETE FROM gone_file")
+        elif self._keep == HASHES:
+            rows = self._run("SELECT id, filename, body FROM gone_file")
+            less = [(self._kept(_file.decode(body)), number, name) for number, name, body in rows]
+            self._many("UPDATE gone_file SET body = ? WHERE id = ? AND filename = ?", less)
+
+    def _kept(self, file: SlimFile) -> bytes:
+        if self._keep == HASHES:
+            file = SlimFile(filename=file.filename, digests=file.digests, url=file.url)
+        return encode(file)
 
 
 def _files(value: bytes) -> dict[str, tuple[str, SlimFile]]:

@@ -23,7 +23,9 @@ from schemas.topics import COMPACTED, Topic
 from sinks import notes
 from sinks.durable import storage
 from sinks.locks import locked
+from sinks.removed import HASHES
 from sinks.serving_errors import view_errors
+from sinks.serving_gone import GoneFiles
 from sinks.serving_schema import (
     WAL_BYTES_KEPT,
     WRITER_CACHE_KIB,
@@ -38,7 +40,7 @@ from streams.log import TopicPartition
 from streams.progress import watermark
 
 SERVING_FILE, LOCK_FILE = "serving.sqlite", "serving.lock"
-STANDING, COUNTS, CUT = "standing", "counts", "cut"
+STANDING, COUNTS, CUT, KEPT = "standing", "counts", "cut", "keep_removed"
 
 T = TypeVar("T")
 log_ = structlog.get_logger("sinks.serving")
@@ -67,15 +69,21 @@ class ServingView:
     """See `sinks.sink.Sink`. `state` is the directory of its files.
 
     `rest` is called, in the sink's thread, when the WAL has grown and readers must let go of their
-    transactions for a moment: it returns when they have.
+    transactions for a moment: it returns when they have. `keep_removed`: one of KEEP_REMOVED.
     """
 
     name = "serving"
     topics = (*COMPACTED, Topic.CHANGELOG)
 
-    def __init__(self, state: Path, rest: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        rest: Callable[[], None] = lambda: None,
+        keep_removed: str = HASHES,
+    ) -> None:
         self.path = state / SERVING_FILE
         self._rest = rest
+        self._keep = keep_removed
         self._lock: BinaryIO | None = None
         self._connection: sqlite3.Connection | None = None
         self._writer: ServingWriter | None = None
@@ -196,7 +204,10 @@ class ServingView:
         if self._writer is None:
             counts = recall(connection, COUNTS)
             known = Counts() if counts is None else decode(counts.encode(), Counts)
-            self._writer = ServingWriter(connection, known)
+            self._writer = ServingWriter(connection, known, self._keep)
+            if recall(connection, KEPT) != self._keep:
+                GoneFiles(connection, self._keep).cut_down()
+                _remember(connection, KEPT, self._keep)
         for record in batch.records:
             if record.offset >= stored.get(TopicPartition(record.topic, record.partition), 0):
                 self._writer.take(record)

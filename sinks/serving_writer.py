@@ -47,9 +47,9 @@ class Counts(msgspec.Struct):
 class ServingWriter:
     """Applies records in their order; an unreadable one leaves nothing. Raises sqlite3.Error."""
 
-    def __init__(self, connection: sqlite3.Connection, counts: Counts) -> None:
+    def __init__(self, connection: sqlite3.Connection, counts: Counts, keep_removed: str) -> None:
         self._run = connection.execute
-        self._gone = GoneFiles(connection)
+        self._gone = GoneFiles(connection, keep_removed)
         self.counts = counts
         self._statuses: Counter[str] = Counter(counts.statuses)
         self._ids: dict[str, int] = {}

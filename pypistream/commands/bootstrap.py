@@ -12,6 +12,7 @@ from pypistream import options
 @options.SNAPSHOT_EVERY
 @options.DUMP_EVERY
 @options.KEEP_DELTAS
+@options.KEEP_REMOVED
 @options.POLL
 @options.PARTITIONS
 @click.option(

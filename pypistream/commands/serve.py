@@ -9,6 +9,7 @@ from pypistream import options
 
 @click.command("serve", short_help="The HTTP service as a process of its own, beside other roles.")
 @options.place
+@options.KEEP_REMOVED
 @options.HTTP
 @options.HTTP_HOST
 @options.SQL

@@ -12,6 +12,7 @@ from pypistream import options
 @options.SNAPSHOT_EVERY
 @options.DUMP_EVERY
 @options.KEEP_DELTAS
+@options.KEEP_REMOVED
 @click.argument("sink", type=click.Choice(["duckdb", "dump"]))
 def command(sink: str, **given: object) -> int:
     """Keep the DuckDB file or the dump of a data directory up to date with the log.

@@ -111,7 +111,9 @@ def world() -> list[Outgoing]:
         ),
         *project("table-1ib", 80, {"1.0": [file("table-1ib-1.0.tar.gz", size=5)]}),
         metadata("broken", b"{"),
+        *project("dead", 70, {"0.9": [file("dead-0.9.zip")]}),
         gone("dead"),
+        gone("dead", topic=Topic.RELEASES),
         state("dead", Status.ABSENT, attempts=2, gone=11),
         state("late", Status.PARKED, reason="stale", next_ms=1_700_000_000_000),
     ]
@@ -167,7 +169,9 @@ EXPECTED: dict[str, Any] = {
             FETCHED,
         )
     ],
-    "What was removed or quarantined?": [("dead", "removed", 11, SEEN)],
+    "What was removed or quarantined?": [
+        ("dead", "removed", 11, SEEN, "0.9", ["dead-0.9.zip"], ["5" * 64])
+    ],
     "Which names look like a well-known one?": [("table-1ib", 80, "a summary")],
     "Who alone holds a project that others require?": [("table-lib", "ana", 2)],
     "How did the people of a project change?": [(SEEN, "add", "Owner", "ana", True)],

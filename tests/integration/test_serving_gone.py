@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from schemas.names import NormalizedName
 from schemas.topics import Topic
+from sinks.removed import ALL, HASHES, NONE
 from sinks.serving_reader import ServingLibrary
 from sinks.serving_view import ServingView
 from tests.support.view_records import document, gone, metadata, reach, read, releases, slim, take
@@ -20,8 +22,8 @@ FOO = NormalizedName("foo")
 class View:
     """A view whose every step is published at once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.view = ServingView(folder)
+    def __init__(self, folder: Path, keep: str = HASHES) -> None:
+        self.view = ServingView(folder, keep_removed=keep)
         self.library = ServingLibrary(folder, self.view.suspect)
         self._offset = 0
 
@@ -79,3 +81,24 @@ def test_what_is_no_releases_value_leaves_nothing(view: View) -> None:
     view.take(metadata("foo", document("foo")), releases("foo", b"nonsense"))
     assert [] == view.take(files("1.0"))
     assert [("1.0", "foo-1.0.tar.gz")] == view.take(releases("foo", b"[[[[ also"))
+
+
+def test_what_is_kept_is_a_setting(tmp_path: Path) -> None:
+    """All, then hashes, then nothing: what was kept before is cut down, too."""
+    view = View(tmp_path, ALL)
+    file = {"filename": "foo-1.0.zip", "digests": {"sha256": "1"}, "size": 7, "url": "https://x"}
+    view.take(releases("foo", slim("foo", {"1.0": [file]}, "1.0")))
+    view.take(files())
+    assert [7] == [each.file.size for each in view.library.gone_files(FOO)]
+
+    for keep, left in ((HASHES, [("1.0", "foo-1.0.zip")]), (NONE, [])):
+        view.view.close()
+        view.view = ServingView(tmp_path, keep_removed=keep)
+        assert left == view.take()
+        for each in view.library.gone_files(FOO):
+            assert ({"sha256": "1"}, "https://x") == (each.file.digests, each.file.url)
+            assert each.file.size is UNSET
+    view.take(releases("foo", slim("foo", {"1.0": [file]}, "1.0")))
+    assert [] == view.take(files())
+    view.library.close()
+    view.view.close()

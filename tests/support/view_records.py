@@ -12,7 +12,7 @@ import duckdb
 from schemas.codec import Envelope, dataschema, encode, headers
 from schemas.records import ChangelogEntry, Config, Cut, Head, Kind, State, Status
 from schemas.topics import Offset, Topic
-from sinks.duckdb_schema import TABLES
+from sinks.duckdb_schema import REMOVED_OF, TABLES
 from sinks.duckdb_view import DuckDBView
 from sinks.sink import Batch, Reached, Sink, Vector
 from streams.log import Headers, Outgoing, Record, TopicPartition
@@ -163,11 +163,15 @@ def query(path: Path, sql: str) -> list[dict[str, Any]]:
 
 
 def tables(path: Path) -> dict[str, list[str]]:
-    """Every row of every table of our own, in an order that is the rows' own."""
+    """Every row of every table of our own, in an order that is the rows' own.
+
+    But for what is kept of removed projects: that depends on what a view has seen.
+    """
     with duckdb.connect(str(path), read_only=True) as connection:
         return {
             table.name: sorted(
                 repr(row) for row in connection.execute(f"FROM {table.path}").fetchall()
             )
             for table in TABLES
+            if table not in REMOVED_OF.values()
         }

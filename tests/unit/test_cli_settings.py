@@ -94,6 +94,7 @@ _OTHERS: dict[str, str | int] = {
     "kafka_security": "SASL_SSL",
     "partitions": 5,
     "releases": "latest",
+    "keep_removed": "all",
 }
 
 
