@@ -48,14 +48,42 @@ class Started(NamedTuple):
         return frozenset(begun.hexdigest()[:HASH_CHARACTERS] for begun in self.hashes)
 
 
+def renewed(before: bytes, after: bytes, releases: bytes | None, known: str) -> str | None:
+    """The hash of `after`, if `known` is that of `before`; None if it is not. Both are metadata.
+
+    `releases`: what lies beside either, None where the log has no such topic.
+    """
+    try:
+        for form in (_as_it_is, _sorted):
+            if _hash(form(before), releases) == known:
+                return _hash(form(after), releases)
+    except (ValueError, RecursionError):  # msgspec's and UnicodeDecodeError are ValueErrors, too
+        return None
+    return None
+
+
+def _hash(form: bytes, releases: bytes | None) -> str:
+    begun = Started((hashlib.sha256(form, usedforsecurity=False),))
+    [found] = begun.alone() if releases is None else begun.with_releases(releases)
+    return found
+
+
+def _as_it_is(metadata: bytes) -> bytes:
+    top = _object(metadata)
+    top.pop(_SERIAL_KEY, None)
+    return _encode(top)
+
+
+def _sorted(metadata: bytes) -> bytes:
+    values = _any(metadata)
+    values.pop(_SERIAL_KEY, None)
+    return _encode_sorted(values)
+
+
 def started(metadata: bytes) -> Started:
     """Begin with a value of `metadata`; no hash at all fits one that is no JSON object."""
     try:
-        top = _object(metadata)
-        values = _any(metadata)
+        forms = {_as_it_is(metadata), _sorted(metadata)}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Started(())
-    top.pop(_SERIAL_KEY, None)
-    values.pop(_SERIAL_KEY, None)
-    forms = {_encode(top), _encode_sorted(values)}
     return Started(tuple(hashlib.sha256(form, usedforsecurity=False) for form in forms))

@@ -105,12 +105,18 @@ async def off_the_loop(size: int, parse: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(LARGE_BODIES, parse)
 
 
-async def read(work: Work, document: Document, *, all_releases: bool) -> Outcome:
+async def read(
+    work: Work, document: Document, *, all_releases: bool, left_out: frozenset[str] = frozenset()
+) -> Outcome:
     """Trim a document, a large one in a thread."""
 
     def parse() -> Trimmed:
         return trim(
-            document.body, work.name, header_serial=document.serial, all_releases=all_releases
+            document.body,
+            work.name,
+            header_serial=document.serial,
+            all_releases=all_releases,
+            left_out=left_out,
         )
 
     evidence = document.body[:EXCERPT_BYTES_MAX]

@@ -24,15 +24,18 @@ from processors.decide import (
 from processors.fetching import Outcome, Weather, ask, is_large, read
 from processors.intake import Intake
 from processors.marks import Marks
+from processors.rewriting import Rewriter
 from processors.second_source import Asked, SecondSource
 from processors.slots import Slot, Slots
 from processors.transactions import Place, Transactions
 from schemas import codec
 from schemas.records import Bootstrap, Config, Cut, Source, Status
+from schemas.redaction import NO_RULES, Rules
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import Log, TopicPartition, Writer
 from streams.progress import BOOTSTRAP_KEY, CUT_KEY, check_loaded, worker_id
+from streams.rules import read_rules
 from streams.states import States
 from upstream.source import Document, Upstream
 
@@ -111,6 +114,8 @@ class Session:
         # What an outage left behind before a restart is due as soon as upstream answers.
         self._weather = Weather(outage=agenda.outage_names > 0)
         self._changed = asyncio.Event()
+        self.rules = NO_RULES
+        self._other_rules = asyncio.Event()
 
     @classmethod
     async def restore(cls, worker: Worker, writer: Writer) -> Session:
@@ -146,7 +151,16 @@ class Session:
             topic: (await log.ends(topic))[TopicPartition(topic, partition)] for topic in COMPACTED
         }
         transactions.start(cut, ends)
-        return cls(worker, agenda, intake, transactions)
+        session = cls(worker, agenda, intake, transactions)
+        session.adopt(await read_rules(log))
+        return session
+
+    def adopt(self, rules: Rules) -> None:
+        """Publish nothing from now on that these leave out; what was published is written anew."""
+        if rules.count != self.rules.count:
+            self.rules = self._second.rules = rules
+            self.transactions.adopt(rules)
+            self._other_rules.set()
 
     async def run(self) -> None:
         """Read, ask and write until cancelled or until one of them fails."""
@@ -159,6 +173,7 @@ class Session:
                 tasks.create_task(self.intake.read(TopicPartition(Topic.CHANGELOG, partition)))
                 tasks.create_task(self.intake.read(TopicPartition(Topic.REFETCH, partition)))
                 tasks.create_task(self.transactions.run())
+                tasks.create_task(self._rewrite())
                 tasks.create_task(self._dispatch(tasks))
         finally:
             self._worker.slots.forget(self._changed.set)
@@ -171,6 +186,28 @@ class Session:
     def _news(self) -> None:
         self._changed.set()
         self.transactions.wake()
+
+    async def _rewrite(self) -> None:
+        """Apply new rules to what was published before they were known."""
+        worker, settings = self._worker, self._worker.settings
+        rewriter = Rewriter(
+            worker.log,
+            settings.partition,
+            settings.config.releases == "all",
+            self.agenda.states,
+            worker.clock,
+        )
+        while True:
+            self._other_rules.clear()
+            rules = self.rules
+            if self.transactions.redacted < rules.count:
+                await self.transactions.rested()  # by then all that was trimmed without is written
+                async for rewrite in rewriter.rewrites(rules):
+                    await self.transactions.rewrite(rewrite)
+                await self.transactions.rested()
+                self.transactions.redacted = rules.count
+                self.transactions.wake()
+            await self._other_rules.wait()
 
     async def _dispatch(self, tasks: asyncio.TaskGroup) -> None:
         """Start a fetch whenever one is due, a slot is free and upstream permits."""
@@ -217,9 +254,10 @@ class Session:
         if small:
             slot.give()
             await asyncio.sleep(0)  # the next request goes out before this answer is read
+        rules = self.rules
         outcome = await self._outcome(work, answer, slot)
         slot.give()
-        if outcome is None:
+        if outcome is None or (outcome.trimmed is not None and rules is not self.rules):
             self._worker.outcomes[UNANSWERED] += 1
             self.agenda.unanswered(work.name, self._worker.clock.now_ms())
             return
@@ -249,7 +287,8 @@ class Session:
 
     async def _read(self, work: Work, document: Document) -> Outcome:
         all_releases = self._worker.settings.config.releases == "all"
-        return await read(work, document, all_releases=all_releases)
+        left_out = self.rules.fields(work.name)
+        return await read(work, document, all_releases=all_releases, left_out=left_out)
 
     def _observe(self, outcome: Outcome) -> None:
         reply = outcome.reply

@@ -37,6 +37,7 @@ from processors.trim import trim
 from schemas.errors import InvalidName, OversizedBody, Permanent, RateLimited, Retriable
 from schemas.names import NormalizedName, normalize
 from schemas.records import Source, State
+from schemas.redaction import NO_RULES, Rules
 from upstream.source import Document, FileMetadata, NotFound, Upstream
 
 
@@ -111,6 +112,7 @@ class SecondSource:
     upstream: Upstream
     patience: Patience
     all_releases: bool
+    rules: Rules = NO_RULES
     api: JsonApi = field(default_factory=JsonApi)
 
     def needs(self, asked: Asked) -> bool:
@@ -215,7 +217,11 @@ class SecondSource:
         trimmed = await off_the_loop(
             len(built.body),
             lambda: trim(
-                built.body, name, header_serial=header_serial, all_releases=self.all_releases
+                built.body,
+                name,
+                header_serial=header_serial,
+                all_releases=self.all_releases,
+                left_out=self.rules.fields(name),
             ),
         )
         odd = tuple(sorted({*trimmed.anomalies, *built.anomalies}))

@@ -19,8 +19,10 @@ from processors.fetching import Outcome
 from processors.intake import Intake
 from processors.marks import Marks
 from processors.publication import Answered
+from processors.rewriting import Rewrite
 from schemas.names import NormalizedName
 from schemas.records import Cut, Reason
+from schemas.redaction import NO_RULES, Rules
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.clock import Clock
 from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
@@ -61,10 +63,13 @@ class Transactions:
         self._clock = clock
         self._patience = patience
         self._outcomes: deque[Outcome] = deque()
+        self._rewrites: deque[Rewrite] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._committing = False
+        self.rules = NO_RULES
+        self.redacted = 0  # so many of them are applied to what was published before
         self.on_decided: Callable[[], object] = bool
         """Called when something was decided: the agenda may owe a new attempt."""
         self.cut: Cut | None = None
@@ -76,10 +81,11 @@ class Transactions:
         self.cut = cut
         self._ends = dict(ends)
         self._swept = cut.swept if cut else 0
+        self.redacted = cut.redacted if cut else 0
 
     def at_rest(self) -> bool:
         """True if nothing waits for a transaction."""
-        decided = self._outcomes or self._agenda.settled or self._intake.refused
+        decided = self._outcomes or self._rewrites or self._agenda.settled or self._intake.refused
         return not (decided or self._committing)
 
     def wake(self) -> None:
@@ -97,6 +103,29 @@ class Transactions:
         self._outcomes.append(outcome)
         self._waiting_bytes += outcome.size
         self._news.set()
+
+    def adopt(self, rules: Rules) -> None:
+        """Publish nothing from now on that was trimmed without these: it is fetched once more."""
+        self.rules = rules
+        trimmed = [outcome for outcome in self._outcomes if outcome.trimmed is not None]
+        self._outcomes = deque(each for each in self._outcomes if each.trimmed is None)
+        for outcome in trimmed:
+            self._waiting_bytes -= outcome.size
+            self._agenda.unanswered(outcome.work.name, self._clock.now_ms())
+        self._room.set()
+
+    async def rewrite(self, rewrite: Rewrite) -> None:
+        """Hand in a document that is to be published anew; waits for room."""
+        await self.room()
+        self._rewrites.append(rewrite)
+        self._waiting_bytes += rewrite.size
+        self._news.set()
+
+    async def rested(self) -> None:
+        """Wait until everything handed in for rewriting, and what was under way, is written."""
+        while self._rewrites or self._committing:
+            self._room.clear()
+            await self._room.wait()
 
     async def run(self) -> None:
         """Write what is decided, until cancelled."""
@@ -140,6 +169,13 @@ class Transactions:
             size += outcome.size
             records += self._decide(outcome, now_ms)
             touched[outcome.work.name] = None
+        while self._rewrites and len(records) < RECORDS_MAX and size <= BYTES_MAX:
+            rewrite = self._rewrites.popleft()
+            size += rewrite.size
+            if state := rewrite.on(self._agenda.states.get(rewrite.name)):
+                self._agenda.states.put(rewrite.name, state)
+                records += rewrite.records
+                touched[rewrite.name] = None
         self._waiting_bytes -= size
         for name in self._agenda.settled_written():
             touched[name] = None
@@ -164,8 +200,9 @@ class Transactions:
         self.published += verdict.effect is Effect.PUBLISH
         if before.ask is Reason.SWEEP and verdict.effect in (Effect.PUBLISH, Effect.TOMBSTONE):
             self._swept += 1
+        evidence = b"" if self.rules.fields(name) else outcome.evidence  # nobody has read it
         answered = Answered(
-            name, before, verdict, now_ms, outcome.trimmed, outcome.source, outcome.evidence,
+            name, before, verdict, now_ms, outcome.trimmed, outcome.source, evidence,
             outcome.failed,
         )  # fmt: skip
         return publication.records(answered, with_releases=self._place.with_releases)
@@ -177,7 +214,9 @@ class Transactions:
         self._marks.pass_refetch(refetch)
         metadata, releases, state = (self._ends[topic] for topic in COMPACTED)
         begin = self._marks.held(changelog)
-        cut = Cut(begin, refetch, metadata, releases, state, swept=self._swept)
+        cut = Cut(
+            *(begin, refetch, metadata, releases, state), swept=self._swept, redacted=self.redacted
+        )
         return self._marks.on(cut)
 
     async def _commit(self, records: list[Outgoing], cut: Cut) -> None:

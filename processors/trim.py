@@ -33,6 +33,7 @@ from processors.shapes import Document, File, Published
 from processors.versions import ascending, is_version, not_below
 from schemas.errors import ForeignMetadata, InvalidName, OversizedBody
 from schemas.names import NormalizedName, normalize
+from schemas.redaction import ANOMALY, redacted
 from schemas.topics import VALUE_BYTES_MAX
 
 HASH_CHARACTERS = 32  # 128 bits of SHA-256: two bodies of one project never meet by accident
@@ -99,8 +100,11 @@ def trim(
     *,
     header_serial: int | None = None,
     all_releases: bool = True,
+    left_out: frozenset[str] = frozenset(),
 ) -> Trimmed:
     """Pure. `body` is the decoded answer of the project route, `header_serial` X-PyPI-Last-Serial.
+
+    `left_out`: fields that are null in what comes out, and were never there for the hash.
 
     Raises MalformedMetadata (`reason` says why), OversizedBody (the trimmed document does not fit a
     record), ForeignMetadata (`info.name` is not `asked`).
@@ -110,6 +114,8 @@ def trim(
         parts = _known(body, asked)
         if parts is None:
             parts = _general(body, asked)
+        if left_out:
+            parts = _without(parts, left_out)
         if len(parts.metadata) > VALUE_BYTES_MAX:
             raise OversizedBody(
                 f"{asked}: trimmed {len(parts.metadata)} bytes; at most {VALUE_BYTES_MAX} fit",
@@ -118,6 +124,17 @@ def trim(
         return _finish(parts, asked, header_serial, all_releases=all_releases)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise hostile.malformed(body, error) from error
+
+
+def _without(parts: _Parts, fields: frozenset[str]) -> _Parts:
+    metadata = redacted(parts.metadata, fields)
+    if metadata is parts.metadata:
+        return parts
+    return parts._replace(
+        metadata=metadata,
+        canonical=redacted(parts.canonical, fields),
+        anomalies=parts.anomalies | {ANOMALY},
+    )
 
 
 def _finish(

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from producers.difference import Gone, Scope, ask_for
-from producers.reconcile import ask_record, difference
+from producers.reconcile import difference
 from producers.rows import entry_record
 from schemas import codec
 from schemas.errors import InvalidName
 from schemas.names import NormalizedName, normalize
 from schemas.records import ChangelogEntry, Config, EventSource, Head, Reason
 from schemas.topics import Offset, Topic
+from streams.asks import ask_record
 from streams.log import Log, Outgoing, TopicPartition
 from streams.progress import read_progress
 from streams.watching import up_to_now

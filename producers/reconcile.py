@@ -17,10 +17,11 @@ from msgspec.structs import replace
 
 from producers.difference import Difference, Plan, Scope, ask_for
 from schemas import codec
-from schemas.codec import Envelope, dataschema
+from schemas.codec import Envelope
 from schemas.names import NormalizedName
 from schemas.records import Ask, BackfillMarker, Config, Reason
 from schemas.topics import Topic
+from streams.asks import ask_record
 from streams.clock import Clock
 from streams.log import Log, Outgoing
 from streams.progress import Progress, ProgressWatch, unread_asks
@@ -153,15 +154,3 @@ async def difference(log: Log, config: Config, serial_map: SerialMap, scope: Sco
     finally:
         await reader.close()
     return found
-
-
-def ask_record(name: NormalizedName, ask: Ask, now_ms: int) -> Outgoing:
-    """A record of `refetch`: plain writes, any process may ask."""
-    envelope = Envelope(
-        id=f"{name}:{ask.serial}:{now_ms}",
-        type=f"pypistream.ask.{ask.reason.value}",
-        subject=name,
-        time=now_ms / 1000,
-        dataschema=dataschema(Topic.REFETCH),
-    )
-    return Outgoing(Topic.REFETCH, name, codec.encode(ask), codec.headers(envelope))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from producers.reconcile import ask_record
 from producers.sweep import (
     SWEEP_KEY,
     UNREAD_ASKS_MAX,
@@ -25,6 +24,7 @@ from producers.sweep import (
 )
 from schemas.records import Sweep
 from schemas.topics import Topic
+from streams.asks import ask_record
 from streams.clock import Clock
 from streams.log import Log, TopicPartition
 from streams.progress import Progress, ProgressWatch, progress_record, unread_asks

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from producers.reconcile import ask_record
 from pypistream.data_dir import DataDir
 from pypistream.place import located
 from pypistream.roles import holders
@@ -23,6 +22,7 @@ from schemas.errors import InvalidName, UsageError
 from schemas.names import NormalizedName, normalize
 from schemas.records import Ask, DeadLetter, Reason, State, Status
 from schemas.topics import Topic
+from streams.asks import ask_record
 from streams.clock import SystemClock
 from streams.log import Log
 from streams.watching import up_to_now

@@ -19,8 +19,10 @@ from schemas.topics import Topic
 from streams.assignment import Assignment
 from streams.clock import Clock
 from streams.log import Log, LogUnavailable
+from streams.rules import RulesWatch
 from upstream.source import Upstream
 
+RULES_SECONDS = 1.0  # how soon a rule of redaction is heard that another process made
 WATCH_SECONDS = 5.0  # between two looks at what waits and what was written
 # After a partition's id was taken by somebody else: the group says by then to whom it belongs, and
 # if it is still ours nobody but a process that was put out can have done it.
@@ -116,6 +118,7 @@ class Processing:
                 tasks.create_task(_watched(membership))
                 tasks.create_task(self._follow(tasks))
                 tasks.create_task(restarting(self._watch))
+                tasks.create_task(restarting(self._follow_rules))
         finally:
             membership.cancel()
             await asyncio.wait([membership])
@@ -131,6 +134,15 @@ class Processing:
                 life = self._lives.setdefault(partition, self._new_life(partition))
                 if life.task is None:
                     life.task = tasks.create_task(self._live(life))
+
+    async def _follow_rules(self) -> None:
+        """Tell every session of rules made meanwhile; a new session reads them itself."""
+        async with RulesWatch(self.means.log) as watch:
+            while True:
+                rules = await watch.look(RULES_SECONDS)
+                for worker in self.workers:
+                    if worker.session is not None and rules.count > worker.session.rules.count:
+                        worker.session.adopt(rules)
 
     def _new_life(self, partition: int) -> _Life:
         return _Life(self.means.worker(partition), Watchdog(partition))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from producers.reconcile import UNREAD_ASKS_MAX, ask_record
+from producers.reconcile import UNREAD_ASKS_MAX
 from pypistream.verify_facts import Finding, Listed, Seen, Side, Why
 from pypistream.verify_report import RepairReport
 from schemas.names import NormalizedName
 from schemas.records import Ask, Reason, State
 from schemas.topics import partition_of
+from streams.asks import ask_record
 from streams.clock import Clock
 from streams.log import Log
 from streams.progress import read_progress, unread_asks

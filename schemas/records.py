@@ -216,6 +216,7 @@ class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
     this transaction. The marker (base, serial] is the last one passed; serial 0 = none yet.
     `low` is the low mark of the first backfill that closed here; base is 0 from then on.
     `swept`: how many changes were found here that nothing but the sweep had asked for.
+    `redacted`: so many rules of redaction are applied to everything that the partition holds.
     """
 
     changelog: int
@@ -229,10 +230,14 @@ class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
     low: int = 0
     backfill: BackfillProgress | None = None
     swept: int = 0
+    redacted: int = 0
 
 
 class Config(msgspec.Struct, frozen=True):
-    """In partition N of `progress`, key `config`, written once before anything else."""
+    """In partition N of `progress`, key `config`, written once before anything else.
+
+    `leave_out`: fields of every document that are null from the beginning, see `schemas.redaction`.
+    """
 
     log_id: str
     partitions: int
@@ -240,6 +245,19 @@ class Config(msgspec.Struct, frozen=True):
     filter: Filter = Filter()
     releases: str = "all"
     created: int = 0
+    leave_out: tuple[str, ...] = ()
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """In partition N + 1 of `progress`, key `redaction:…`, one a rule: what is left out for ever.
+
+    `name` (normalised) "" = of every project; `fields`: see `schemas.redaction`. `time` is when it
+    was made, and no part of what tells two rules apart.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    time: int = 0
 
 
 class History(msgspec.Struct, frozen=True):

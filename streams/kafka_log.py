@@ -34,7 +34,7 @@ from streams.kafka_reader import (
 from streams.kafka_settings import KafkaSettings
 from streams.kafka_topics import ensure_topics
 from streams.kafka_writer import TRANSACTION_MS_MAX, KafkaWriter
-from streams.log import LogUnavailable, Outgoing, Table, TopicPartition
+from streams.log import Changing, LogUnavailable, Outgoing, Table, TopicPartition
 from streams.placing import every_partition
 
 CALL_SECONDS_MAX = 15.0  # of a question to the brokers: longer than they need to elect a leader
@@ -196,6 +196,11 @@ class KafkaLog:
 
     async def clean(self, now_ms: int) -> int:  # noqa: ARG002 (the brokers clean by themselves)
         """Nothing: the brokers compact and delete as the topics' settings say."""
+        self._check()
+        return 0
+
+    async def purge(self, letter: Changing) -> int:  # noqa: ARG002 (the brokers clean by themselves)
+        """Nothing, as `clean`: see `max.compaction.lag.ms` and docs/redaction.md."""
         self._check()
         return 0
 

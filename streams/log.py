@@ -84,6 +84,10 @@ Closing = Callable[[NextOffsets], Sequence[Outgoing]]
 included), make the transaction's last records: how a cut names the offsets of its own effects."""
 
 
+Changing = Callable[[Record], bytes | None]
+"""Given a record, make the value that it is to have; its own, if nothing changes."""
+
+
 class Writer(Protocol):
     """The one holder of a writer id; one transaction at a time."""
 
@@ -152,6 +156,14 @@ class Log(Protocol):
 
     async def clean(self, now_ms: int) -> int:
         """Compaction and retention, a bounded piece; how many records went. Kafka does its own."""
+        ...
+
+    async def purge(self, letter: Changing) -> int:
+        """Compaction at once, whatever the age: nothing that was replaced stays in the storage.
+
+        Dead letters get the values that `letter` makes of them, at their own offsets. Returns how
+        many records went or changed. Kafka lets nobody do that: 0, its settings say when they go.
+        """
         ...
 
     async def close(self) -> None:

@@ -14,11 +14,19 @@ from types import MappingProxyType
 from typing import Self
 
 from schemas.errors import LogTruncated, WriterFenced
-from schemas.topics import TOPICS, Offset, Topic
+from schemas.topics import COMPACTED, TOPICS, Offset, Topic
 from streams.bell import Bell, heard_within
-from streams.cleaning import limits
+from streams.cleaning import COMPACTION_LAG_MS, limits
 from streams.clock import unix_ms
-from streams.log import Closing, LogUnavailable, Outgoing, Record, Table, TopicPartition
+from streams.log import (
+    Changing,
+    Closing,
+    LogUnavailable,
+    Outgoing,
+    Record,
+    Table,
+    TopicPartition,
+)
 from streams.placing import every_partition, placed
 
 
@@ -145,6 +153,19 @@ class MemoryLog:
         """Compaction and retention, all of it at once."""
         store = await self._turn()
         return sum(_clean(at.topic, held, now_ms) for at, held in store.held.items())
+
+    async def purge(self, letter: Changing) -> int:
+        """Compaction whatever the age, and other values for dead letters."""
+        store = await self._turn()
+        changed = 0
+        for at, held in store.held.items():
+            if at.topic in COMPACTED:
+                changed += _clean(at.topic, held, store.now_ms() + COMPACTION_LAG_MS)
+            elif at.topic is Topic.DEAD_LETTER:
+                rows = [row._replace(value=letter(row)) for row in held.rows]
+                changed += sum(row != old for row, old in zip(rows, held.rows, strict=True))
+                held.rows = rows
+        return changed
 
     async def close(self) -> None:
         """Close this handle."""

@@ -12,9 +12,11 @@ from typing import Self
 from schemas.errors import OversizedBody, WriterFenced
 from schemas.topics import Offset, Topic
 from streams.bell import heard_within
+from streams.cleaning import COMPACTION_LAG_MS
 from streams.clock import unix_ms
-from streams.log import Closing, Outgoing, Record, Table, TopicPartition
+from streams.log import Changing, Closing, Outgoing, Record, Table, TopicPartition
 from streams.sqlite_clean import PIECES_MAX, clean_piece, due
+from streams.sqlite_purge import change_values, due_compacted, truncate_wal
 from streams.sqlite_reader import (
     Batch,
     Fold,
@@ -117,6 +119,28 @@ class SqliteLog:
                     partial(clean_piece, table=table, now_ms=now_ms)
                 )
         return removed
+
+    async def purge(self, letter: Changing) -> int:
+        """Compaction whatever the age, other values for dead letters, an empty WAL."""
+        changed = 0
+        while True:
+            now_ms = self._write_side.now_ms() + COMPACTION_LAG_MS
+            tables = await self._threads.read(
+                partial(due_compacted, tables=self._tables, now_ms=now_ms)
+            )
+            if not tables:
+                break
+            for table in tables:
+                changed += await self._threads.write(
+                    partial(clean_piece, table=table, now_ms=now_ms)
+                )
+        for table in self._tables.values():
+            if table.at.topic is Topic.DEAD_LETTER:
+                changed += await self._threads.write(
+                    partial(change_values, table=table, changing=letter)
+                )
+        await self._threads.write(truncate_wal)
+        return changed
 
     async def close(self) -> None:
         """Close all connections, once what is under way is done."""

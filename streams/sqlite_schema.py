@@ -93,6 +93,7 @@ def connect(path: Path, *, cache_kib: int, create: bool = False) -> sqlite3.Conn
             "checkpoint_fullfsync = ON",
             "trusted_schema = OFF",
             "cell_size_check = ON",
+            "secure_delete = ON",  # what was removed or replaced is no more in any page
             "temp_store = MEMORY",
             f"cache_size = -{cache_kib}",
             f"wal_autocheckpoint = {CHECKPOINT_PAGES}",

@@ -63,7 +63,7 @@ class WriteSide:
     ) -> None:
         self.partitions = partitions
         self._tables = tables
-        self._now_ms = now_ms
+        self.now_ms = now_ms
 
     def take(self, connection: sqlite3.Connection, writer_id: str) -> Taken:
         """Take a writer id: whoever held it is fenced from now on."""
@@ -82,7 +82,7 @@ class WriteSide:
         """One transaction without a writer id."""
         batch = self.batch(records)
         with write_transaction(connection):
-            return self._insert(connection, batch, self._now_ms()).offsets
+            return self._insert(connection, batch, self.now_ms()).offsets
 
     def commit(
         self,
@@ -100,7 +100,7 @@ class WriteSide:
         with write_transaction(connection):
             if _epoch(connection, taken.writer_id) != taken.epoch:
                 raise WriterFenced(f"another process has taken the writer id {taken.writer_id!r}")
-            timestamp_ms = self._now_ms()
+            timestamp_ms = self.now_ms()
             written = self._insert(connection, batch, timestamp_ms)
             if closing is not None:
                 ahead = MappingProxyType({**ends, **written.ends})

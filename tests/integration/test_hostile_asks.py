@@ -10,12 +10,12 @@ from processors.decide import Patience
 from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
-from producers.reconcile import ask_record
 from pypistream.holding import HOLD_KEY, SharedHold
 from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Ask, DeadLetter, Reason, State, Status
 from schemas.topics import Topic, partition_of
+from streams.asks import ask_record
 from streams.clock import SystemClock
 from streams.log import Outgoing, TopicPartition
 from streams.memory_log import MemoryLog

@@ -14,7 +14,7 @@ import pytest
 from processors.slots import Slots
 from producers import reconcile
 from producers.changelog import ChangelogProducer, ProducerSettings
-from producers.reconcile import Reconciler, ask_record
+from producers.reconcile import Reconciler
 from producers.sweep import RATE_SHARE, SWEEP_KEY, UNREAD_ASKS_MAX, WHOLE_ROUNDS, cursor_of
 from producers.sweeper import Sweeper
 from pypistream.processing import Means, Processing
@@ -22,6 +22,7 @@ from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Ask, Reason, State, Status, Sweep
 from schemas.topics import Topic
+from streams.asks import ask_record
 from streams.assignment import Everything
 from streams.log import TopicPartition
 from streams.memory_log import MemoryLog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from schemas.topics import Offset, Topic
-from streams.log import Log, Outgoing, Reader, Table, TopicPartition, Writer
+from streams.log import Changing, Log, Outgoing, Reader, Table, TopicPartition, Writer
 
 
 class PassingLog:
@@ -40,6 +40,9 @@ class PassingLog:
 
     async def clean(self, now_ms: int) -> int:
         return await self.inner.clean(now_ms)
+
+    async def purge(self, letter: Changing) -> int:
+        return await self.inner.purge(letter)
 
     async def close(self) -> None:
         await self.inner.close()

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from producers.reconcile import ask_record
 from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Ask, Reason
 from schemas.topics import Topic
+from streams.asks import ask_record
 from streams.log import LogUnavailable, Outgoing
 from tests.support.sim_log import Catch, Trap
 from tests.support.sim_schedule import POISONS, Event, Fault
