@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Hashable, Iterator
+from typing import NamedTuple
+
+
+class _Listener(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    places: frozenset[Hashable]
 
 
 class Bell:
     """Readers listen before they look, so that nothing written in between goes unnoticed."""
 
     def __init__(self) -> None:
-        self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._listeners: dict[asyncio.Event, _Listener] = {}
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[asyncio.Event]:
-        """An event that is set by every `ring` from now on; the listener clears it."""
+    def listening(self, places: Collection[Hashable] = ()) -> Iterator[asyncio.Event]:
+        """An event that is set by every `ring` from now on; the listener clears it.
+
+        With `places` it is not set by a ring that names others only.
+        """
         event = asyncio.Event()
-        self._listeners[event] = asyncio.get_running_loop()
+        self._listeners[event] = _Listener(asyncio.get_running_loop(), frozenset(places))
         try:
             yield event
         finally:
@@ -28,11 +37,13 @@ class Bell:
         """True while anyone listens."""
         return bool(self._listeners)
 
-    def ring(self) -> None:
-        """Wake all listeners. May be called from any thread."""
-        for event, loop in list(self._listeners.items()):
+    def ring(self, places: Collection[Hashable] = ()) -> None:
+        """Wake all listeners, or those of `places`. May be called from any thread."""
+        for event, listener in list(self._listeners.items()):
+            if places and listener.places and listener.places.isdisjoint(places):
+                continue
             with contextlib.suppress(RuntimeError):  # its loop has been closed: nobody waits there
-                loop.call_soon_threadsafe(event.set)
+                listener.loop.call_soon_threadsafe(event.set)
 
 
 async def heard_within(event: asyncio.Event, seconds: float) -> bool:

@@ -115,7 +115,7 @@ class MemoryLog:
         store = await self._turn()
         places = [placed(record, store.partitions) for record in records]
         offsets = store.write(records, places)
-        store.bell.ring()
+        store.bell.ring(places)
         return offsets
 
     async def reader(self, positions: Mapping[TopicPartition, Offset]) -> MemoryReader:
@@ -206,7 +206,7 @@ class MemoryWriter:
         store.write(last, last_places)
         self._next.update({at: Offset(store.held[at].end) for at in (*places, *last_places)})
         self._spent = False
-        store.bell.ring()
+        store.bell.ring((*places, *last_places))
         return offsets
 
     async def close(self) -> None:
@@ -231,7 +231,7 @@ class MemoryReader:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         store = await self._turn()
-        with store.bell.listening() as event:
+        with store.bell.listening(self._positions) as event:
             while True:
                 event.clear()
                 if records := self._take(store, max_records):

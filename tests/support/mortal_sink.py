@@ -86,6 +86,7 @@ class Faults:
 
         def connect(*given: Any, **named: Any) -> Any:
             self._asked(duckdb.IOException)
+            named["config"] = {**(named.get("config") or {}), "threads": 1}
             return CountingConnection(
                 real(*given, **named), lambda: self._asked(duckdb.IOException)
             )

@@ -136,12 +136,12 @@ def _no_letter() -> Any:
 def _standing_before_rows() -> Any:
     real = duckdb_batches.write
 
-    def write(connection: Any, rows: Any, standing: Any) -> None:
+    def write(connection: Any, rows: Any, standing: Any, *rest: Any) -> None:
         connection.begin()
         text = notes.standing_text(standing)
         duckdb_memo.remember(connection, {duckdb_memo.STANDING: text})
         connection.commit()
-        real(connection, rows, standing)
+        real(connection, rows, standing, *rest)
 
     return patch.object(duckdb_batches, "write", write)
 

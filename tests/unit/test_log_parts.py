@@ -156,14 +156,29 @@ class TestBell:
         bell.ring()
         assert not bell.heard, "nobody listens any more"
 
+    async def test_rung_for_some_places(self) -> None:
+        """Whoever listens to other places is not woken; who names none hears all."""
+        bell = Bell()
+        with bell.listening(["a", "b"]) as some, bell.listening() as every:
+            bell.ring(["c"])
+            assert await heard_within(every, 5)
+            assert not some.is_set()
+            bell.ring(["b", "c"])
+            assert await heard_within(some, 5)
+            some.clear()
+            bell.ring()
+            assert await heard_within(some, 5)
+
     def test_listener_whose_loop_is_gone(self) -> None:
         """A loop that was closed is no reason to fail."""
         bell = Bell()
+        listening = bell.listening()
 
         async def listen() -> None:
-            bell._listeners[asyncio.Event()] = asyncio.get_running_loop()
+            listening.__enter__()
 
         asyncio.run(listen())
+        assert bell.heard
         bell.ring()
 
 
