@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -59,8 +59,14 @@ bench-reconcile: $(READY)  ## a reconcile of 886 000 names; PYPISTREAM_NAMES=FIL
 bench-bootstrap: $(READY)  ## a bootstrap of 100 000 projects, PROJECTS=n for others; exit 1 if a figure is missed (3 minutes)
 	@$(BIN)/python -m benchmarks.bootstrap $(ARGS)
 
-bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJECTS=n for others; exit 1 if a figure is missed (needs wrk, nginx; 30 minutes)
+bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJECTS=n for others, WORLD=FOLDER keeps them; exit 1 if a figure is missed (needs wrk, nginx; 30 minutes)
 	@$(BIN)/python -m benchmarks.http $(ARGS)
+
+bench-sse: $(READY)  ## 2000 clients of the live stream, 20 events a second for 5 minutes; exit 1 if a figure is missed (7 minutes)
+	@$(BIN)/python -m benchmarks.sse $(ARGS)
+
+resume: $(READY)  ## a stream resumed over a million events while the server is killed; exit 1 for a gap or a repeat (2 minutes)
+	@$(BIN)/python -m benchmarks.sse --clients 0 $(ARGS)
 
 docs: $(READY)  ## do schemas and documents still say what the code does?
 	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py tests/unit/test_asyncapi.py tests/unit/test_monitoring.py

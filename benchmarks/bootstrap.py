@@ -69,23 +69,32 @@ class Corpus(NamedTuple):
     def records(self, numbers: Iterator[int], serial: int) -> Iterator[list[Outgoing]]:
         """What a worker writes for each of these projects."""
         for number in numbers:
-            found = self.trimmed[number % len(self.trimmed)]
-            name = NormalizedName(f"{_LETTERS[number % 26]}{number:07}-project")
-            state = State(
-                Status.PENDING,
-                serial,
-                event_kind=Kind.NEW_RELEASE,
-                event_time=NOW_MS // 1000,
-                event_name=name,
-            )
-            shown = Body(serial, found.hash, found.display_name, f'"{number:032x}"')
-            verdict = decide(state, shown, Attempt(serial, NOW_MS), DEFAULT_PATIENCE)
-            answered = Answered(name, state, verdict, NOW_MS, found)
-            row = publication.state_record(name, codec.encode(verdict.state), NOW_MS)
-            yield [*publication.records(answered, with_releases=True), row]
+            yield written(number, self.trimmed[number % len(self.trimmed)], serial)
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def project_name(number: int) -> NormalizedName:
+    """Of the project with this number."""
+    return NormalizedName(f"{_LETTERS[number % 26]}{number:07}-project")
+
+
+def written(number: int, found: Trimmed, serial: int) -> list[Outgoing]:
+    """What a worker writes for the project with this number."""
+    name = project_name(number)
+    state = State(
+        Status.PENDING,
+        serial,
+        event_kind=Kind.NEW_RELEASE,
+        event_time=NOW_MS // 1000,
+        event_name=name,
+    )
+    shown = Body(serial, found.hash, found.display_name, f'"{number:032x}"')
+    verdict = decide(state, shown, Attempt(serial, NOW_MS), DEFAULT_PATIENCE)
+    answered = Answered(name, state, verdict, NOW_MS, found)
+    row = publication.state_record(name, codec.encode(verdict.state), NOW_MS)
+    return [*publication.records(answered, with_releases=True), row]
 
 
 def corpus(projects: int) -> Corpus:

@@ -3,20 +3,20 @@
 A log is filled with documents of the stand-in, which have the sizes of real ones; `pypistream
 serve` reads it into its view; wrk asks for names drawn at random over 64 connections, on the same
 machine. In turns with it nginx serves the same bytes as files. Needs wrk and nginx (Debian:
-wrk, nginx-light). The corpus is that of `benchmarks.bootstrap`.
+wrk, nginx-light). What is served: `benchmarks.http_world`.
 
-view       reading the log into an empty view
+view       reading the log into an empty view; not measured where it was there
 documents  `/pypi/<name>/json`, ours and nginx's, and their share
 resolver   `/v1/query` for one environment
 memory     of the serving process: resident, and what of that is no file's
 
-PROJECTS=n sets the number of projects; 886000 is PyPI.
+PROJECTS=n sets the number of projects; 886000 is PyPI. WORLD=FOLDER (or --world) keeps what is
+served for the next time: filling and reading it is most of the time. --fill does only that.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import http.client
 import json
@@ -30,24 +30,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks.bootstrap import BATCH, Corpus, corpus
-from schemas.records import Config, Cut, Head
-from schemas.topics import Topic
-from streams.log import TopicPartition
-from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY, progress_record
-from streams.sqlite_log import SqliteLog
+from benchmarks.http_world import filled
 
 PROJECTS = int(os.environ.get("PROJECTS", "886000"))
 SECONDS, WARM_SECONDS, TURNS = 10, 3, 3
 CONNECTIONS = 64
-NAMES_DRAWN = 200_000  # of all; wrk holds their requests
-SERIAL = 1_000
 GOALS = {"documents": 15_000, "share": 0.4, "p99_ms": 20, "resolver": 2_000, "resident_mib": 600}
 START_SECONDS_MAX = 7_200.0
 MIB = 2**20
@@ -87,46 +79,6 @@ http {
   }
 }
 """
-
-
-async def fill(log_file: Path, files: Path, made: Corpus) -> list[str]:
-    """The log with every project, and each document as a file for nginx; the names."""
-    log = await SqliteLog.open(log_file, 1)
-    names: list[str] = []
-    offsets = dict.fromkeys((Topic.METADATA, Topic.RELEASES, Topic.STATE), 0)
-    projects = made.records(iter(range(made.projects)), SERIAL)
-    while batch := list(islice(projects, BATCH)):
-        records = [record for each in batch for record in each]
-        for record in records:
-            offsets[record.topic] += 1
-            if record.topic is Topic.METADATA and record.key and record.value:
-                names.append(record.key)
-                path = files / record.key[:3] / record.key[3:]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(record.value)
-        await log.append(records)
-    now_ms = int(time.time() * 1000)
-    cut = Cut(
-        changelog=0,
-        refetch=0,
-        metadata=offsets[Topic.METADATA],
-        releases=offsets[Topic.RELEASES],
-        state=offsets[Topic.STATE],
-        serial=SERIAL,
-        time=now_ms // 1000,
-    )
-    head = Head(SERIAL, 0, now_ms // 1000, (0,))
-    await log.append(
-        [
-            progress_record(1, CONFIG_KEY, Config("0" * 32, 1, 1), now_ms),
-            progress_record(1, HEAD_KEY, head, now_ms),
-            progress_record(0, CUT_KEY, cut, now_ms),
-        ]
-    )
-    ends = await log.ends(Topic.METADATA)
-    assert ends[TopicPartition(Topic.METADATA, 0)] == offsets[Topic.METADATA]
-    await log.close()
-    return names
 
 
 def free_port() -> int:
@@ -208,34 +160,48 @@ def memory(process: psutil.Process) -> dict[str, float]:
     return {"resident_mib": round(full.rss / MIB), "unique_mib": round(full.uss / MIB)}
 
 
-def measure(projects: int, seconds: int) -> dict[str, Any]:
-    """All of it, in a folder that is gone afterwards."""
+@contextlib.contextmanager
+def place_of(world: str) -> Iterator[Path]:
+    """The folder that is kept, or one that is gone afterwards."""
+    if world:
+        yield Path(world).absolute()
+        return
     with tempfile.TemporaryDirectory(prefix="pypistream-http-") as place:
-        folder = Path(place)
-        folder.chmod(0o755)  # nginx's workers are somebody else
-        made = corpus(projects)
-        names = asyncio.run(fill(folder / "data" / "log.sqlite", folder / "files", made))
-        step = max(1, len(names) // NAMES_DRAWN)
-        (folder / "names").write_text("".join(f"{name}\n" for name in names[::step]))
-        ours, theirs = free_port(), free_port()
-        (folder / "nginx.conf").write_text(NGINX % {"folder": folder, "port": theirs})
-        serve = ("serve", "--data", str(folder / "data"), "--http", f"127.0.0.1:{ours}")
-        with (
-            running(sys.executable, "-m", "pypistream", *serve) as service,
-            running(shutil.which("nginx") or "nginx", "-c", str(folder / "nginx.conf")) as nginx,
-        ):
-            took = until_served(service, ours, len(names))
-            before = memory(service)
-            result = {
-                "projects": len(names),
-                "view": {
-                    "projects_per_second": round(len(names) / took),
-                    "bytes_per_project": round(_view_bytes(folder) / len(names)),
-                },
-                **_loads(folder, (service, ours), (nginx, theirs), seconds),
-                "memory_before": before,
-                "memory": memory(service),
-            }
+        yield Path(place)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, published: int) -> Iterator[tuple[Server, float | None]]:
+    """The service once it serves all; seconds that it read for, None if its view was there."""
+    view, port = folder / "data" / "state" / "serving.sqlite", free_port()
+    fresh = not view.exists()
+    serve = ("serve", "--data", str(folder / "data"), "--http", f"127.0.0.1:{port}")
+    with running(sys.executable, "-m", "pypistream", *serve) as service:
+        took = until_served(service, port, published)
+        yield (service, port), took if fresh else None
+
+
+def measure(folder: Path, projects: int, seconds: int, *, fill: bool = False) -> dict[str, Any]:
+    """All of it; with `fill` only what is served, and its view."""
+    begun = time.monotonic()
+    published = filled(folder, projects)
+    result: dict[str, Any] = {
+        "projects": published,
+        "fill_seconds": round(time.monotonic() - begun, 1),
+    }
+    theirs = free_port()
+    (folder / "nginx.conf").write_text(NGINX % {"folder": folder, "port": theirs})
+    with serving(folder, published) as (ours, took):
+        result["view"] = {
+            "projects_per_second": took and round(published / took),
+            "bytes_per_project": round(_view_bytes(folder) / published),
+        }
+        if fill:
+            return result
+        with running(shutil.which("nginx") or "nginx", "-c", str(folder / "nginx.conf")) as nginx:
+            result["memory_before"] = memory(ours[0])
+            result |= _loads(folder, ours, (nginx, theirs), seconds)
+            result["memory"] = memory(ours[0])
     return result
 
 
@@ -280,14 +246,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.http", description=__doc__)
     parser.add_argument("--projects", type=int, default=PROJECTS)
     parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--world", default=os.environ.get("WORLD", ""), help="a folder to keep")
+    parser.add_argument("--fill", action="store_true", help="only make what is served")
     parser.add_argument("--json", action="store_true", help="one object, whatever it says")
     given = parser.parse_args()
     for tool in ("wrk", "nginx"):
         if shutil.which(tool) is None:
             sys.exit(f"benchmarks.http needs {tool} (Debian: apt-get install wrk nginx-light)")
-    result = measure(given.projects, given.seconds)
+    with place_of(given.world) as folder:
+        result = measure(folder, given.projects, given.seconds, fill=given.fill)
     print(json.dumps(result) if given.json else json.dumps(result, indent=1))
-    lacks = missed(result)
+    lacks = [] if given.fill else missed(result)
     for text in lacks:
         print(text, file=sys.stderr)
     return 0 if given.json or not lacks else 1

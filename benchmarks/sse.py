@@ -7,6 +7,8 @@ clock: gathering (up to 0.1 s), waking, writing, and the clients' own work are i
 
 resume  one client reads a log of many rows by Last-Event-ID, while the server is killed and
         started again; it counts gaps and repeats
+
+Exit 1 if a goal is missed. `make bench-sse` is all of it, `make resume` the second part.
 """
 
 from __future__ import annotations
@@ -40,10 +42,14 @@ from upstream.source import JournalRow
 
 CLIENTS, EVENTS_PER_SECOND, SECONDS = 2_000, 20, 300
 RESUMED, KILLS = 1_000_000, 3
+DELAY_MS_MAX, SERVER_MIB_MAX = 200, 256  # in the median; of the service, resident
+QUIET_SECONDS_MAX = 60.0  # without a byte, or an answer at all: it hangs
 CONNECTING = 50  # at a time
 PAGE = 1_000
 MIB = 2**20
 _EVENT = re.compile(rb'\nid: (\d+)\ndata: [^\n]*"action":"(\d+)[^\n]*\n(?=\n)')
+
+_ANY_EVENT = re.compile(rb"\nid: (\d+)\ndata: [^\n]*\n(?=\n)")
 
 
 class Producer:
@@ -156,10 +162,12 @@ def served(data: Path, port: int) -> Iterator[psutil.Process]:
         [*command, "--http", f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL
     ) as process:
         try:
+            end = time.monotonic() + QUIET_SECONDS_MAX
             while True:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
                     break
                 assert process.poll() is None, "it ended"
+                assert time.monotonic() < end, "it does not answer"
                 time.sleep(0.05)
             yield psutil.Process(process.pid)
         finally:
@@ -186,7 +194,8 @@ async def fan_out(folder: Path, clients: int, rate: int, seconds: int) -> dict[s
             str(events), stdout=subprocess.PIPE,
         )  # fmt: skip
         assert listening.stdout is not None
-        assert await listening.stdout.readline() == b"connected\n"
+        async with asyncio.timeout(QUIET_SECONDS_MAX):
+            assert await listening.stdout.readline() == b"connected\n"
         idle, cpu, begun = server.memory_info().rss, sum(server.cpu_times()[:2]), time.monotonic()
         rss = idle
         for serial in range(1, events + 1):
@@ -196,8 +205,9 @@ async def fan_out(folder: Path, clients: int, rate: int, seconds: int) -> dict[s
                 rss = max(rss, server.memory_info().rss)
         took = time.monotonic() - begun
         used = sum(server.cpu_times()[:2]) - cpu
-        found = json.loads(await listening.stdout.read())
-        await listening.wait()
+        async with asyncio.timeout(QUIET_SECONDS_MAX):
+            found = json.loads(await listening.stdout.read())
+            await listening.wait()
     await log.close()
     return {
         "clients": clients,
@@ -208,6 +218,28 @@ async def fan_out(folder: Path, clients: int, rate: int, seconds: int) -> dict[s
         "server_rss_mib_max": round(rss / MIB),
         "server_cpu_share": round(used / took, 2),
     }
+
+
+async def read_to(port: int, last: int, goal: int) -> tuple[int, int]:
+    """Read on after `last`, at least to `goal`: the last serial, and how many were not due.
+
+    The connection is left as it is, with what is on its way: whoever is killed finishes nothing.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=MIB)
+    lines = ("GET /v1/stream/changes?since=0 HTTP/1.1", "Host: localhost",
+             f"Last-Event-ID: {last}", "", "")  # fmt: skip
+    writer.write("\r\n".join(lines).encode())
+    odd, rest = 0, b""
+    while last < goal:
+        async with asyncio.timeout(QUIET_SECONDS_MAX):
+            piece = await reader.read(MIB)
+        assert piece, f"the stream ended at {last}"
+        data, end = rest + piece, 0
+        for match in _ANY_EVENT.finditer(data):
+            odd += int(match[1]) != last + 1
+            last, end = int(match[1]), match.end()
+        rest = data[end:]
+    return last, odd
 
 
 async def resume(folder: Path, rows: int) -> dict[str, Any]:
@@ -225,22 +257,11 @@ async def resume(folder: Path, rows: int) -> dict[str, Any]:
         goal = rows * (life + 1) // (KILLS + 1)
         with served(data, port) as server:
             begun = time.monotonic()
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=MIB)
-            lines = ("GET /v1/stream/changes?since=0 HTTP/1.1", "Host: localhost",
-                     f"Last-Event-ID: {last}", "", "")  # fmt: skip
-            writer.write("\r\n".join(lines).encode())
-            tail = b""
-            while last < goal:
-                data_read = tail + await reader.read(MIB)
-                end = 0
-                for match in re.finditer(rb"\nid: (\d+)\ndata: [^\n]*\n(?=\n)", data_read):
-                    gaps += int(match[1]) != last + 1
-                    last, end = int(match[1]), match.end()
-                tail = data_read[end:]
+            last, odd = await read_to(port, last, goal)
+            gaps += odd
             reading += time.monotonic() - begun
             rss = max(rss, server.memory_info().rss)
             server.kill()
-            writer.close()
     return {
         "rows": rows,
         "kills": KILLS,
@@ -250,27 +271,49 @@ async def resume(folder: Path, rows: int) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, then print the result, as one JSON object with --json."""
+def missed(results: dict[str, Any]) -> list[str]:
+    """Goals that were not reached, of what was measured."""
+    said = []
+    if fan_out := results.get("fan_out"):
+        whole = fan_out["clients_with_every_event_in_order"]
+        if whole < fan_out["clients"]:
+            said.append(f"only {whole} clients had every event in order")
+        if fan_out["delay_ms_median"] >= DELAY_MS_MAX:
+            said.append(f"delay_ms_median: the goal is {DELAY_MS_MAX}")
+        if fan_out["server_rss_mib_max"] >= SERVER_MIB_MAX:
+            said.append(f"server_rss_mib_max: the goal is {SERVER_MIB_MAX}")
+    if (resumed := results.get("resume")) and resumed["gaps_and_repeats"]:
+        said.append("gaps or repeats")
+    return said
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, then print the result, as one JSON object with --json; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(prog="benchmarks.sse", description=__doc__)
-    parser.add_argument("--clients", type=int, default=CLIENTS)
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="0 = no fan-out")
     parser.add_argument("--rate", type=int, default=EVENTS_PER_SECOND)
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--resumed", type=int, default=RESUMED, help="rows, 0 = not")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     parser.add_argument("--listen", nargs=3, type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    results: dict[str, Any] = {}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if given.listen:
             print(json.dumps(runner.run(listen(*given.listen))))
-            return
+            return 0
         with tempfile.TemporaryDirectory() as folder:
-            work = fan_out(Path(folder), given.clients, given.rate, given.seconds)
-            results: dict[str, Any] = {"fan_out": runner.run(work)}
+            if given.clients:
+                work = fan_out(Path(folder), given.clients, given.rate, given.seconds)
+                results["fan_out"] = runner.run(work)
             if given.resumed:
                 results["resume"] = runner.run(resume(Path(folder), given.resumed))
     print(json.dumps(results, indent=None if given.json else 1))
+    lacks = missed(results)
+    for text in lacks:
+        print(text, file=sys.stderr)
+    return 0 if given.json or not lacks else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,7 +18,7 @@ specifiers, markers), each up to its named limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,7 +26,6 @@ from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
 
 from schemas.errors import UsageError
 from schemas.names import NormalizedName
@@ -36,10 +35,10 @@ from sinks.http.resolver_files import (
     FILENAME_CHARACTERS_MAX,
     WHEEL,
     Build,
-    archive_of,
+    FileNames,
+    KnownVersion,
     split_wheel,
     version_of,
-    wheel_of,
 )
 
 SPECIFIERS_CACHED_MAX = 1_024  # of queries; a few hundred bytes each, 20 KB at most
@@ -72,7 +71,7 @@ class Fit(NamedTuple):
 
     file: SlimFile
     release: str
-    version: Version
+    version: KnownVersion
     build: Build
     place: int
 
@@ -99,17 +98,29 @@ def fitting(slim: SlimReleases, query: Query) -> list[Fit]:
     # Files are many, versions are few. By identity: a text is read into one object, and two
     # spellings of one version are told apart by `===`.
     versions = {id(fit.version): fit.version for fit in candidates}
-    taken = set(map(id, query.specifier.filter(versions.values(), query.prerelease)))
+    taken = set(map(id, _taken(list(versions.values()), query)))
     found = [fit for fit in candidates if id(fit.version) in taken]
     if query.yanked != "include":
         keep = query.yanked == "auto" and _pinned(query.specifier)
         if not (keep and all(fit.file.yanked is True for fit in found)):
             found = [fit for fit in found if fit.file.yanked is not True]
-    return _sorted(found, versions.values())
+    found.sort(key=_rank)
+    found.reverse()  # what is equal in all comes in the index's order, the last first
+    return found
+
+
+def _taken(versions: list[KnownVersion], query: Query) -> Iterable[KnownVersion]:
+    """Those that the specifier takes; what packaging says of an empty one is soon said."""
+    if query.specifier:
+        return query.specifier.filter(versions, query.prerelease)
+    if query.prerelease:
+        return versions
+    final = [version for version in versions if not version.early]
+    return final if final or query.prerelease is False else versions
 
 
 def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
-    environment, project = query.environment, query.project
+    environment, names = query.environment, FileNames(query.project)
     place_of, takes = environment.place, environment.takes
     for release in _possible(slim, query.specifier):
         for file in slim.releases[release]:
@@ -122,12 +133,12 @@ def _candidates(slim: SlimReleases, query: Query) -> Iterator[Fit]:
                 place = place_of(tags)
                 if place is None or not takes(file.requires_python or None):
                     continue
-                wheel = wheel_of(head, project)
+                wheel = names.wheel(head)
                 if wheel is None:
                     continue
                 version, build = wheel
             else:
-                archive = archive_of(filename, project)
+                archive = names.archive(filename)
                 if archive is None or not takes(file.requires_python or None):
                     continue
                 version, python = archive
@@ -170,26 +181,6 @@ def _pinned(specifier: SpecifierSet) -> bool:
     )
 
 
-def _sorted(found: Sequence[Fit], versions: Iterable[Version]) -> list[Fit]:
-    # Versions are compared by Python code: each with its neighbour, for they come in order.
-    places: dict[int, int] = {}
-    last = None
-    for version in sorted(versions):
-        places[id(version)] = len(places) if version != last else places[id(last)]
-        last = version
-    keyed = [
-        (
-            (
-                fit.file.yanked is not True,
-                places[id(fit.version)],
-                -fit.place,
-                fit.build,
-                fit.file.filename,
-                at,
-            ),
-            fit,
-        )
-        for at, fit in enumerate(found)
-    ]
-    keyed.sort(key=itemgetter(0), reverse=True)
-    return [fit for _, fit in keyed]
+def _rank(fit: Fit) -> tuple[object, ...]:
+    file = fit.file
+    return (file.yanked is not True, fit.version.order, -fit.place, fit.build, file.filename)

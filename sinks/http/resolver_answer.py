@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from schemas.releases import SlimFile
 from sinks.dependencies import REQUIREMENT_CHARACTERS_MAX, Dependency, parse
 from sinks.http.library import Document, Releases
 from sinks.http.resolver import Fit, Query, fitting
 from sinks.http.resolver_markers import holds
-
-T = TypeVar("T")
 
 DEPENDENCIES_CACHED_MAX = 8_192  # requirements taken apart, some 500 bytes each; many recur
 VULNERABILITY_KEYS = ("id", "aliases", "summary", "fixed_in", "link", "source", "withdrawn")
@@ -136,19 +134,15 @@ def _file(fit: Fit) -> FileAnswer:
         filename=file.filename,
         version=fit.release,
         kind="wheel" if file.filename.endswith(".whl") else "source",
-        url=_given(file.url),
-        size=_given(file.size),
-        hashes=_given(file.digests) or {},
-        requires_python=_given(file.requires_python),
-        upload_time=_given(file.upload_time_iso_8601),
+        url=file.url or None,  # not given, null and the empty text are all false
+        size=None if file.size is UNSET else file.size,
+        hashes=file.digests or {},
+        requires_python=file.requires_python or None,
+        upload_time=file.upload_time_iso_8601 or None,
         core_metadata=_pointer(file),
         yanked=file.yanked is True,
-        yanked_reason=_given(file.yanked_reason) if file.yanked is True else None,
+        yanked_reason=(file.yanked_reason or None) if file.yanked is True else None,
     )
-
-
-def _given(value: T | UnsetType | None) -> T | None:
-    return None if value is UNSET or value == "" else value
 
 
 def _pointer(file: SlimFile) -> Pointer | None:

@@ -15,7 +15,7 @@ from packaging.version import Version
 from schemas.releases import SlimFile
 from sinks.http.resolver import fitting
 from sinks.http.resolver_environment import Asked, environment_of, expand, supported
-from sinks.http.resolver_files import split_wheel, wheel_of
+from sinks.http.resolver_files import FileNames, split_wheel, version_of
 from sinks.http.resolver_query import given_of_object, query_of
 from tests.support.resolver_world import (
     MACHINES,
@@ -111,7 +111,7 @@ def test_names_of_wheels(filename: str) -> None:
     if not filename.endswith(".whl"):
         return
     head, tags = split_wheel(filename)
-    ours = wheel_of(head, PROJECT)
+    ours = FileNames(PROJECT).wheel(head)
     if environment_of(Asked()).place(tags) is None:
         ours = None
     try:
@@ -120,6 +120,30 @@ def test_names_of_wheels(filename: str) -> None:
         assert ours is None
         return
     assert ours == (None if str(name) != PROJECT else (version, build))
+
+
+numbers = st.integers(0, 11).map(str)
+version_texts = st.builds(
+    "{}{}{}{}{}{}".format,
+    st.sampled_from(("", "0!", "1!")),
+    st.lists(numbers, min_size=1, max_size=4).map(".".join),
+    st.sampled_from(("", "a0", "a2", "b1", "rc1", "c10", "-alpha.2")),
+    st.sampled_from(("", ".post0", "-1", ".post2", "r10")),
+    st.sampled_from(("", ".dev0", ".dev3", "dev10")),
+    st.sampled_from(("", "+a", "+1", "+10", "+a.1", "+1.a", "+ubuntu-2", "+1.2.3")),
+)
+
+
+@given(version_texts, version_texts)
+def test_versions_are_ordered_as_packaging_has_it(one: str, other: str) -> None:
+    """What is compared in place of a version says the same of any two."""
+    first, second = version_of(one), version_of(other)
+    assert first is not None
+    assert second is not None
+
+    assert (first.order < second.order) == (Version(one) < Version(other))
+    assert (first.order == second.order) == (Version(one) == Version(other))
+    assert first.early == Version(one).is_prerelease
 
 
 @given(projects, st.datetimes(datetime(2023, 1, 1), datetime(2026, 1, 1)))  # noqa: DTZ001  no zone
