@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from sinks.duckdb_public import LATEST as LATEST_VERSION
-from sinks.duckdb_public import NAME, View, shown, shown_of
+from sinks.duckdb_public import NAME, View, shown, shown_of, utc
 from sinks.duckdb_schema import SCHEMA
 from sinks.duckdb_versions import IS_PRERELEASE
 
@@ -22,7 +22,7 @@ LATEST = View(
         "is_prerelease": (IS_PRERELEASE, "true for a pre-release: there is nothing else to choose"),
         **shown(
             yanked="true if every file of the version is yanked (PEP 592)",
-            uploaded="UTC: when the first file of the version was uploaded",
+            uploaded="when the first file of the version was uploaded",
             serial="upstream's serial of this document (last_serial)",
         ),
     },
@@ -55,7 +55,7 @@ RELEASES_PER_MONTH = View(
     "releases_per_month",
     "Versions by the month of their first upload. Those that were deleted since are not in it, and"
     " those without files have no month.",
-    "(SELECT date_trunc('month', uploaded)::DATE AS month, count(*) AS releases,"
+    f"(SELECT date_trunc('month', {utc('uploaded')})::DATE AS month, count(*) AS releases,"
     " count(DISTINCT name) AS projects, sum(files)::BIGINT AS files, sum(bytes)::HUGEINT AS bytes"
     " FROM releases WHERE uploaded IS NOT NULL GROUP BY 1)",
     shown(
@@ -88,7 +88,7 @@ OWNERS_HISTORY = View(
             "h",
             name=NAME,
             serial="upstream's total order; NULL: no change is held",
-            time="UTC",
+            time="when it happened",
             action="upstream's text",
         ),
         "step": ("nullif(h.step, '')", "add, remove, accepted, invite, ...; NULL: another text"),

@@ -29,7 +29,7 @@ REMOVED = View(
             display_name="the author's spelling",
             reason="removed, quarantined, or no-releases",
             serial="of the event that removed it",
-            time="UTC: when that event happened; NULL if the log has forgotten it (30 days)",
+            time="when that event happened; NULL if the log has forgotten it (30 days)",
             version="the latest version last held",
             last_serial="upstream's serial of the document last held",
             held="false: what it had is not known here; NULL elsewhere then says nothing",
@@ -41,7 +41,7 @@ REMOVED = View(
             author="free text" + _WITH_ALL,
             author_email="free text" + _WITH_ALL,
             home_page="address given by the author" + _WITH_ALL,
-            uploaded="UTC: upload of the first file of the version" + _WITH_ALL,
+            uploaded="upload of the first file of the version" + _WITH_ALL,
         ),
     },
 )

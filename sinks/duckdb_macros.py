@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sinks.duckdb_public import utc
 from sinks.duckdb_schema import SCHEMA
 from sinks.duckdb_versions import KEY
 
@@ -46,6 +47,12 @@ def _raised(*parts: str) -> str:
 _ALL_HELD = f"(SELECT releases FROM {SCHEMA}.progress) = 'all'"
 _BEGUN = f"(SELECT history_since FROM {SCHEMA}.progress)"
 _FIRST = f"(SELECT min(j.time) FROM {SCHEMA}.changelog AS j WHERE j.serial > {_BEGUN})"
+# By its text, in which a zone is an offset: the zone of the session must not matter.
+_MOMENT = (
+    "CASE WHEN regexp_matches(moment::VARCHAR, ':[0-9.]+ ?(Z|[+-][0-9:]+)$')"
+    " THEN moment::VARCHAR::TIMESTAMPTZ"
+    " ELSE concat(moment::VARCHAR::TIMESTAMP, '+00')::TIMESTAMPTZ END"
+)
 _HELD = "(SELECT held_project(project))"
 
 NORM = Macro(
@@ -109,9 +116,11 @@ HELD = (
     Macro(
         "held_from",
         "moment",
-        "the time (UTC); fails if rows of the journal after it are not held",
-        f"CASE WHEN {_BEGUN} = 0 OR moment::TIMESTAMP >= {_FIRST} THEN moment::TIMESTAMP ELSE "
-        + _raised("'the journal is held here from '", _FIRST, "' on (UTC): what was before is not'")
+        "the moment; fails if rows of the journal after it are not held. Without a zone it is UTC",
+        f"CASE WHEN {_BEGUN} = 0 OR {_MOMENT} >= {_FIRST} THEN {_MOMENT} ELSE "
+        + _raised(
+            "'the journal is held here from '", utc(_FIRST), "' on (UTC): what was before is not'"
+        )
         + " END",
         table=False,
     ),
@@ -229,7 +238,7 @@ XMLRPC = (
     Macro(
         "changelog",
         "moment",
-        "the journal after a time (UTC)",
+        "the journal after a time (UTC, if it has no zone)",
         "SELECT j.display_name AS name, j.version, j.time, j.action, j.serial"
         f" FROM {SCHEMA}.changelog AS j"
         " WHERE j.time > (SELECT held_from(moment)) ORDER BY j.serial",
@@ -237,14 +246,14 @@ XMLRPC = (
     Macro(
         "updated_releases",
         "moment",
-        "versions made after a time (UTC), the newest first",
+        "versions made after a time (UTC, if it has no zone), the newest first",
         "SELECT display_name AS name, version FROM changelog WHERE kind = 'new-release'"
         " AND time > (SELECT held_from(moment)) ORDER BY serial DESC",
     ),
     Macro(
         "changed_packages",
         "moment",
-        "projects that changed after a time (UTC), the one changed last first",
+        "projects that changed after a time (UTC, if it has no zone), the one changed last first",
         "SELECT name, max(serial) AS serial FROM changelog"
         " WHERE time > (SELECT held_from(moment)) GROUP BY name ORDER BY 2 DESC",
     ),

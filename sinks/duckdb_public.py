@@ -49,6 +49,11 @@ def shown_of(alias: str, **comments: str) -> dict[str, tuple[str, str]]:
     return {name: (f'{alias}."{name}"', comment) for name, comment in comments.items()}
 
 
+def utc(moment: str) -> str:
+    """A moment as a plain TIMESTAMP in UTC, whatever the session's zone is."""
+    return f"make_timestamp(epoch_us({moment}))"
+
+
 NAME = "normalised project name (PEP 503); norm('Some.Name') makes it"
 LATEST = "version that the project's document describes: the latest, as the index ranks them"
 
@@ -84,22 +89,22 @@ PROJECTS = View(
             dynamic="metadata fields that may differ from file to file (PEP 643)",
             organization="organisation that owns the project",
             classifiers="trove classifiers, in upstream's order",
-            uploaded="UTC: when the first file of the version was uploaded",
+            uploaded="when the first file of the version was uploaded",
         ),
         "release_count": ("r.release_count", "how many versions it has, those without files too"),
         "file_count": ("r.file_count", "how many files it has, all versions"),
         "bytes": ("r.bytes", "size of all its files"),
-        "first_uploaded": ("r.first_uploaded", "UTC: upload of its oldest file"),
-        "last_uploaded": ("r.last_uploaded", "UTC: upload of its newest file, of any version"),
+        "first_uploaded": ("r.first_uploaded", "upload of its oldest file"),
+        "last_uploaded": ("r.last_uploaded", "upload of its newest file, of any version"),
         "dependency_count": ("len(p.dependencies)", "how many rows it has in dependencies"),
         **shown_of(
             "p",
             serial="upstream's serial of this document (last_serial)",
             event_serial="serial of the newest change known when it was published",
-            event_time="UTC: when that change happened",
+            event_time="when that change happened",
             stale="true if the document was older than that change when it was published",
             source="API that the document came from",
-            fetched_at="UTC: when it was fetched",
+            fetched_at="when it was fetched",
         ),
     },
 )
@@ -119,7 +124,7 @@ RELEASES = View(
             ordinal="place in the order of versions (PEP 440), 1 = lowest",
             files="number of files",
             bytes="size of all its files",
-            uploaded="UTC: upload of its first file; NULL if it has none",
+            uploaded="upload of its first file; NULL if it has none",
             yanked="true if it has files and all are yanked",
             yanked_reason="the first reason given",
         ),
@@ -166,7 +171,7 @@ FILES = View(
             requires_python="PEP 440 specifiers; may differ from file to file",
             yanked="PEP 592",
             yanked_reason="why it was yanked",
-            uploaded="UTC",
+            uploaded="when it was uploaded",
         ),
         "url": (f"nullif(coalesce(stored_url, {USUAL_URL}), '')", "where it is served"),
         "core_metadata_sha256": (
@@ -273,7 +278,7 @@ VULNERABILITIES = View(
             summary="one line",
             details="text",
             fixed_in="versions that do not have it any more",
-            withdrawn="UTC: when the entry was withdrawn",
+            withdrawn="when the entry was withdrawn",
         ),
     },
 )

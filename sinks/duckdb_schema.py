@@ -13,10 +13,10 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 4
+VIEW_FORMAT = 5
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
-TIMESTAMP = "TIMESTAMP"  # UTC, without zone: reading one with zone takes pytz or ICU
+TIMESTAMP = "TIMESTAMPTZ"  # a moment; who reads it sees it in the zone of his own session
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,7 +84,7 @@ PROJECT = Table(
         ),
         "vulnerabilities": (
             "STRUCT(id VARCHAR, source VARCHAR, link VARCHAR, aliases VARCHAR[], summary VARCHAR,"
-            " details VARCHAR, fixed_in VARCHAR[], withdrawn TIMESTAMP)[]"
+            f" details VARCHAR, fixed_in VARCHAR[], withdrawn {TIMESTAMP})[]"
         ),
         "roles": 'STRUCT("role" VARCHAR, "user" VARCHAR)[]',
         "uploaded": TIMESTAMP,
@@ -117,7 +117,7 @@ RELEASES = Table(
         "release_version": "VARCHAR[]",
         "release_files": "INTEGER[]",
         "release_bytes": "BIGINT[]",
-        "release_uploaded": "TIMESTAMP[]",
+        "release_uploaded": f"{TIMESTAMP}[]",
         "release_yanked": "BOOLEAN[]",
         "release_yanked_reason": "VARCHAR[]",
         "version": "VARCHAR[]",
@@ -130,7 +130,7 @@ RELEASES = Table(
         "requires_python": "VARCHAR[]",
         "yanked": "BOOLEAN[]",
         "yanked_reason": "VARCHAR[]",
-        "uploaded": "TIMESTAMP[]",
+        "uploaded": f"{TIMESTAMP}[]",
         "url": "VARCHAR[]",
         "core_metadata": "VARCHAR[]",
         "anomalies": "VARCHAR[]",

@@ -32,7 +32,7 @@ CHANGELOG = View(
         name=NAME,
         display_name="the project's spelling at that time",
         version="version concerned, if any",
-        time="UTC",
+        time="when it happened",
         action="upstream's free text",
         kind="what the action means: create, new-release, add-file, yank, role, ...",
         source="journal, or index where the journal was not available",
@@ -68,13 +68,17 @@ EXCEPTIONS = View(
             event_serial="serial of the change that is owed",
             serial="serial of the document shown here, 0 = none",
             attempts="answers so far that did not settle it",
-            first_attempt="UTC",
-            next_attempt="UTC; NULL = left to the sweep",
+            first_attempt="when the first of them came",
+            next_attempt="when it is asked again; NULL = left to the sweep",
         ),
     },
 )
 
 _COVERAGE = "floor(1e6 * count(*) FILTER (settled) / nullif(count(*), 0)) / 1e4"
+
+_PUBLISHED = (
+    f"(SELECT to_timestamp(value::BIGINT / 1000) FROM {SCHEMA}.memo WHERE key = 'published_ms')"
+)
 
 PROGRESS = View(
     "progress",
@@ -87,7 +91,7 @@ PROGRESS = View(
             base="what happened up to here may be missing: the log begins there",
             reached="everything in (base, reached] is reflected, but for exceptions",
             head_serial="upstream's newest serial when it was last asked",
-            head_time="UTC: when that was",
+            head_time="when that was",
         ),
         "lag": ("g.head_serial - g.watermark", "serials between the two"),
         **shown_of(
@@ -118,8 +122,8 @@ PROGRESS = View(
             "percent of the names that are no exceptions, rounded down; NULL = no claim",
         ),
         "published_at": (
-            f"(SELECT epoch_ms(value::BIGINT) FROM {SCHEMA}.memo WHERE key = 'published_ms')",
-            "UTC: when this file was made",
+            _PUBLISHED,
+            "when this file was made",
         ),
         **shown_of(
             "g",

@@ -40,7 +40,7 @@ from sinks.durable import discard, storage
 from sinks.locks import locked
 from sinks.removed import HASHES
 from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
-from sinks.snapshot import SNAPSHOT_FILE, STORAGE, compacted, publish_file, wal_of
+from sinks.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, publish_file, wal_of
 from streams.log import TopicPartition
 from streams.progress import watermark
 
@@ -198,6 +198,7 @@ class DuckDBView:
             place = str(self._live).replace("'", "''")
             connection.execute(f"ATTACH '{place}' AS live ({STORAGE})")
             connection.execute("USE live")
+            connection.execute(UTC)
             self._prepare(connection)
         except ViewCorrupt:
             self._close_file()
@@ -239,7 +240,8 @@ class DuckDBView:
             for record in batch.records
             if record.offset >= stored.get(TopicPartition(record.topic, record.partition), 0)
         ]
-        standing = Standing(batch.config.log_id, {**stored, **batch.positions}, batch.as_of_ms)
+        places = {**stored, **batch.positions}
+        standing = Standing(batch.config.log_id, places, batch.as_of_ms, batch.rules)
         try:
             batches.write(connection, staged(records, batch.config), standing, self._keep)
         except ROW_REFUSED as error:

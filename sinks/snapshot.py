@@ -25,7 +25,9 @@ STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 STORAGE = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE 2048"
 SNAPSHOT_FILE = "pypi.duckdb"
 
+UTC = "SET TimeZone = 'UTC'"  # in which moments are read and shown, wherever the machine is
 LOCKED_DOWN = (
+    UTC,
     "SET enable_external_access = false",  # no files, no network, no extensions
     "SET lock_configuration = true",
 )

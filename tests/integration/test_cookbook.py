@@ -33,10 +33,10 @@ from tests.support.view_records import (
     take,
 )
 
-SEEN = datetime.fromisoformat("2023-11-14T22:13:20")
+SEEN = datetime.fromisoformat("2023-11-14T22:13:20Z")
 FETCHED = SEEN.replace(microsecond=500_000)
-UPLOADED = datetime.fromisoformat("2024-02-29T12:00:00.123456")
-EARLY = datetime.fromisoformat("2024-01-31T23:59:59")
+UPLOADED = datetime.fromisoformat("2024-02-29T12:00:00.123456Z")
+EARLY = datetime.fromisoformat("2024-01-31T23:59:59Z")
 NATIVE = "app_one-1.0-cp313-cp313-manylinux_2_17_x86_64.musllinux_1_2_x86_64.whl"
 
 

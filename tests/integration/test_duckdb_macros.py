@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,27 @@ def test_what_the_methods_answer(ask: duckdb.DuckDBPyConnection) -> None:
     asked = "SELECT name, specifier, extras FROM reverse_dependencies('X')"
     assert [("foo-bar", ">=1", ["y"])] == rows(ask, asked)
     assert [] == rows(ask, "FROM reverse_dependencies('nobody-asks')")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Adak"])
+def test_months_and_moments_are_the_same_in_every_zone(
+    ask: duckdb.DuckDBPyConnection, zone: str
+) -> None:
+    """The session's zone is for what is shown, not for what is meant."""
+    ask.execute(f"SET TimeZone = '{zone}'")
+    assert [(date(2024, 2, 1), 2)] == rows(ask, "SELECT month, releases FROM releases_per_month")
+    journal = {
+        "'2023-11-14 22:13:19'": 3,
+        "'2023-11-14 22:13:20'": 0,
+        "'2023-11-14 23:13:19+01'": 3,
+        "TIMESTAMPTZ '2023-11-14 23:13:20+01'": 0,
+        "TIMESTAMP '2023-11-14 22:13:19'": 3,
+    }
+    for moment, changes in journal.items():
+        asked = f"SELECT count(*) FROM changelog({moment})"
+        assert [(changes,)] == rows(ask, asked), moment
+    seen = rows(ask, "SELECT DISTINCT time FROM changelog")
+    assert [(datetime.fromtimestamp(TIME, UTC),)] == seen
 
 
 def test_views_made_of_others(ask: duckdb.DuckDBPyConnection) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Status
+from schemas.topics import Topic
 from sinks.cookbook import RECIPES
 from sinks.duckdb_status import VIEWS
 from sinks.duckdb_view import DuckDBView
@@ -90,7 +91,10 @@ def test_older_versions_read_the_same_rows(tmp_path: Path) -> None:
         metadata("foo-bar", whole, anomalies="odd"),
         releases("foo-bar", slim("foo-bar", both, "2.0")),
         state("foo-bar"),
+        metadata("dead", document("dead")),
+        releases("dead", slim("dead", {"1.0": [file("dead-1.0.zip")]}, "1.0")),
         gone("dead"),
+        gone("dead", topic=Topic.RELEASES),
         state("dead", Status.ABSENT, attempts=2, gone=11),
         state("late", Status.PARKED, reason="stale", next_ms=1_700_000_000_000),
     ]
