@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 import structlog
@@ -36,6 +35,7 @@ from sinks.sink import (
 from streams.cleaning import COMPACTION_LAG_MS
 from streams.clock import Clock, unix_ms
 from streams.log import Log, TopicPartition
+from streams.masking import MaskedLog
 from streams.progress import ProgressWatch
 
 APPLY_SECONDS = 1.0  # between two cuts: what comes within it goes in by one transaction
@@ -56,7 +56,12 @@ class _Away(Exception):
     """What the sink should have deleted may be gone from the log."""
 
 
-_REBUILD = (*DAMAGED, LogTruncated, _OtherLog, _Away)
+class _Redacted(Exception):
+    """What a rule leaves out may still lie in the sink's files."""
+
+
+_REBUILD = (*DAMAGED, LogTruncated, _OtherLog, _Away, _Redacted)
+_NO_FAILURE = (_Away, _Redacted)  # an empty sink is neither
 
 
 @dataclass
@@ -91,7 +96,7 @@ class Feed:
         wall_ms: Callable[[], int] = unix_ms,
     ) -> None:
         self.counters = FeedCounters()
-        self._log = log
+        self._log = MaskedLog(log)
         self._sink = sink
         self._clock = clock
         self._apply_every_seconds = apply_every_seconds
@@ -100,7 +105,7 @@ class Feed:
         self._wall_ms = wall_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
         self._watch = ProgressWatch(log)
-        self._reader = CutReader(log)
+        self._reader = CutReader(self._log)
         self._standing: Standing | None = None  # None = to be asked
         self._reached: Vector | None = None
         self._published: Vector | None = None
@@ -113,14 +118,10 @@ class Feed:
         await self._watch.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._watch.__aexit__(kind, error, trace)
+    async def __aexit__(self, *raised: object) -> None:
+        await self._watch.__aexit__(None, None, None)
         await self._reader.close()
+        await self._log.leave()
         await self._call(self._sink.close)
         self._thread.shutdown()
 
@@ -169,7 +170,7 @@ class Feed:
     def _start_over(self, error: Exception) -> None:
         """Begin with an empty sink, next time."""
         helped = not self.counters.resets or self.counters.cuts > self._cuts_at_reset
-        if not helped and not isinstance(error, _Away):  # an empty sink is not away
+        if not helped and not isinstance(error, _NO_FAILURE):
             raise error
         log_.warning("a sink is built anew", sink=self._sink.name, why=str(error))
         self.counters.resets += 1
@@ -187,6 +188,7 @@ class Feed:
             if config is None or not any(progress.cuts) or progress.loading:
                 return False
             vector = Vector(config.log_id, progress.cuts)
+            await self._check_rules(standing)
             if self._reached == vector:
                 return True
             if standing.log_id not in ("", config.log_id):
@@ -217,6 +219,12 @@ class Feed:
             self._standing = standing
         return self._standing
 
+    async def _check_rules(self, standing: Standing) -> None:
+        """Raises _Redacted if the sink was filled under fewer rules than there are now."""
+        count = (await self._log.look()).count
+        if standing.log_id and standing.rules is not None and standing.rules < count:
+            raise _Redacted("a rule says that something may not stay in it")
+
     async def _nothing_missed(self, standing: Standing, looked_ms: int) -> Standing:
         """`standing` with a time that lets it read on; an empty one begins now. Raises _Away."""
         if not standing.log_id:
@@ -238,10 +246,15 @@ class Feed:
             if piece is None and standing.log_id:
                 return standing
             records, positions = piece or Piece([], positions)
-            batch = Batch(config, records, positions, standing.as_of_ms)
+            begun = bool(standing.log_id)
+            rules = (standing.rules or 0) if begun else self._log.rules.count
+            batch = Batch(config, records, positions, standing.as_of_ms, rules)
             await self._call(self._sink.apply, batch)
             self.counters.records += len(records)
-            standing = self._standing = Standing(config.log_id, positions, standing.as_of_ms)
+            if not begun:
+                standing = await self._call(self._sink.standing)  # whether rules matter to it
+            standing = standing._replace(log_id=config.log_id, positions=positions)
+            self._standing = standing
 
     async def _begin(self, due: Positions, positions: Positions) -> Positions:
         """Positions of everything that is due; the log's start for what was never read."""

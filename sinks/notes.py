@@ -21,6 +21,7 @@ class _Standing(msgspec.Struct, frozen=True):
     log_id: str
     positions: tuple[_Place, ...]
     as_of_ms: int = 0
+    rules: int = 0
 
 
 class _Vector(msgspec.Struct, frozen=True):
@@ -31,7 +32,8 @@ class _Vector(msgspec.Struct, frozen=True):
 def standing_text(standing: Standing) -> str:
     """As a note."""
     places = tuple(_Place(*at, place) for at, place in standing.positions.items())
-    return encode(_Standing(standing.log_id, places, standing.as_of_ms)).decode()
+    rules = standing.rules or 0
+    return encode(_Standing(standing.log_id, places, standing.as_of_ms, rules)).decode()
 
 
 def standing_of(text: str | None) -> Standing:
@@ -40,7 +42,7 @@ def standing_of(text: str | None) -> Standing:
         return Standing("", {})
     note = decode(text.encode(), _Standing)
     places = {TopicPartition(at.topic, at.partition): Offset(at.next) for at in note.positions}
-    return Standing(note.log_id, places, note.as_of_ms)
+    return Standing(note.log_id, places, note.as_of_ms, note.rules)
 
 
 def vector_text(vector: Vector) -> str:

@@ -199,7 +199,8 @@ class ServingView:
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch) -> None:
         stored = self._standing.positions
-        standing = Standing(batch.config.log_id, {**stored, **batch.positions}, batch.as_of_ms)
+        places = {**stored, **batch.positions}
+        standing = Standing(batch.config.log_id, places, batch.as_of_ms, batch.rules)
         connection.execute("BEGIN IMMEDIATE")
         if self._writer is None:
             counts = recall(connection, COUNTS)

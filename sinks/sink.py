@@ -7,6 +7,9 @@ Resume    A position names the next record to read. `standing` says where a sink
 Away      `standing` tells since when it may have missed something, too: see `sinks.away`.
 Cut       Between two cuts a sink may hold half of a worker's transaction. `reached` says that it
           stands exactly at a cut of all topics: only then, before the next `apply`, may it publish.
+Rules     Nothing that a rule of redaction leaves out is handed over. A sink whose files keep
+          something of a row that was replaced says under how many rules it was filled
+          (`Standing.rules`), and is reset when there are more.
 Rebuild   Whatever a sink holds can be made anew from the log: `reset` empties it.
 Errors    DiskFull: nothing was done, the same call may be made again. ViewCorrupt, DumpCorrupt: the
           sink's own files are damaged; the feed resets it and starts over. Anything else stops it.
@@ -69,11 +72,13 @@ class Standing(NamedTuple):
 
     `as_of_ms`: Unix time by which it had read everything appended before, 0 = not known; stored
     with the positions, from the `Batch` or `Reached` that came last. An empty sink: ("", {}, 0).
+    `rules`: of the first `Batch`; None = nothing of what is replaced stays in its files.
     """
 
     log_id: str
     positions: Positions
     as_of_ms: int = 0
+    rules: int | None = None
 
 
 class Batch(NamedTuple):
@@ -86,6 +91,7 @@ class Batch(NamedTuple):
     records: Sequence[Record]
     positions: Positions
     as_of_ms: int = 0  # for `Standing`
+    rules: int = 0  # for `Standing`
 
 
 class Reached(NamedTuple):

@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0  # how late a reader that is open learns of a rule; a new one
 
 
 class MaskedLog:
-    """See `streams.log.Log`; owns the log below. Belongs to one event loop."""
+    """See `streams.log.Log`. Belongs to one event loop. Ended by `close` or by `leave`."""
 
     def __init__(self, inner: Log) -> None:
         self._inner = inner
@@ -77,9 +77,13 @@ class MaskedLog:
         """As the log below."""
         return await self._inner.purge(letter)
 
+    async def leave(self) -> None:
+        """Close nothing but what is ours: the log below is somebody else's, too."""
+        await self._watch.__aexit__()
+
     async def close(self) -> None:
         """Close the log below, too."""
-        await self._watch.__aexit__(None, None, None)
+        await self.leave()
         await self._inner.close()
 
 
