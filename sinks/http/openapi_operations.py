@@ -133,11 +133,11 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/v1/query", "queries", "The files of a project that fit an environment.",
-        gives=Answer, parameters=_QUERY, problems=(400, 404, 503),
+        gives=Answer, parameters=_QUERY, problems=(400, 404, 429, 503),
     ),
     Operation(
         "POST", "/v1/query", "queries", "Many such queries at once.", gives=Batch,
-        problems=(400, 413, 503), body=JSON,
+        problems=(400, 413, 429, 503), body=JSON,
     ),
     Operation(
         "GET", "/v1/sql", "queries", "SQL on the published snapshot, if it is switched on.",
@@ -146,7 +146,7 @@ OPERATIONS = (
     *(
         Operation(
             "POST", path, "queries", "PyPI's XML-RPC API; faults come with 200.", XML,
-            problems=(413,), body=XML,
+            problems=(413, 429), body=XML,
         )
         for path in ("/pypi", "/pypi/", "/RPC2")
     ),

@@ -7,6 +7,8 @@ answered has its error in its place, and the others are answered all the same.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +23,7 @@ from schemas.errors import InvalidName, UsageError
 from schemas.names import NormalizedName
 from sinks.http.answers import json_answer, not_ready, problem
 from sinks.http.library import Library
+from sinks.http.quota import Limit, Quota
 from sinks.http.resolver import Query
 from sinks.http.resolver_answer import Answer, answer
 from sinks.http.resolver_query import Given, given_of_object, given_of_pairs, query_of
@@ -31,6 +34,7 @@ BATCH_SECONDS_MAX = 5.0  # of a batch: a query of the largest projects there are
 BATCH_BYTES_MAX = 256 * 1024  # of a request: 200 queries of a kilobyte each, and some
 PARAMETERS_MAX = 200  # of an address, all that may be there several times at their most
 BATCH_FILES_MAX = 20_000  # of all answers together: some 12 MB
+LIMIT = Limit("query", 6_000)  # of one client, each of a batch: a second or two of work
 _EXAMPLE = '{"queries": [{"project": "requests"}], "python": "3.13"}'
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -57,9 +61,9 @@ _LATE = Refusal(
 )
 
 
-def routes(library: Library) -> list[BaseRoute]:
-    """For the application."""
-    queries = Queries(library)
+def routes(library: Library, now: Callable[[], float] = time.monotonic) -> list[BaseRoute]:
+    """For the application. `now`: monotonic seconds."""
+    queries = Queries(library, Quota(LIMIT, now))
     return [
         Route(ROOT, queries.one, methods=["GET"]),
         Route(ROOT, queries.many, methods=["POST"]),
@@ -69,13 +73,16 @@ def routes(library: Library) -> list[BaseRoute]:
 class Queries:
     """The endpoints."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, quota: Quota) -> None:
         self._library = library
+        self._quota = quota
 
     async def one(self, request: Request) -> Response:
         """GET."""
         if self._library.view() is None:
             return not_ready()
+        if refusal := self._quota.refusal(request):
+            return refusal
         found = self._answer(query_of(given_of_pairs(_pairs(request.scope["query_string"]))))
         if isinstance(found, Refusal):
             return problem(found.status, found.error, found.hint)
@@ -86,6 +93,8 @@ class Queries:
         if self._library.view() is None:
             return not_ready()
         given = _batch(await request.body())
+        if refusal := self._quota.refusal(request, len(given)):
+            return refusal
         answers: list[Answer | Refusal] = []
         room, loop = BATCH_FILES_MAX, asyncio.get_running_loop()
         deadline = loop.time() + BATCH_SECONDS_MAX

@@ -7,8 +7,6 @@ at a time, and a client has so many a minute. All limits are in the answer.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -22,6 +20,7 @@ from schemas.codec import encode
 from schemas.errors import QueryFailed, UsageError
 from sinks.http.answers import JSON as JSON_TYPE
 from sinks.http.answers import problem
+from sinks.http.quota import Limit, Quota
 from sinks.sql_process import (
     BYTES_MAX,
     CSV,
@@ -37,10 +36,8 @@ from sinks.sql_process import (
 PATH = "/v1/sql"
 AT_ONCE = 2  # a process of up to 1 GiB each
 PER_MINUTE = 10  # of one client, those that were refused too
-MINUTE = 60.0
-CLIENTS_REMEMBERED = 10_000  # the one that was silent longest is forgotten first
+LIMIT = Limit("sql", PER_MINUTE, own=True)
 BUSY_RETRY_SECONDS = 2  # usual queries take less than one
-V6_PREFIX = 64  # what one customer has
 
 _TYPES = {
     JSON: JSON_TYPE,
@@ -60,40 +57,6 @@ class SqlLimits(msgspec.Struct, frozen=True):
     memory_bytes: int = Bounds().memory_bytes
     at_once: int = AT_ONCE
     per_minute: int = PER_MINUTE
-
-
-class Quota:
-    """How often each client may ask. `now`: monotonic seconds."""
-
-    def __init__(self, now: Callable[[], float], per_minute: int = PER_MINUTE) -> None:
-        self._now = now
-        self._most = per_minute
-        self._asked: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def wait(self, client: str) -> float:
-        """0.0, and that is one more; else seconds until there is room for one more."""
-        client, now = _whose(client), self._now()
-        times = self._asked.setdefault(client, deque())
-        self._asked.move_to_end(client)
-        while len(self._asked) > CLIENTS_REMEMBERED:
-            self._asked.popitem(last=False)
-        while times and now - times[0] >= MINUTE:
-            times.popleft()
-        if len(times) >= self._most:
-            return times[0] + MINUTE - now
-        times.append(now)
-        return 0.0
-
-
-def _whose(client: str) -> str:
-    """An address; of IPv6 the network that one customer has."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    if address.version == 4:  # noqa: PLR2004  IPv4
-        return client
-    return str(ipaddress.ip_network((address, V6_PREFIX), strict=False))
 
 
 class SqlConsole:
@@ -117,7 +80,7 @@ class SqlConsole:
         )
         self._snapshot = snapshot
         self._scratch = scratch
-        self._quota = Quota(now)
+        self._quota = Quota(LIMIT, now)
         self._running = 0
 
     def routes(self) -> list[BaseRoute]:
@@ -130,11 +93,9 @@ class SqlConsole:
             return problem(HTTPStatus.NOT_FOUND, "SQL is not switched on here", hint)
         sql, format_name = _asked(request)
         if self._running >= AT_ONCE:
-            return _again(HTTPStatus.SERVICE_UNAVAILABLE, "other queries run", BUSY_RETRY_SECONDS)
-        wait = self._quota.wait(request.client.host if request.client else "")
-        if wait:
-            text = f"{PER_MINUTE} queries a minute are the limit"
-            return _again(HTTPStatus.TOO_MANY_REQUESTS, text, wait)
+            return _busy()
+        if refusal := self._quota.refusal(request):
+            return refusal
         self._running += 1
         try:
             return await self._until_gone(request, sql, format_name)
@@ -193,9 +154,13 @@ def _fields(limits: SqlLimits) -> list[tuple[str, object]]:
     return [(name, getattr(limits, name)) for name in limits.__struct_fields__]
 
 
-def _again(status: HTTPStatus, error: str, seconds: float) -> Response:
-    headers = {"Retry-After": str(max(1, round(seconds + 0.5)))}
-    return problem(status, error, "ask again later, or download the dump (/dumps/)", headers)
+def _busy() -> Response:
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "other queries run",
+        "ask again later, or download the dump (/dumps/)",
+        {"Retry-After": str(BUSY_RETRY_SECONDS)},
+    )
 
 
 async def _gone(request: Request) -> None:

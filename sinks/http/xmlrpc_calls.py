@@ -1,14 +1,16 @@
 """`POST /pypi`: PyPI's XML-RPC API from what is held here, its dead methods alive again.
 
 Whatever goes wrong with a call is a fault with status 200, as the protocol has it; what is no call
-at all, or too large, is one, too.
+at all, or too large, is one, too. Only who asks too often gets a 429, which proxies understand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from schemas.errors import PypistreamError, UsageError
 from sinks.http.answers import COMPRESS_FROM_BYTES, encoded, encoding_for
 from sinks.http.library import Library
+from sinks.http.quota import Limit, Quota, client_of
 from sinks.http.xmlrpc_journal import JournalMethods
 from sinks.http.xmlrpc_packages import PackageMethods
 from sinks.http.xmlrpc_parameters import counted, wrong
@@ -41,6 +44,8 @@ CALL_BYTES_MAX = 64 * 1024  # of a request; a hundred classifiers or names fit
 CALLS_MAX = 20  # of one multicall, as PyPI had it
 STREAMS_MAX = 4  # long answers under way at once: each is seconds of CPU at PyPI's size
 STREAM_SECONDS_MAX = 600.0  # of a long answer: a client that reads slower holds a place for nothing
+LIMIT = Limit("xml-rpc", 1_200)  # units of one client: a call is one, each of a multicall is, too
+LONG_UNITS = 120  # of a long answer: ten a minute
 THREAD_FROM_BYTES = 512 * 1024  # below, compressing holds the loop for less than 10 ms
 GZIP_LEVEL = 1
 _GZIP_WINDOW = 31  # zlib's window bits: 15 of window, 16 for a gzip header
@@ -50,25 +55,30 @@ Method = Callable[[Sequence[object]], Awaitable[Value | Streamed]]
 log_ = structlog.get_logger("xmlrpc")
 
 
-def routes(library: Library) -> list[BaseRoute]:
-    """For the application."""
-    calls = Calls(library)
+def routes(library: Library, now: Callable[[], float] = time.monotonic) -> list[BaseRoute]:
+    """For the application. `now`: monotonic seconds."""
+    calls = Calls(library, Quota(LIMIT, now))
     return [Route(path, calls.answer, methods=["POST"]) for path in PATHS]
 
 
 class Calls:
     """Reads calls, finds their method, writes what it gives."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, quota: Quota) -> None:
         self._methods = _methods(library)
+        self._quota = quota
         self._streams = asyncio.Semaphore(STREAMS_MAX)
 
     async def answer(self, request: Request) -> Response:
         """One call."""
         try:
             method, parameters = parse_call(await _body(request))
+            if wait := self._quota.wait(client_of(request), _units(method, parameters)):
+                return self._too_many(wait)
             found = await self._call(method, parameters)
             if isinstance(found, Streamed):
+                if wait := self._quota.wait(client_of(request), LONG_UNITS - 1):
+                    return self._too_many(wait)
                 return self._stream(request, found)
             body = response(found)
         except UsageError as error:
@@ -84,6 +94,17 @@ class Calls:
                 body = encoded(body, encoding)
             headers["Content-Encoding"] = encoding
         return Response(body, headers=headers, media_type=CONTENT_TYPE)
+
+    def _too_many(self, wait: float) -> Response:
+        """429, with a fault in PyPI's words for whoever reads only those."""
+        headers = self._quota.headers(wait)
+        words = (
+            "HTTPTooManyRequests: The action could not be performed because there were too many "
+            f"requests by the client: the limit {self._quota.text}. "
+            f"Limit may reset in {headers['Retry-After']} seconds."
+        )
+        body = fault(APPLICATION_ERROR, words)
+        return Response(body, HTTPStatus.TOO_MANY_REQUESTS, headers, CONTENT_TYPE)
 
     async def _call(self, name: str, parameters: Sequence[object]) -> Value | Streamed:
         if name == "system.listMethods":
@@ -140,6 +161,11 @@ class Calls:
             headers["Content-Encoding"] = "gzip"
             pieces = _packed(pieces)
         return _Stream(pieces, self._streams, headers)
+
+
+def _units(method: str, parameters: Sequence[object]) -> int:
+    calls = parameters[0] if method == "system.multicall" and parameters else None
+    return max(1, len(calls)) if isinstance(calls, list) else 1
 
 
 class _Stream(StreamingResponse):

@@ -18,10 +18,9 @@ from schemas.errors import QueryFailed
 from sinks import duckdb_console
 from sinks.cookbook import RECIPES, Recipe
 from sinks.http import sql
-from sinks.http.sql import AT_ONCE, CLIENTS_REMEMBERED, PER_MINUTE, Quota, SqlConsole
+from sinks.http.sql import AT_ONCE, PER_MINUTE, SqlConsole
 from sinks.sql_process import BYTES_MAX, CSV, JSON, PARQUET, ROWS_MAX, Bounds, Result, ask
 from tests.support.http_world import client_of
-from tests.support.logs import Clock
 from tests.support.memory_library import MemoryLibrary
 from tests.support.sql_world import publish
 
@@ -182,33 +181,6 @@ async def test_few_run_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [answer.status_code for answer in (*answers, again)] == [200] * (AT_ONCE + 1)
 
 
-def test_a_client_has_so_many_a_minute() -> None:
-    """Each its own; of IPv6 the whole network of a customer; an old one makes room again."""
-    clock = Clock(0)
-    quota = Quota(lambda: clock() / 1000)
-    for _ in range(PER_MINUTE):
-        assert quota.wait("192.0.2.1") == 0.0
-        clock.ms += 1_000
-
-    assert quota.wait("192.0.2.1") == pytest.approx(50.0)
-    assert quota.wait("192.0.2.2") == 0.0
-    assert [quota.wait(f"2001:db8::{i}") for i in range(PER_MINUTE)] == [0.0] * PER_MINUTE
-    assert quota.wait("2001:db8::ffff") > 0
-    assert quota.wait("2001:db8:0:1::1") == 0.0
-
-    clock.ms += 50_000
-    assert quota.wait("192.0.2.1") == 0.0
-
-
-def test_clients_are_not_remembered_without_end() -> None:
-    quota = Quota(lambda: 0.0, 1)
-    for number in range(CLIENTS_REMEMBERED + 1):
-        quota.wait(f"client {number}")
-
-    assert quota.wait(f"client {CLIENTS_REMEMBERED}") > 0
-    assert quota.wait("client 0") == 0.0
-
-
 async def test_a_client_that_asks_too_often_is_told_when_to_come(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +196,7 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come(
 
     assert [answer.status_code for answer in answers] == [400] * PER_MINUTE + [429]
     assert answers[-1].headers["retry-after"] == "60"
+    assert answers[-1].headers["ratelimit-policy"] == '"sql";q=10;w=60'
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])

@@ -14,15 +14,18 @@ ADDRESS = "http://127.0.0.1:8000"
 
 
 def client_of(
-    library: Library, routes: Sequence[BaseRoute] = (), hosts: Sequence[str] = ()
+    library: Library,
+    routes: Sequence[BaseRoute] = (),
+    hosts: Sequence[str] = (),
+    address: str = "127.0.0.1",
 ) -> httpx.AsyncClient:
-    """A client of the application with these routes; used as `async with`.
+    """A client of the application with these routes; used as `async with`. `address` is its own.
 
     It names no encoding that it takes: a test says what it wants.
     """
-    client = httpx.AsyncClient(
-        transport=httpx.ASGITransport(Front(library, routes, hosts)), base_url=ADDRESS
-    )
+    application = Front(library, routes, hosts)
+    transport = httpx.ASGITransport(application, client=(address, 1))
+    client = httpx.AsyncClient(transport=transport, base_url=ADDRESS)
     del client.headers["accept-encoding"]
     return client
 
