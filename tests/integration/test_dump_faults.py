@@ -176,6 +176,9 @@ def _attempt(world: World) -> str:
     return ""
 
 
+LIVES = 12
+DUMPS_SEEN = 5
+
 WRITER = """
 import sys, random
 from pathlib import Path
@@ -204,8 +207,10 @@ def test_a_reader_beside_a_writer_that_is_killed_again_and_again_sees_whole_dump
 ) -> None:
     """At random moments; the plain names are whole files of some dump at every look."""
     draw = random.Random(seed)
-    offsets, looks = [0], 0
-    for _ in range(12):
+    offsets, looks, lives = [0], 0, 0
+    # On a busy machine many lives end before their first publication: then there are more of them.
+    while lives < LIVES or len(set(offsets)) <= DUMPS_SEEN:
+        lives += 1
         command = [sys.executable, "-c", WRITER, str(draw.randrange(2**32)), str(tmp_path)]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
@@ -217,7 +222,6 @@ def test_a_reader_beside_a_writer_that_is_killed_again_and_again_sees_whole_dump
         looks += _look(tmp_path / "dumps", offsets)
 
     assert looks > 20
-    assert len(set(offsets)) > 5
 
 
 def _look(dumps: Path, offsets: list[int]) -> int:
