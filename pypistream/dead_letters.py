@@ -25,6 +25,7 @@ from schemas.topics import Topic
 from streams.asks import ask_record
 from streams.clock import SystemClock
 from streams.log import Log
+from streams.masking import MaskedLog
 from streams.watching import up_to_now
 
 EXCERPT_CHARACTERS_MAX = 60  # on a terminal; --json has all of it
@@ -68,7 +69,7 @@ async def _dead_letters(given: Mapping[str, object]) -> int:
     settings, data = located(given)
     as_json = bool(given["json"])
     names = given["replay"]
-    log = await open_log_for_reading(settings, data)
+    log = MaskedLog.of(await open_log_for_reading(settings, data))
     try:
         if isinstance(names, tuple) and names:
             here = any(holder.role == WORKER_ROLE for holder in holders(data))

@@ -23,6 +23,7 @@ from schemas.errors import Retriable, UsageError
 from schemas.filters import project_glob
 from schemas.topics import Offset, Topic
 from streams.log import Log, Reader, Record, TopicPartition
+from streams.masking import MaskedLog
 from streams.progress import read_progress
 from streams.seeking import seek
 
@@ -71,7 +72,7 @@ def _texts(value: object) -> list[str]:
 
 async def _follow(settings: Settings, data: DataDir, request: Request) -> int:
     stdout = Stdout()
-    log = await open_log_for_reading(settings, data)
+    log = MaskedLog.of(await open_log_for_reading(settings, data))
     try:
         await _explain(log, request, terminal=stdout.terminal)
         line = readable_line if stdout.terminal else json_line

@@ -39,6 +39,7 @@ from sinks.serving_reader import ServingLibrary
 from sinks.serving_view import ServingView
 from streams.clock import SystemClock
 from streams.log import Log
+from streams.masking import MaskedLog
 from streams.progress import read_progress
 
 ROLE = "serve"
@@ -111,7 +112,7 @@ async def serve(
     """
     async with AsyncExitStack() as stack:
         stack.callback(data.hold(ROLE).release)
-        log = await opened(settings, data)
+        log = MaskedLog.of(await opened(settings, data))
         stack.push_async_callback(log.close)
         service = await _service(stack, log, data, hosts, settings)
         app, closing = service.app(), service.streams.close

@@ -96,7 +96,7 @@ class Feed:
         wall_ms: Callable[[], int] = unix_ms,
     ) -> None:
         self.counters = FeedCounters()
-        self._log = MaskedLog(log)
+        self._log = MaskedLog.of(log)
         self._sink = sink
         self._clock = clock
         self._apply_every_seconds = apply_every_seconds

@@ -28,6 +28,11 @@ class MaskedLog:
         self._looked = float("-inf")  # of the loop's time
         self.rules = NO_RULES
 
+    @classmethod
+    def of(cls, log: Log) -> MaskedLog:
+        """`log`, masked; itself if it is so already."""
+        return log if isinstance(log, MaskedLog) else cls(log)
+
     async def look(self, after_seconds: float = 0.0) -> Rules:
         """The rules as of now, or as of a look no longer ago than that. Raises LogUnavailable."""
         async with self._turn:

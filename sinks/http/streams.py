@@ -7,13 +7,14 @@ serial of a change, the cursor of a document.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from schemas.errors import UsageError
+from schemas.errors import Retriable, UsageError
 from sinks.changes_feed import Known, Place, serial_before
 from sinks.changes_order import Change
 from sinks.changes_pages import Recent
@@ -28,9 +29,11 @@ from sinks.http.streams_selection import Selection, one_of, selection, since_of
 from sinks.http.streams_sse import Beginning, EventStream
 from streams.clock import unix_ms
 from streams.log import Log, LogUnavailable
+from streams.masking import MaskedLog
 
 LAST_EVENT_ID = "last-event-id"
 SEEKS_AT_ONCE = 4  # looks for a time in the log
+RULES_SECONDS = 1.0  # between two looks whether something must not be given any more
 
 
 class Streams:
@@ -46,11 +49,11 @@ class Streams:
         limits: Limits | None = None,
         now_ms: Callable[[], int] = unix_ms,
     ) -> None:
-        self.log = log
+        self.log = MaskedLog.of(log)
         self._library = library
         self._seeks = asyncio.Semaphore(SEEKS_AT_ONCE)
-        self._changes = ChangesSource(log, self.told)
-        self._metadata = MetadataSource(log, now_ms)
+        self._changes = ChangesSource(self.log, self.told)
+        self._metadata = MetadataSource(self.log, now_ms)
         self.changes = Hub(self._changes, limits)
         self.metadata = Hub(self._metadata, limits)
 
@@ -79,15 +82,30 @@ class Streams:
 
         Raises LogCorrupt, LogTruncated and other Fatal errors.
         """
-        hubs = [asyncio.create_task(hub.run()) for hub in (self.changes, self.metadata)]
+        roles = [asyncio.create_task(hub.run()) for hub in (self.changes, self.metadata)]
+        roles.append(asyncio.create_task(self._follow_rules()))
         try:
-            done, _ = await asyncio.wait(hubs, return_when=asyncio.FIRST_EXCEPTION)
-            for hub in done:
-                hub.result()
+            done, _ = await asyncio.wait(roles, return_when=asyncio.FIRST_EXCEPTION)
+            for role in done:
+                role.result()
         finally:
-            for hub in hubs:
-                hub.cancel()
-            await asyncio.gather(*hubs, return_exceptions=True)
+            for role in roles:
+                role.cancel()
+            await asyncio.gather(*roles, return_exceptions=True)
+            await self.log.leave()
+
+    async def _follow_rules(self) -> None:
+        """What is at hand was made under the rules of its time: with a new one it is let go."""
+        known: int | None = None
+        while True:
+            with contextlib.suppress(Retriable):  # what is read meanwhile says so
+                count = (await self.log.look(RULES_SECONDS)).count
+                if known is not None and count > known:
+                    self.changes.forget()
+                    self.metadata.forget()
+                    self._changes.forget()
+                known = count
+            await asyncio.sleep(RULES_SECONDS)
 
     def close(self) -> None:
         """End every stream: clients are told to come again, and may resume elsewhere."""

@@ -37,6 +37,10 @@ class ChangesSource:
         self.recent = Recent(0)
         self._place = Place(0)
 
+    def forget(self) -> None:
+        """Hold no change that was read before now."""
+        self.recent = Recent(self._place.serial)
+
     async def begin(self) -> tuple[Place, Place]:
         """A little before the head, once there is one."""
         while True:

@@ -111,6 +111,12 @@ class Hub(Generic[P]):
         for channel in self._channels.values():
             channel.news.set()
 
+    def forget(self) -> None:
+        """Have nothing at hand: whoever comes back is given it out of the log."""
+        self._ring.clear()
+        self._ring_bytes = 0
+        self._floor = self._position
+
     @contextlib.contextmanager
     def admitted(self, address: str, selection: Selection) -> Iterator[Client]:
         """Room for one client of the current task; `address` "": not counted. Raises Busy."""
