@@ -67,7 +67,9 @@ fi
 
 echo "pypistream: installing the locked packages into $VENV" >&2
 if [ -n "$UV" ]; then
-    set -- uv pip install --quiet --python "$VENV/bin/python"
+    # pip compiles what it installs; uv must be told, or every start does it again where it may not
+    # write into .venv.
+    set -- uv pip install --quiet --compile-bytecode --python "$VENV/bin/python"
     # The second try needs no network when uv's cache has everything.
     "$@" --require-hashes -r requirements.lock >"$LOG" 2>&1 \
         || "$@" --offline --require-hashes -r requirements.lock >>"$LOG" 2>&1 \
