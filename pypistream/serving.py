@@ -23,7 +23,7 @@ from pypistream.settings import Settings
 from pypistream.sinks_work import opened
 from schemas.errors import PypistreamError, Retriable
 from sinks.feed import Feed
-from sinks.http import changes, openapi, queries, streams, xmlrpc_calls
+from sinks.http import changes, openapi, queries, streams, versions, xmlrpc_calls
 from sinks.http.app import Front
 from sinks.http.dumps import Dumps
 from sinks.http.metrics import Metrics
@@ -81,6 +81,7 @@ class Service:
         return [
             *pages.routes(),
             *Projects(self.library).routes(),
+            *versions.routes(self.library),
             *queries.routes(self.library),
             *xmlrpc_calls.routes(self.library),
             *streams.routes(self.streams),

@@ -15,6 +15,7 @@ from sinks.http.resolver_answer import Answer
 from sinks.http.resolver_query import FILES_DEFAULT, FILES_MAX
 from sinks.http.sql import SqlLimits
 from sinks.http.status import ServiceStatus
+from sinks.http.versions import VersionDocument
 from sinks.sql_process import FORMATS
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
@@ -117,6 +118,11 @@ OPERATIONS = (
     Operation(
         "GET", "/pypi/{name}/json", "documents", "A project's document, in PyPI's shape.",
         gives=dict[str, Any], problems=_ONE,
+    ),
+    Operation(
+        "GET", "/pypi/{name}/{version}/json", "documents",
+        "A release in PyPI's shape; of older ones what their files say.", gives=VersionDocument,
+        problems=_ONE,
     ),
     Operation(
         "GET", "/v1/projects", "documents", "Projects by name, or by words.", gives=ProjectList,

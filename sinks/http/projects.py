@@ -123,12 +123,12 @@ class Projects:
     async def _one(self, request: Request) -> Response:
         if self._library.view() is None:
             return not_ready()
-        name = _name(request)
+        name = name_in(request)
         if name != request.path_params["name"]:
-            return _moved(f"{ROOT}/{quote(name)}")
+            return moved(f"{ROOT}/{quote(name)}")
         document, state = self._library.document(name), self._library.state(name)
         if document is None:
-            return self._absent(name)
+            return absent(self._library, name)
         try:
             parts = _document.decode(document.body)
         except (msgspec.MsgspecError, RecursionError):
@@ -157,23 +157,13 @@ class Projects:
         headers = {"X-PyPI-Last-Serial": str(document.serial)}
         return json_answer(request, project, headers=headers)
 
-    def _absent(self, name: NormalizedName) -> Response:
-        state = self._library.state(name)
-        if state is None:
-            hint = "no project of that name was ever heard of here"
-        elif state.gone:
-            hint = f"it was removed, as of serial {state.gone}"
-        else:
-            hint = f"it is known, and nothing is published: its status is {state.status}"
-        return problem(HTTPStatus.NOT_FOUND, "Not Found", hint)
-
     async def _dependents(self, request: Request) -> Response:
         if self._library.view() is None:
             return not_ready()
-        name = _name(request)
+        name = name_in(request)
         address = f"{ROOT}/{quote(name)}/reverse-dependencies"
         if name != request.path_params["name"]:
-            return _moved(address)
+            return moved(address)
         limit, after = page_of(request)
         found = self._library.dependents(name, after, limit)
         following = next_page(address, found[-1].name, limit) if len(found) == limit else None
@@ -196,12 +186,26 @@ def next_page(address: str, after: str, limit: int) -> str:
     return f"{address}?{urlencode({'after': after, 'limit': limit})}"
 
 
-def _name(request: Request) -> NormalizedName:
+def absent(library: Library, name: NormalizedName) -> Response:
+    """404 for a project that is not published, with why."""
+    state = library.state(name)
+    if state is None:
+        hint = "no project of that name was ever heard of here"
+    elif state.gone:
+        hint = f"it was removed, as of serial {state.gone}"
+    else:
+        hint = f"it is known, and nothing is published: its status is {state.status}"
+    return problem(HTTPStatus.NOT_FOUND, "Not Found", hint)
+
+
+def name_in(request: Request) -> NormalizedName:
+    """The path's name, normalised. HTTPException 404 if it is none."""
     try:
         return normalize(request.path_params["name"])
     except InvalidName as error:
         raise HTTPException(HTTPStatus.NOT_FOUND) from error
 
 
-def _moved(address: str) -> Response:
+def moved(address: str) -> Response:
+    """Another spelling leads there."""
     return Response(status_code=HTTPStatus.MOVED_PERMANENTLY, headers={"Location": address})

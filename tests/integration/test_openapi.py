@@ -82,6 +82,9 @@ async def test_answers_are_as_described(tmp_path: Path, library: MemoryLibrary) 
     publish(tmp_path, 1)
     asked = {
         "/pypi/{name}/json": ("/pypi/foo/json", "/pypi/missing/json"),
+        "/pypi/{name}/{version}/json": (
+            *("/pypi/foo/1.0/json", "/pypi/foo/0.9/json", "/pypi/foo/7/json"),
+        ),
         "/v1/projects": ("/v1/projects?limit=1", "/v1/projects?q=foo", "/v1/projects?limit=0"),
         "/v1/projects/{name}": ("/v1/projects/foo", "/v1/projects/missing"),
         "/v1/projects/{name}/reverse-dependencies": (
