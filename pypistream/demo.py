@@ -72,7 +72,9 @@ async def _on_a_standin(
             settle=1,
             snapshot_every=5,
             dump_every=5,
+            tables_every=30,
             http=http,
+            sql=True,  # made-up data, and the page shows all that it can
         )
         notes, kept = _notes(data, http), bool(given.get("data"))
         return await run_plan(

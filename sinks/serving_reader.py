@@ -115,7 +115,10 @@ class ServingLibrary:
         except sqlite3.Error:
             with self._errors():
                 raise
-        return None if row is None else Document._make(row)
+        if row is None:
+            return None
+        body, serial, etag, stale = row
+        return Document(body, serial, etag, stale != 0)
 
     def releases(self, name: NormalizedName) -> Releases | None:
         """All releases held."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -57,6 +58,13 @@ def folder_of(text: str) -> Path:
     return Path(named[1])
 
 
+def page_of(text: str) -> str:
+    """The address it names for a browser."""
+    named = re.search(r"in a browser: (\S+)", text)
+    assert named, text
+    return named[1]
+
+
 def cpu_seconds(program: Program) -> float:
     """What it and all it has started have used so far."""
     family = (psutil.Process(program.process.pid), *program.children())
@@ -89,6 +97,7 @@ def test_three_commands_to_paste_work_while_it_runs(tmp_path: Path, elsewhere: P
         program.until((data / "dumps/manifest.json").exists, FIRST_SECONDS_MAX, "dump")
         assert time.monotonic() - begun < FIRST_SECONDS_MAX
         assert cpu_seconds(program) < FIRST_CPU_SECONDS_MAX
+        assert httpx.get(f"{page_of(program.text())}sql/").status_code == 200
         follow, query, dump = (shell(each, elsewhere) for each in pasted(program.text()))
         family = program.children()
         assert len(family) == 3

@@ -145,11 +145,11 @@ async def test_calls(
 async def test_queries(
     serving: ServingLibrary, memory: MemoryLibrary, parameters: dict[str, str]
 ) -> None:
-    """The same answer."""
+    """The same answer, to the byte: what a file holds as 0 is false."""
     answers = []
     for library in (serving, memory):
         async with client_of(library, queries.routes(library)) as client:
             answers.append(await client.get("/v1/query", params=parameters))
 
     assert answers[0].status_code == answers[1].status_code
-    assert answers[0].json() == answers[1].json()
+    assert answers[0].content == answers[1].content
