@@ -49,7 +49,15 @@ EXPLAINED = (
     ),
     Explained("snapshot_every", "Seconds between DuckDB files (pypi.duckdb)."),
     Explained("dump_every", "Seconds between dumps (dumps/)."),
+    Explained(
+        "tables_every",
+        "Seconds between the DuckDB file and the Parquet files of a dump, 0 = it has none.",
+    ),
     Explained("keep_deltas", "Seconds for which deltas (dumps/deltas/) are kept, 0 = none."),
+    Explained(
+        "keep_hourly", "Seconds for which the first dump of each hour (dumps/full/) is kept."
+    ),
+    Explained("keep_daily", "Seconds for which the first dump of each day (UTC) is kept."),
     Explained(
         "keep_removed",
         "What the DuckDB file and the feeds keep of projects that are gone: none, hashes\n"

@@ -45,6 +45,24 @@ KEEP_REMOVED = option(
     type=click.Choice(["none", "hashes", "all"]),
     help="Of projects that are gone: version, file names and hashes, or all.  [hashes]",
 )
+TABLES_EVERY = option(
+    "--tables-every",
+    type=float,
+    metavar="S",
+    help="Seconds between a dump's Parquet files, 0 = it has none.  [3600]",
+)
+KEEP_HOURLY = option(
+    "--keep-hourly",
+    type=float,
+    metavar="S",
+    help="Seconds for which the first dump of each hour is kept.  [172800, two days]",
+)
+KEEP_DAILY = option(
+    "--keep-daily",
+    type=float,
+    metavar="S",
+    help="Seconds for which the first dump of each day is kept.  [1209600, two weeks]",
+)
 POLL = option("--poll", type=float, metavar="S", help="Seconds between looks.  [10]")
 PARTITIONS = option(
     "--partitions",
@@ -88,7 +106,10 @@ _PIPELINE = {
     ),
     "snapshot_every": SNAPSHOT_EVERY,
     "dump_every": DUMP_EVERY,
+    "tables_every": TABLES_EVERY,
     "keep_deltas": KEEP_DELTAS,
+    "keep_hourly": KEEP_HOURLY,
+    "keep_daily": KEEP_DAILY,
     "keep_removed": KEEP_REMOVED,
     "once_wait": option(
         "--once-wait",
@@ -171,6 +192,13 @@ def kafka(function: F) -> F:
 def place(function: F) -> F:
     """Where a command works: data directory, settings file, log."""
     for decorate in reversed((data, config, kafka)):
+        function = decorate(function)
+    return function
+
+
+def dumps(function: F) -> F:
+    """How often dumps are made, and how long they are kept."""
+    for decorate in (KEEP_DAILY, KEEP_HOURLY, KEEP_DELTAS, TABLES_EVERY, DUMP_EVERY):
         function = decorate(function)
     return function
 

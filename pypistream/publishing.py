@@ -15,7 +15,7 @@ from pypistream.logs import log_to_stderr
 from pypistream.place import located
 from pypistream.requests import request
 from pypistream.settings import Settings
-from pypistream.wiring import make_sink, open_log_for_reading, require_log
+from pypistream.wiring import make_sink, make_tables, open_log_for_reading, require_log
 from schemas.errors import DataDirectoryInUse, Fatal, NotPublished
 from schemas.manifest import MANIFEST_FILE
 from sinks.feed import Feed
@@ -30,10 +30,15 @@ def publish_now(given: Mapping[str, object], sink: str) -> int:
     """Publish one sink, here or by the process that runs it; the exit code."""
     log_to_stderr()
     settings, data = _located(given)
-    try:
-        asyncio.run(_publish_here(settings, data, sink, reset=False))
-    except DataDirectoryInUse:
-        asyncio.run(_ask(settings, data, sink))
+    # The dump's tables are made of the DuckDB file, so it comes first.
+    first = (
+        ("duckdb",) if sink == "dump" and settings.tables_every and data.snapshot.exists() else ()
+    )
+    for name in (*first, sink):
+        try:
+            asyncio.run(_publish_here(settings, data, name, reset=False))
+        except DataDirectoryInUse:
+            asyncio.run(_ask(settings, data, name))
     click.echo(_place(data, sink))
     return 0
 
@@ -61,7 +66,9 @@ async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: 
     lock = data.hold(f"sink-{name}")
     log = await open_log_for_reading(settings, data)
     try:
-        sink = make_sink(name, data, settings)
+        tables = make_tables(data, settings)
+        tables.ask()
+        sink = make_sink(name, data, settings, tables)
         if reset:
             await asyncio.to_thread(sink.reset)
         async with Feed(log, sink, SystemClock(), publish_every_seconds=0) as feed:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CONFIG_NAME = "pypistream.toml"
 DEFAULT_DATA = Path("pypistream-data")
 KEEP_DELTAS_SECONDS = 604_800.0  # a week: how long a follower may be away
+KEEP_HOURLY_SECONDS, KEEP_DAILY_SECONDS = 172_800.0, 1_209_600.0  # two days, two weeks
+TABLES_SECONDS = 3_600.0  # for all of PyPI making them takes minutes of one core
 SWEEP_SECONDS = 604_800.0  # a week: what a quarter of PyPI's rate can keep, and a day to spare
 
 
@@ -43,7 +45,10 @@ class Settings:
     settle: float = 3.0
     snapshot_every: float = 60.0
     dump_every: float = 600.0
+    tables_every: float = TABLES_SECONDS
     keep_deltas: float = KEEP_DELTAS_SECONDS
+    keep_hourly: float = KEEP_HOURLY_SECONDS
+    keep_daily: float = KEEP_DAILY_SECONDS
     keep_removed: str = "hashes"
     once_wait: float = 60.0
     sweep_every: float = SWEEP_SECONDS
@@ -111,7 +116,10 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "settle": (0, 3_600, "seconds"),
     "snapshot_every": (1, 86_400, "seconds"),
     "dump_every": (1, 604_800, "seconds"),
+    "tables_every": (0, 31_536_000, "seconds; 0 = none are made"),
     "keep_deltas": (0, 31_536_000, "seconds; 0 = none are made"),
+    "keep_hourly": (0, 31_536_000, "seconds; 0 = none are kept"),
+    "keep_daily": (0, 315_360_000, "seconds; 0 = none are kept"),
     "once_wait": (0, 86_400, "seconds"),
     "sweep_every": (0, 31_536_000, "seconds; 0 = no sweep"),
     "partitions": (1, 1_024, "partitions"),

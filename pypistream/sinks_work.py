@@ -12,10 +12,11 @@ import structlog
 from pypistream.data_dir import DataDir
 from pypistream.requests import RequestWatch
 from pypistream.settings import Settings
-from pypistream.wiring import make_sink, open_log_for_reading
+from pypistream.wiring import make_sink, make_tables, open_log_for_reading
 from schemas.errors import Retriable
 from sinks.feed import Feed
 from sinks.sink import Published
+from sinks.table_set import TableSets
 from streams.clock import SystemClock
 from streams.log import Log
 
@@ -29,10 +30,10 @@ Told = Callable[[str, Published], None]
 class Sinks:
     """Made by `at_work`."""
 
-    def __init__(self, log: Log, feeds: Mapping[str, Feed]) -> None:
+    def __init__(self, log: Log, feeds: Mapping[str, Feed], tables: TableSets) -> None:
         self._feeds = feeds
         self._roles = [asyncio.create_task(feed.run()) for feed in feeds.values()]
-        self._roles.append(asyncio.create_task(_serve_requests(log, feeds)))
+        self._roles.append(asyncio.create_task(_serve_requests(log, feeds, tables)))
 
     async def until(self, *ends: asyncio.Task[bytes]) -> None:
         """Until one of `ends` is done; raises what ends a sink before that."""
@@ -66,16 +67,17 @@ async def at_work(
         log = await opened(settings, data)
         stack.push_async_callback(log.close)
         feeds: dict[str, Feed] = {}
+        tables = make_tables(data, settings)
         for name, period in periods.items():
             feed = Feed(
                 log,
-                make_sink(name, data, settings),
+                make_sink(name, data, settings, tables),
                 SystemClock(),
                 publish_every_seconds=period,
                 on_published=partial(told, name),
             )
             feeds[name] = await stack.enter_async_context(feed)
-        sinks = Sinks(log, feeds)
+        sinks = Sinks(log, feeds, tables)
         stack.push_async_callback(sinks.stop)
         yield sinks
 
@@ -90,13 +92,14 @@ async def opened(settings: Settings, data: DataDir) -> Log:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _serve_requests(log: Log, feeds: Mapping[str, Feed]) -> None:
+async def _serve_requests(log: Log, feeds: Mapping[str, Feed], tables: TableSets) -> None:
     """Publish when another process asks for it through the log."""
     async with RequestWatch(log) as watch:
         while True:
             try:
                 for name in await watch.sinks(REQUEST_SECONDS):
                     if name in feeds:
+                        tables.ask()
                         await feeds[name].finish()
             except Retriable as error:
                 log_.warning("requests are not heard", error=str(error), seconds=RETRY_SECONDS)

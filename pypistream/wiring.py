@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
 from schemas.errors import UsageError
+from sinks.full_folder import Keep
 from sinks.sink import Sink
+from sinks.table_set import TableSets
 from streams.assignment import Assignment
 from streams.log import Log
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
@@ -179,12 +181,20 @@ def check_log_structure(data: DataDir, seconds_max: float | None) -> bool:
     return check_structure(data.log, seconds_max)
 
 
-def make_sink(name: str, data: DataDir, settings: Settings) -> Sink:
-    """The sink of that name on a data directory."""
+def make_tables(data: DataDir, settings: Settings) -> TableSets:
+    """What a dump's Parquet files are made by."""
+    return TableSets(data.snapshot, data.state / "tables", settings.tables_every)
+
+
+def make_sink(
+    name: str, data: DataDir, settings: Settings, tables: TableSets | None = None
+) -> Sink:
+    """The sink of that name on a data directory; `tables` are for the dump."""
     if name == "duckdb":
         from sinks.duckdb_view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
 
         return DuckDBView.in_directory(data.root, settings.keep_removed)
     from sinks.dump import DumpSink
 
-    return DumpSink(data.dumps, data.state / "frames", settings.keep_deltas)
+    keep = Keep(settings.keep_deltas, settings.keep_hourly, settings.keep_daily)
+    return DumpSink(data.dumps, data.state / "frames", keep, tables)

@@ -20,7 +20,10 @@ from schemas.manifest import (
     DumpFile,
     ExceptionName,
     Exceptions,
+    FullManifest,
     Manifest,
+    Tables,
+    hashed_name,
     places,
 )
 from schemas.records import (
@@ -160,6 +163,10 @@ PACKAGE_LINE = PackageLine(
 )  # fmt: skip
 RELEASES_LINE = ReleasesLine("sample-project", _SERIAL, releases_omitted=0, document=RELEASES)
 STATE_LINE = StateLine("sample-project", status=Status.OK, event=_SERIAL, body=_SERIAL)
+_TABLES = Tables(
+    created="2026-04-30T06:58:00Z", vector=(CUT,), watermark=_SERIAL, base=0, reached=_SERIAL,
+    files=("projects.parquet",),
+)  # fmt: skip
 MANIFEST = Manifest(
     created="2026-04-30T07:00:00Z",
     log=CONFIG.log_id,
@@ -169,12 +176,16 @@ MANIFEST = Manifest(
     names=1_000,
     coverage=99.9,
     files={
-        "packages.jsonl.zst": DumpFile(
-            bytes=1_000, sha256=_SHA256, rows=1, uncompressed_bytes=3_000
+        name: DumpFile(
+            1_000, _SHA256, rows=1, uncompressed_bytes=size, file=hashed_name(name, _SHA256)
         )
+        for name, size in (("packages.jsonl.zst", 3_000), ("projects.parquet", 1_000))
     },
     filter=CONFIG.filter,
+    tables=_TABLES,
 )
+_KEPT = msgspec.structs.replace(MANIFEST, exceptions=Exceptions({"parked": 1}, omitted=1))
+FULL_MANIFEST = FullManifest(created="2026-04-30T07:00:00Z", dumps=(_KEPT,))
 DELTA_PACKAGE = DeltaPackageLine(topic="metadata", **msgspec.structs.asdict(PACKAGE_LINE))
 DELTA_RELEASES = DeltaReleasesLine(topic="releases", **msgspec.structs.asdict(RELEASES_LINE))
 DELTA_STATE = DeltaStateLine(topic="state", **msgspec.structs.asdict(STATE_LINE))

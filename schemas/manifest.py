@@ -1,7 +1,7 @@
 """`manifest.json` of a dump: what the files beside it are, and what they may claim.
 
-Readers ignore keys they do not know; a breaking change raises `format`. Parquet files will be
-further entries and keys. `deltas/manifest.json` lists what leads from one dump to the next.
+Readers ignore keys they do not know; a breaking change raises `format`. `deltas/manifest.json`
+lists what leads from one dump to the next, `full/manifest.json` the dumps that are kept.
 """
 
 from __future__ import annotations
@@ -15,17 +15,41 @@ from schemas.records import SCHEMA_VERSION, Cut, Filter, Places
 MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 DELTAS = "deltas"  # their folder, beside the manifest, with a manifest of their own
+FULL = "full"  # the same for whole dumps: there a name holds the hash of what is in the file
+HASH_CHARACTERS = 16  # of the sha256 in such a name: no two of one kind will have the same
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024  # 10 000 named exceptions are 1 MB; what a reader accepts
 EXCEPTION_NAMES_MAX = 10_000  # state.jsonl.zst has every one
 
 
 class DumpFile(msgspec.Struct, frozen=True):
-    """One file. `sha256` (hex) and `bytes` are of the file as it is; `rows`: lines or elements."""
+    """One file.
+
+    bytes, sha256        (hex) of the file as it is
+    rows                 lines, elements or rows of a table
+    uncompressed_bytes   of its zstd frames; of other files the same as `bytes`
+    file                 its name in `full/`, which never stands for anything else; "" = none
+    """
 
     bytes: int
     sha256: str
     rows: int
     uncompressed_bytes: int
+    file: str = ""
+
+
+class Tables(msgspec.Struct, frozen=True):
+    """What the DuckDB file and the Parquet files of a dump show: a cut of their own.
+
+    They are made less often than the other files, so it may lie before the dump's. The keys mean
+    what they do in `Manifest`. `files`: which ones.
+    """
+
+    created: str
+    vector: tuple[Cut | None, ...]
+    watermark: int | None
+    base: int
+    reached: int
+    files: tuple[str, ...]
 
 
 class Backfill(msgspec.Struct, frozen=True):
@@ -65,6 +89,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files       by name, beside the manifest
     filter      which projects the log holds; `releases`: all, or only the latest. null = unknown
     version     where the dump was made, `.versions/<version>/` holds just these files, unchanged
+    tables      what is to be known of those `files` that stand at a cut of their own, if there are
     """
 
     created: str
@@ -81,6 +106,20 @@ class Manifest(msgspec.Struct, frozen=True):
     filter: Filter | None = None
     releases: str = "all"
     version: str = ""
+    tables: Tables | None = None
+    format: int = MANIFEST_FORMAT
+    schema: int = SCHEMA_VERSION
+
+
+class FullManifest(msgspec.Struct, frozen=True):
+    """`full/manifest.json`: the dumps that are kept, from old to new; the last is the newest one.
+
+    Each is that dump's manifest, but for the names of its exceptions. What `files` call
+    `packages.jsonl.zst` lies here under the name in its `file`.
+    """
+
+    created: str
+    dumps: tuple[Manifest, ...]
     format: int = MANIFEST_FORMAT
     schema: int = SCHEMA_VERSION
 
@@ -124,3 +163,9 @@ def places(vector: Sequence[Cut | None]) -> Places:
         None if cut is None else (cut.changelog, cut.refetch, cut.metadata, cut.releases, cut.state)
         for cut in vector
     )
+
+
+def hashed_name(name: str, sha256: str) -> str:
+    """What a file of that name and content is called in `full/`."""
+    stem, dot, kind = name.partition(".")
+    return f"{stem}-{sha256[:HASH_CHARACTERS]}{dot}{kind}"

@@ -67,6 +67,7 @@ VALUES = (
     Published("releases.jsonl", "A line of releases.jsonl.zst", (examples.RELEASES_LINE,)),
     Published("state.jsonl", "A line of state.jsonl.zst", (examples.STATE_LINE,)),
     Published("manifest", "manifest.json of a dump", (examples.MANIFEST,)),
+    Published("full", "full/manifest.json of a dump", (examples.FULL_MANIFEST,)),
     Published(
         "deltas.jsonl",
         "A line of a delta",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge as heap_merge
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,6 @@ DELTA_LEVEL = 3  # as the dump's lines
 FRAME_BYTES = 1024 * 1024  # a delta of a minute is one frame; a reader needs no more than this
 WRITE_BUFFER_BYTES = 1024 * 1024
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
-KEEP_SECONDS = 604_800.0  # a week: how long a follower may be away
 LISTED_MAX = 2_016  # a week of one every five minutes; an entry has ~0.4 KB, 1 KB on 12 partitions
 LINGER_MS = 3_600_000  # how long a file can still be read after the manifest names it no more
 _HASH_CHARACTERS = 16  # of the sha256 in a file's name: no two of one number will have the same
@@ -54,7 +53,8 @@ class DeltaFile(msgspec.Struct, frozen=True):
 class Step(NamedTuple):
     """What a merge is told about the cut that it brings the base to.
 
-    `watermark`, `base`, `reached` are what it claims; `keep_ms` 0 = no deltas.
+    `watermark`, `base`, `reached` are what it claims; `keep_ms` 0 = no deltas. `goes`: whether a
+    delta that ends there, of that log, is not to be kept whatever its age.
     """
 
     mark: Mark
@@ -63,6 +63,7 @@ class Step(NamedTuple):
     reached: int
     now_ms: int
     keep_ms: int
+    goes: Callable[[str, Places], bool] = lambda _log, _end: False
 
     def follows(self, before: Mark | None) -> bool:
         """Whether a delta leads from `before` to here."""
@@ -130,15 +131,15 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
         yield b"".join(chunk), len(chunk)
 
 
-def retained(
-    deltas: Sequence[DeltaFile], log: str, now_ms: int, keep_ms: int
-) -> tuple[DeltaFile, ...]:
+def retained(deltas: Sequence[DeltaFile], step: Step) -> tuple[DeltaFile, ...]:
     """What is kept of `deltas` (old to new): those to be named, and those just named no more. Pure.
 
-    Named are those of `log` that are no older than `keep_ms`, LISTED_MAX at most.
+    Named are those of the step's log that are young enough, LISTED_MAX at most.
     """
-    named = [each for each in deltas if each.log == log and not each.left_ms]
-    young = {e.file for e in named[-LISTED_MAX:] if now_ms - e.created_ms <= keep_ms}
+    now_ms = step.now_ms
+    deltas = [each for each in deltas if not step.goes(each.log, each.delta.end)]
+    named = [each for each in deltas if each.log == step.mark.log and not each.left_ms]
+    young = {e.file for e in named[-LISTED_MAX:] if now_ms - e.created_ms <= step.keep_ms}
     kept = []
     for each in deltas:
         if each.file in young:

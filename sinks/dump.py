@@ -2,6 +2,7 @@
 
     DIR/dumps/          what readers see (see `publication`), described in docs/dumps.md
     DIR/state/frames/   what the sink stands at (see `frame_store`)
+    DIR/state/tables/   the DuckDB file and Parquet files that it adds (see `table_set`)
 
 Between publications changes wait in memory and in runs, so positions move on disk only when a run
 is written: after a crash the feed reads a little again, which changes nothing.
@@ -21,6 +22,7 @@ from schemas.coverage import coverage
 from schemas.errors import DataDirectoryVersion, DumpCorrupt, PypistreamError
 from schemas.manifest import (
     DELTAS,
+    FULL,
     MANIFEST_FILE,
     Backfill,
     DeltaManifest,
@@ -28,18 +30,30 @@ from schemas.manifest import (
     ExceptionName,
     Exceptions,
     Manifest,
+    hashed_name,
     places,
 )
+from schemas.records import Places
 from schemas.topics import COMPACTED, Offset, Topic
-from sinks.delta_file import KEEP_SECONDS, Mark, Step
+from sinks.delta_file import Mark, Step
 from sinks.delta_folder import DeltaFolder
-from sinks.dump_lines import change_of, document_of, drop_in, exception_of
+from sinks.dump_lines import (
+    LATEST_HEAD,
+    change_of,
+    document_of,
+    drop_in,
+    exception_of,
+    latest_line,
+)
 from sinks.dump_reader import DumpReader
 from sinks.durable import storage
+from sinks.forgetting import must_go, word_of
 from sinks.frame_file import FrameFile, Output
 from sinks.frame_store import BUFFER_BYTES_MAX, FrameStore, Table
+from sinks.full_folder import FullFolder, Keep
 from sinks.publication import Publication
 from sinks.sink import Batch, Positions, Published, Reached, Standing, Vector
+from sinks.table_set import TableSets
 from streams.log import TopicPartition
 from streams.progress import watermark
 
@@ -59,12 +73,14 @@ TABLES = (
             Output(
                 "pypicache.json.zst", DROP_IN_LEVEL, element=lambda line: drop_in(document_of(line))
             ),
+            Output("latest.csv.zst", LINES_LEVEL, element=latest_line, head=LATEST_HEAD),
         ),
     ),
     Table(Topic.RELEASES, RELEASES_PER_SECTION, (Output("releases.jsonl.zst", LINES_LEVEL),)),
     Table(Topic.STATE, STATES_PER_SECTION, (Output(STATE_FILE, LINES_LEVEL, note=exception_of),)),
 )
 
+KEEP = Keep()
 _EMPTY = Standing("", {})
 
 
@@ -82,14 +98,18 @@ _note = msgspec.json.Decoder(_Note | None)
 class DumpSink:
     """A `Sink`. `dumps` and `frames` should lie on one file system: files are linked.
 
-    `keep_seconds`: for how long deltas are kept, 0 = none are made.
+    `keep`: for how long deltas and whole dumps are. `tables`: where the DuckDB file and Parquet
+    files come from, None = they are not in the dump.
     """
 
     name = "dump"
     topics = COMPACTED
 
-    def __init__(self, dumps: Path, frames: Path, keep_seconds: float = KEEP_SECONDS) -> None:
-        self._keep_ms = int(keep_seconds * 1000)
+    def __init__(
+        self, dumps: Path, frames: Path, keep: Keep = KEEP, tables: TableSets | None = None
+    ) -> None:
+        self._keep = keep
+        self._tables = tables
         self._dumps = dumps
         self._frames = frames
         self._store: FrameStore | None = None
@@ -122,11 +142,25 @@ class DumpSink:
         at = self._reached
         assert at is not None, "publish without reached: the feed's order is broken"
         store = self._opened()
-        files = store.merge(_encoded(self._standing), self._step(at, now_ms))
+        mark = word_of(self._dumps)
+
+        def goes(log: str, end: Places) -> bool:
+            return must_go(mark, log, end)
+
+        files = store.merge(_encoded(self._standing), self._step(at, now_ms)._replace(goes=goes))
         self._publish_deltas(store, at, now_ms)
         manifest = _manifest(at, files, now_ms)
         paths = {name: self._frames / file.file for name, file in files.items()}
-        version = Publication(self._dumps).publish(paths, manifest)
+        manifest = self._with_tables(manifest, paths, now_ms, mark)
+        full = FullFolder(self._dumps / FULL)
+        full.offer({file.file: paths[name] for name, file in manifest.files.items()})
+        before = self.published()
+        alone = before is not None and goes(before.log_id, places(before.cuts))
+        version = Publication(self._dumps).publish(paths, manifest, alone=alone)
+        manifest = msgspec.structs.replace(manifest, version=version.name)
+        full.publish(
+            *(manifest, now_ms, self._keep), lambda each: goes(each.log, places(each.vector))
+        )
         with storage(version):
             size = sum(file.stat().st_size for file in version.iterdir())
         return Published(self._dumps / MANIFEST_FILE, size, manifest.watermark)
@@ -166,7 +200,23 @@ class DumpSink:
     def _step(self, at: Reached, now_ms: int) -> Step:
         claim = watermark(at.vector.cuts)
         mark = Mark(at.vector.log_id, places(at.vector.cuts))
-        return Step(mark, claim.serial, claim.base, claim.reached, now_ms, self._keep_ms)
+        keep_ms = int(self._keep.deltas * 1000)
+        return Step(mark, claim.serial, claim.base, claim.reached, now_ms, keep_ms)
+
+    def _with_tables(
+        self, manifest: Manifest, paths: dict[str, Path], now_ms: int, mark: Mark | None
+    ) -> Manifest:
+        """The manifest with the newest tables, their paths among `paths`."""
+        at = Vector(manifest.log, manifest.vector)
+        sets, found = self._tables, None
+        if sets is not None:
+            found = sets.newest(at, now_ms, mark)
+        if sets is None or found is None:
+            return manifest
+        for name in found.files:
+            paths[name] = sets.path(found, name)
+        files = dict(sorted({**manifest.files, **found.dump_files()}.items()))
+        return msgspec.structs.replace(manifest, files=files, tables=found.manifest())
 
     def _publish_deltas(self, store: FrameStore, at: Reached, now_ms: int) -> None:
         """Before the dump: whoever has loaded that finds what leads on from it."""
@@ -219,7 +269,10 @@ def _manifest(at: Reached, files: Mapping[str, FrameFile], now_ms: int) -> Manif
         filter=at.config.filter,
         releases=at.config.releases,
         files={
-            name: DumpFile(file.bytes, file.sha256, file.rows, file.uncompressed_bytes)
+            name: DumpFile(
+                *(file.bytes, file.sha256, file.rows, file.uncompressed_bytes),
+                hashed_name(name, file.sha256),
+            )
             for name, file in sorted(files.items())
         },
     )

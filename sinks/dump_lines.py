@@ -5,6 +5,7 @@ packages.jsonl.zst   {"name","serial","event_serial","event_time","stale","sourc
 releases.jsonl.zst   {"name","serial","releases_omitted","document"}
 state.jsonl.zst      {"name","display_name",…}: the record's fields, its `name` as `display_name`
 pypicache.json.zst   the documents alone, with the keys that Repology indexes
+latest.csv.zst       name, version, serial (RFC 4180, but lines end in a newline alone)
 a delta              those lines with "topic" in the second place, {"name","topic","deleted":true}
 
 `name` is the normalised name and comes first, `document` last: both can be cut out of a line
@@ -58,6 +59,26 @@ class _Complete(msgspec.Struct):
 
 
 _complete = msgspec.json.Decoder(_Complete)
+
+
+class _VersionInfo(msgspec.Struct):
+    version: object = None
+
+
+class _VersionDocument(msgspec.Struct):
+    info: _VersionInfo | None = None
+
+
+_version = msgspec.json.Decoder(_VersionDocument)
+
+
+class _Head(msgspec.Struct):
+    serial: int | None
+
+
+_head = msgspec.json.Decoder(_Head)
+
+LATEST_HEAD = b"name,version,serial\n"
 
 
 def change_of(record: Record) -> Change:
@@ -129,6 +150,21 @@ def drop_in(document: bytes) -> bytes | None:
     except msgspec.MsgspecError:
         return _completed(document)
     return document
+
+
+def latest_line(line: bytes) -> bytes:
+    """Of a line of packages. What is no text of one line is no version: it is left empty."""
+    at = line.index(_DOCUMENT_KEY)
+    serial = _head.decode(line[:at] + b"}").serial
+    try:
+        document = _version.decode(line[at + len(_DOCUMENT_KEY) : -2])
+        version = document.info.version if document.info is not None else None
+    except msgspec.MsgspecError:
+        version = None
+    text = version if isinstance(version, str) and version.isprintable() else ""
+    if '"' in text or "," in text or text != text.strip():
+        text = '"' + text.replace('"', '""') + '"'
+    return f"{name_of(line)},{text},{'' if serial is None else serial}\n".encode()
 
 
 def _completed(document: bytes) -> bytes | None:

@@ -39,13 +39,21 @@ class Output:
 
     element   None: the lines themselves (JSON Lines). Else the file is one JSON array of what
               `element` makes of each line; None leaves the line out.
+    head      what comes before the first line, newline included, in a frame of its own: then
+              `element` makes lines, newline included, and the file is no array.
     note      a word on a line worth counting in the manifest (an exception's status), or None
     """
 
     file: str
     level: int
     element: Callable[[bytes], bytes | None] | None = None
+    head: bytes = b""
     note: Callable[[bytes], str | None] | None = None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the file is one JSON array."""
+        return self.element is not None and not self.head
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -61,7 +69,10 @@ class Section(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class FrameFile(msgspec.Struct, frozen=True):
-    """A finished file. `notes`: how many lines per word; `noted`: the first names with theirs."""
+    """A finished file. `notes`: how many lines per word; `noted`: the first names with theirs.
+
+    `head_bytes`: of the frame before its first section.
+    """
 
     file: str
     directory: str
@@ -71,6 +82,7 @@ class FrameFile(msgspec.Struct, frozen=True):
     sha256: str
     notes: dict[str, int] = {}
     noted: list[tuple[str, str]] = []
+    head_bytes: int = 0
 
 
 _sections = msgspec.json.Decoder(list[Section])
@@ -81,7 +93,7 @@ class FrameFileReader:
 
     def __init__(self, root: Path, source: FrameFile) -> None:
         self.sections = _read_directory(root / source.directory)
-        self._starts = list(accumulate((s.bytes for s in self.sections), initial=0))
+        self._starts = list(accumulate((s.bytes for s in self.sections), initial=source.head_bytes))
         self._file = (root / source.file).open("rb")
 
     def frames(self, number: int) -> bytes:
@@ -129,6 +141,7 @@ class FrameFileWriter:
         self._file = self._path.open("wb", buffering=WRITE_BUFFER_BYTES)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="zstd")
         self._waiting: deque[tuple[Section, bytes | Future[bytes]]] = deque()
+        self._head_bytes = 0
 
     def keep(self, old: FrameFileReader, number: int) -> None:
         """Copy a section, made anew only if it begins the array now, or no more."""
@@ -151,7 +164,8 @@ class FrameFileWriter:
             elements = [e for e in (element(line) for _, line in lines) if e is not None]
             rows = len(elements)
             opens = self._opens(rows)
-            text = array_text(elements, opens=opens)
+            array = self._output.is_array
+            text = array_text(elements, opens=opens) if array else b"".join(elements)
         notes: dict[str, list[str]] = {}
         if note is not None:
             for name, line in lines:
@@ -163,11 +177,12 @@ class FrameFileWriter:
         """Close the array, sync both files, and say what was written."""
         while self._waiting:
             self._write_next()
-        if self._output.element is not None:
+        if self._output.is_array:
             tail = ARRAY_CLOSE if self._opened else ARRAY_OPEN + ARRAY_CLOSE
         else:
             tail = b""
-        uncompressed = sum(s.uncompressed_bytes for s in self._sections) + len(tail)
+        uncompressed = sum(s.uncompressed_bytes for s in self._sections)
+        uncompressed += len(self._output.head) + len(tail)
         if not self._bytes or tail:
             self._put(compress(tail, self._output.level))
         os.fchmod(self._file.fileno(), READ_ONLY)
@@ -189,6 +204,7 @@ class FrameFileWriter:
             sha256=self._hash.hexdigest(),
             notes=dict(sorted(counts.items())),
             noted=sorted(noted)[:EXCEPTION_NAMES_MAX],
+            head_bytes=self._head_bytes,
         )
 
     @property
@@ -203,7 +219,7 @@ class FrameFileWriter:
             self._file.close()  # flushes, which a full disk refuses again
 
     def _opens(self, size: int) -> bool:
-        return self._output.element is not None and not self._opened and size > 0
+        return self._output.is_array and not self._opened and size > 0
 
     def _compress(self, text: bytes, section: Section) -> None:
         sized = msgspec.structs.replace(section, uncompressed_bytes=len(text))
@@ -226,6 +242,10 @@ class FrameFileWriter:
         self._put(frames)
 
     def _put(self, frames: bytes) -> None:
+        if self._output.head and not self._bytes:
+            head = compress(self._output.head, self._output.level)
+            self._head_bytes = len(head)
+            frames = head + frames
         self._hash.update(frames)
         self._file.write(frames)
         self._bytes += len(frames)

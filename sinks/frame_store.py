@@ -163,7 +163,7 @@ class FrameStore:
             fresh: list[tuple[Topic, Run]] = []
             for name, table in self._tables.items():
                 files, buffer = change.tables[name], self._buffers[name]
-                if buffer or files.runs or not files.base:
+                if buffer or files.runs or len(files.base) < len(table.outputs):
                     memory = iter(sorted(buffer.items()))
                     if as_delta:
                         run = change.fold_all(name, files, memory)
@@ -174,7 +174,7 @@ class FrameStore:
                 change.write_delta(fresh, before, step)
             change.mark = None if step is None else step.mark
             if step is not None:
-                change.deltas = retained(change.deltas, step.mark.log, step.now_ms, step.keep_ms)
+                change.deltas = retained(change.deltas, step)
         return self.files()
 
     def _grows_whole(self) -> bool:
@@ -345,10 +345,12 @@ class _Change:
             changes = latest([memory, *runs])
             for section in merge(firsts, load, changes, table.section_names):
                 for position, writer in enumerate(new):
-                    if isinstance(section, int):
-                        writer.keep(old[position], section)
-                    else:
+                    if not isinstance(section, int):
                         writer.make(section)
+                    elif position < len(old):
+                        writer.keep(old[position], section)
+                    else:  # an output that an older version did not have
+                        writer.make(list(load(section)))
             base = tuple(writer.finish() for writer in new)
         return TableFiles(base)
 

@@ -47,10 +47,13 @@ class Publication:
                 self._point_at(current)
             self._remove_rubbish()
 
-    def publish(self, files: Mapping[str, Path], manifest: Manifest) -> Path:
+    def publish(
+        self, files: Mapping[str, Path], manifest: Manifest, *, alone: bool = False
+    ) -> Path:
         """Make `files` (plain name -> immutable file) and `manifest` the current version.
 
         Links the files where it can: they must never be written to again. Returns the version.
+        `alone`: no older version is kept, not even for who is still reading it.
         """
         newest = max((int(path.name) for path in self._complete()), default=0)
         version = self._versions / f"{newest + 1:09}"
@@ -61,7 +64,7 @@ class Publication:
                 self._point_at(version)
         finally:
             with suppress(OSError):  # the next publication or start tries again
-                self._remove_rubbish()
+                self._remove_rubbish(1 if alone else KEPT_VERSIONS)
         return version
 
     def _write(self, version: Path, files: Mapping[str, Path], manifest: Manifest) -> None:
@@ -89,6 +92,9 @@ class Publication:
                 moves.append((aside, plain))
         for aside, plain in moves:
             aside.replace(plain)
+        before = {path.name for each in self._complete() for path in each.iterdir()}
+        for name in before - {*names, MANIFEST_FILE}:  # what this version does not have
+            (self._root / name).unlink(missing_ok=True)
         if moves:
             sync_directory(self._root)
 
@@ -96,12 +102,12 @@ class Publication:
         """Versions from old to new; each was complete when it got its number."""
         return sorted(path for path in self._versions.iterdir() if path.name.isdigit())
 
-    def _remove_rubbish(self) -> None:
+    def _remove_rubbish(self, kept_versions: int = KEPT_VERSIONS) -> None:
         """What lies aside, versions never published, and versions that are too old."""
         current = version_of(self._root)
         complete = self._complete()
         older = [path for path in complete if current and path < current]
-        kept = {current, *older[len(older) - KEPT_VERSIONS + 1 :]} if older else {current}
+        kept = {current, *older[max(0, len(older) - kept_versions + 1) :]}
         for path in (*self._versions.glob(f"{ASIDE}*"), *(p for p in complete if p not in kept)):
             shutil.rmtree(path, ignore_errors=True)
         for path in self._root.glob(f"{ASIDE}*"):

@@ -10,8 +10,7 @@ from pypistream import options
 @click.command("bootstrap", short_help="Begin with another instance's dump; --follow its deltas.")
 @options.place
 @options.SNAPSHOT_EVERY
-@options.DUMP_EVERY
-@options.KEEP_DELTAS
+@options.dumps
 @options.KEEP_REMOVED
 @options.POLL
 @options.PARTITIONS

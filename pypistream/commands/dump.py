@@ -12,6 +12,7 @@ from pypistream import options
 def command(**given: object) -> int:
     """Bring the dump up to the log's last cut and publish it.
 
+    Where there is a DuckDB file it is published first, and made into the dump's Parquet files.
     While a `run` works on the directory it is asked to do so; else it is done here.
     """
     from pypistream.publishing import publish_now

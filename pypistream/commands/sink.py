@@ -10,8 +10,7 @@ from pypistream import options
 @click.command("sink", short_help="One sink as a process of its own, beside other roles.")
 @options.place
 @options.SNAPSHOT_EVERY
-@options.DUMP_EVERY
-@options.KEEP_DELTAS
+@options.dumps
 @options.KEEP_REMOVED
 @click.argument("sink", type=click.Choice(["duckdb", "dump"]))
 def command(sink: str, **given: object) -> int:

@@ -34,6 +34,7 @@ from tests.support.dump_world import (
     document,
     expected,
     found,
+    parsed,
     project,
     removed,
 )
@@ -83,7 +84,7 @@ def test_our_reader_reads_what_was_published(world: World) -> None:
     truth = expected(world.topics)
 
     for name in FILES:
-        assert truth[name] == [json.loads(row) for row in reader.rows(name)]
+        assert truth[name] == [parsed(name, row) for row in reader.rows(name)]
         assert len(truth[name]) == reader.manifest.files[name].rows
 
 
@@ -168,10 +169,11 @@ def test_the_layout_is_the_peers_byte_for_byte(world: World) -> None:
 
 
 def test_duckdb_reads_all_files(world: World) -> None:
-    """All frames of them, with `read_json` and nothing else."""
+    """All frames of them, with `read_json` and `read_csv` and nothing else."""
     with duckdb.connect() as connection:
         for name, truth in expected(world.topics).items():
-            count = f"SELECT count(*) FROM read_json('{world.dumps / name}')"
+            read = "read_csv" if ".csv" in name else "read_json"
+            count = f"SELECT count(*) FROM {read}('{world.dumps / name}')"
             assert [(len(truth),)] == connection.execute(count).fetchall()
 
 
@@ -234,7 +236,7 @@ def _flipped(content: bytes, bit: int) -> bytes:
 @pytest.mark.parametrize("name", FILES)
 def test_files_of_two_dumps_are_refused(world: World, copy: Path, name: str) -> None:
     """A download during which a new dump was published."""
-    world.apply(project("p1", "newer"))
+    world.apply([*project("p1", "newer"), *removed("p2")])
     world.apply([(Topic.RELEASES, "p1", b'{"releases":{}}')])
     world.apply([(Topic.STATE, "p1", b'{"status":"dead","event":9}')])
     world.publish()
@@ -329,7 +331,7 @@ def test_only_what_changed_is_rewritten(world: World) -> None:
     after = {name: (world.dumps / name).stat().st_ino for name in FILES}
     changed = {name for name in FILES if before[name] != after[name]}
 
-    assert {"packages.jsonl.zst", "pypicache.json.zst"} == changed
+    assert {"packages.jsonl.zst", "pypicache.json.zst", "latest.csv.zst"} == changed
     assert expected(world.topics) == found(world.dumps)
 
 

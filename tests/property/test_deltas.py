@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from schemas.manifest import Delta
 from schemas.topics import Topic
 from sinks import delta_file, dump, frame_store
-from sinks.delta_file import LINGER_MS, DeltaFile, retained
+from sinks.delta_file import LINGER_MS, DeltaFile, Mark, Step, retained
+from sinks.full_folder import Keep
 from tests.support import deltas
 from tests.support.dump_world import NOW_MS, Change, World, compact, document
 
@@ -87,7 +88,8 @@ def test_what_is_kept_of_the_deltas(made: list[tuple[int, str, int]], now: int, 
     """Young ones of the present log are named; what was named goes an hour later, not before."""
     unit = LINGER_MS // 10
     files = tuple(_delta(*each, number=i, unit=unit) for i, each in enumerate(sorted(made)))
-    kept = retained(files, "a", now * unit, keep * unit)
+    step = Step(Mark("a", ()), None, 0, 0, now * unit, keep * unit)
+    kept = retained(files, step)
 
     named = [each.file for each in kept if not each.left_ms]
     due = [
@@ -101,7 +103,7 @@ def test_what_is_kept_of_the_deltas(made: list[tuple[int, str, int]], now: int, 
         if each.file in gone:
             assert each.left_ms
             assert now * unit - each.left_ms > LINGER_MS
-    assert kept == retained(kept, "a", now * unit, keep * unit)
+    assert kept == retained(kept, step)
 
 
 def _delta(created: int, log: str, left: int, *, number: int, unit: int) -> DeltaFile:
@@ -135,9 +137,9 @@ def test_deltas_go_when_their_time_is_over(tmp_path: Path) -> None:
 
 
 def test_without_deltas_none_are_made(tmp_path: Path) -> None:
-    """`keep_seconds` 0: the manifest is there and empty."""
+    """`deltas` 0: the manifest is there and empty."""
     world = World(tmp_path)
-    world.sink = dump.DumpSink(world.dumps, world.frames, keep_seconds=0)
+    world.sink = dump.DumpSink(world.dumps, world.frames, Keep(deltas=0))
     for salt in "ab":
         world.apply([(Topic.METADATA, "x", document("x", salt))])
         world.publish()

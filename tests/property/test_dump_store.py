@@ -14,7 +14,17 @@ from sinks import dump, frame_store
 from sinks.dump_reader import DumpReader
 from sinks.frames import is_border
 from sinks.sink import Standing
-from tests.support.dump_world import FILES, Change, World, compact, document, expected
+from tests.support.dump_world import (
+    FILES,
+    JSON_FILES,
+    LATEST_FILE,
+    Change,
+    World,
+    compact,
+    document,
+    expected,
+    parsed,
+)
 
 NAMES = [f"n{i}" for i in range(4_000)]
 # Borders of one table at least, and of none.
@@ -91,7 +101,8 @@ def _check_rows(world: World) -> None:
     reader.verify()
     rows = {name: list(reader.rows(name)) for name in FILES}
     oracle = expected(world.topics)
-    for name in set(FILES) - {"pypicache.json.zst"}:
+    for name in set(JSON_FILES) - {"pypicache.json.zst"}:
         assert [compact(row) for row in oracle[name]] == rows[name]
+    assert oracle[LATEST_FILE] == [parsed(LATEST_FILE, row) for row in rows[LATEST_FILE]]
     left_out = sum(value == VALUES[1] for value in world.topics[Topic.METADATA].values())
     assert len(oracle["packages.jsonl.zst"]) - left_out == len(rows["pypicache.json.zst"])

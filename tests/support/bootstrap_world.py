@@ -38,7 +38,13 @@ from streams.progress import (
 from tests.support.documents import body, document
 from tests.support.logs import Clock as LogClock
 
-FILES = ("packages.jsonl.zst", "pypicache.json.zst", "releases.jsonl.zst", "state.jsonl.zst")
+FILES = (
+    "packages.jsonl.zst",
+    "pypicache.json.zst",
+    "releases.jsonl.zst",
+    "state.jsonl.zst",
+    "latest.csv.zst",
+)
 RULE = Filter(exclude=("test-*",))
 
 

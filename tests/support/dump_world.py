@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import subprocess
@@ -22,7 +23,9 @@ HEADERS = (
     ("source", b"json"),
     ("fetched-at", b"2026-01-01T00:00:00Z"),
 )
-FILES = ("packages.jsonl.zst", "pypicache.json.zst", "releases.jsonl.zst", "state.jsonl.zst")
+JSON_FILES = ("packages.jsonl.zst", "pypicache.json.zst", "releases.jsonl.zst", "state.jsonl.zst")
+LATEST_FILE = "latest.csv.zst"
+FILES = (*JSON_FILES, LATEST_FILE)
 NOW_MS = 1_800_000_000_000
 
 Change = tuple[Topic, str, bytes | None]
@@ -125,7 +128,9 @@ def cli_lines(path: Path) -> list[str]:
 def expected(topics: Mapping[Topic, Mapping[str, bytes]]) -> dict[str, list[object]]:
     """What the files hold, as parsed JSON, for documents that lack no key of Repology's."""
     metadata = sorted(topics[Topic.METADATA].items())
+    latest: list[object] = [[name, _version(json.loads(value)), "6"] for name, value in metadata]
     return {
+        LATEST_FILE: latest,
         "packages.jsonl.zst": [
             {
                 "name": name, "serial": 6, "event_serial": 7, "event_time": None, "stale": True,
@@ -152,8 +157,25 @@ def found(dumps: Path) -> dict[str, list[object]]:
     for name in FILES:
         lines = cli_lines(dumps / name)
         array = name == "pypicache.json.zst"
-        held[name] = json.loads("\n".join(lines)) if array else [json.loads(x) for x in lines]
+        if name == LATEST_FILE:
+            assert lines.pop(0) == "name,version,serial"
+        held[name] = (
+            json.loads("\n".join(lines)) if array else [parsed(name, line) for line in lines]
+        )
     return held
+
+
+def _version(parsed_document: object) -> str:
+    info = parsed_document.get("info") if isinstance(parsed_document, dict) else None
+    return str(info.get("version", "")) if isinstance(info, dict) else ""
+
+
+def parsed(name: str, line: bytes | str) -> object:
+    """A line or an element of a file."""
+    if name != LATEST_FILE:
+        return json.loads(line)
+    text = line if isinstance(line, str) else line.decode()
+    return next(csv.reader([text]))
 
 
 def _state_line(name: str, state: dict[str, object]) -> dict[str, object]:
