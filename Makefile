@@ -1,6 +1,7 @@
 # The one runner. Two commands on a fresh machine with Python 3.11 or newer: `make demo`, `make test`.
 PYTHON ?=
 SEEDS ?= 1000
+KILLS ?= 1000
 READY := .venv/.ready
 BIN := .venv/bin
 # Hundreds of processes are started here: each would compile all it imports, 0.4 s of the 0.7 s.
@@ -8,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills kill-loops hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -39,6 +40,9 @@ faults: $(READY)  ## every fault of upstream alone, the real program against it 
 
 kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live changes (3 minutes)
 	@PYPISTREAM_TEST_KILLS=50 $(BIN)/python -m pytest tests/e2e/test_killed.py $(ARGS)
+
+kill-loops: $(READY)  ## log, sinks, dump, produce and process, each killed KILLS=1000 times as it works (10 minutes)
+	@$(BIN)/python -m tests.support.kill_loop all $(KILLS) $(ARGS)
 
 hostile-sql: $(READY)  ## every hostile statement to the SQL endpoint, killed by its real limits (2 minutes)
 	@PYPISTREAM_TEST_SQL=all $(BIN)/python -m pytest tests/integration/test_sql_hostile.py $(ARGS)
