@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills kill-loops hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills kill-loops hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -67,6 +67,9 @@ bench-bootstrap: $(READY)  ## a bootstrap of 100 000 projects, PROJECTS=n for ot
 
 bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJECTS=n for others, WORLD=FOLDER keeps them; exit 1 if a figure is missed (needs wrk, nginx; 30 minutes)
 	@$(BIN)/python -m benchmarks.http $(ARGS)
+
+bench-full: $(READY)  ## SQL at 886 000 projects, PROJECTS=n for others, WORLD=FOLDER keeps them, PYPISTREAM_NAMES=FILE has real names; exit 1 if a figure is missed (an hour)
+	@$(BIN)/python -m benchmarks.full $(ARGS)
 
 bench-sse: $(READY)  ## 2000 clients of the live stream, 20 events a second for 5 minutes; exit 1 if a figure is missed (7 minutes)
 	@$(BIN)/python -m benchmarks.sse $(ARGS)

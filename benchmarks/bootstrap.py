@@ -82,7 +82,13 @@ def project_name(number: int) -> NormalizedName:
 
 def written(number: int, found: Trimmed, serial: int) -> list[Outgoing]:
     """What a worker writes for the project with this number."""
-    name = project_name(number)
+    return written_as(project_name(number), found, serial, f"{number:032x}")
+
+
+def written_as(
+    name: NormalizedName, found: Trimmed, serial: int, tag: str | None = None
+) -> list[Outgoing]:
+    """What a worker writes for the project of this name."""
     state = State(
         Status.PENDING,
         serial,
@@ -90,7 +96,8 @@ def written(number: int, found: Trimmed, serial: int) -> list[Outgoing]:
         event_time=NOW_MS // 1000,
         event_name=name,
     )
-    shown = Body(serial, found.hash, found.display_name, f'"{number:032x}"')
+    etag = f'"{tag or format(serial, "032x")}"'
+    shown = Body(serial, found.hash, found.display_name, etag)
     verdict = decide(state, shown, Attempt(serial, NOW_MS), DEFAULT_PATIENCE)
     answered = Answered(name, state, verdict, NOW_MS, found)
     row = publication.state_record(name, codec.encode(verdict.state), NOW_MS)

@@ -1,0 +1,178 @@
+"""The steps of `benchmarks.full` that need the sink itself: each gets a world and its size."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+from benchmarks.full_world import ALL_CHANGES_SHARE, World
+from schemas.records import Config, Cut, Head
+from schemas.topics import Offset, Topic
+from sinks.duckdb_view import LIVE_FILE, DuckDBView
+from sinks.sink import BATCH_RECORDS_MAX, Batch, Reached, Vector
+from sinks.snapshot import SNAPSHOT_FILE, open_snapshot
+from streams.log import Record, TopicPartition
+
+MIB = 2**20
+WARM, BATCHES = 3, 21  # batches of each size
+GROWTH_BATCH = 1_000
+PUBLISH_EVERY = 20  # batches of GROWTH_BATCH: what a publication every minute is at full speed
+STREAM_BATCH = 100
+TURNS = 5
+MEMORY_LIMIT = "1GB"
+FRESH = "fresh_bytes"  # in a world: how long the DuckDB file is after a rebuild
+
+QUERIES = {
+    "reverse_dependencies": "SELECT name, version, specifier, marker, extra"
+    " FROM reverse_dependencies('requests')",
+    "newest_releases": "SELECT name, version, uploaded FROM releases WHERE uploaded IS NOT NULL"
+    " ORDER BY uploaded DESC LIMIT 100",
+    "licences": "SELECT coalesce(license_expression, license, 'none') AS licence, count(*)"
+    " FROM projects GROUP BY 1 ORDER BY 2 DESC",
+    "musllinux_files": "SELECT name, version, filename FROM wheel_tags"
+    " WHERE python = 'cp313' AND platform LIKE 'musllinux%'",
+}
+
+
+class Stream:
+    """Changed projects, as a feed hands them to the view of a world."""
+
+    def __init__(self, folder: Path, projects: int) -> None:
+        self.folder = folder / "data"
+        self.world = World(projects)
+        self.view = DuckDBView.in_directory(self.folder)
+        standing = self.view.standing()
+        self._positions = dict(standing.positions)
+        self._config = Config(standing.log_id, 1, 1)
+        self._chance = Random(11)
+        self._editions = itertools.count(1)
+
+    def changed(self, count: int) -> list[Record]:
+        """Records of so many projects drawn at random, at their next offsets."""
+        edition = next(self._editions)
+        numbers = self._chance.sample(range(self.world.projects), count)
+        records = []
+        for number in numbers:
+            for each in self.world.records(number, edition):
+                at = TopicPartition(each.topic, 0)
+                offset = self._positions[at]
+                self._positions[at] = Offset(offset + 1)
+                place = (each.topic, 0, offset)
+                records.append(Record(*place, 0, each.key, each.value, each.headers))
+        return records
+
+    def apply(self, records: Sequence[Record]) -> float:
+        """Seconds until they are committed."""
+        ends = dict(self._positions)
+        begun = time.monotonic()
+        for start in range(0, len(records), BATCH_RECORDS_MAX):
+            piece = records[start : start + BATCH_RECORDS_MAX]
+            self.view.apply(Batch(self._config, piece, ends))
+        self.view.standing()  # returns when all is committed
+        return time.monotonic() - begun
+
+    def reach(self) -> None:
+        """The view stands at a cut."""
+        places = {at.topic: int(place) for at, place in self._positions.items()}
+        cut = Cut(
+            changelog=places[Topic.CHANGELOG],
+            refetch=0,
+            metadata=places[Topic.METADATA],
+            releases=places[Topic.RELEASES],
+            state=places[Topic.STATE],
+            serial=2**40,
+        )
+        head = Head(2**40, 0, 0, (0,))
+        self.view.reached(Reached(Vector(self._config.log_id, (cut,)), self._config, head))
+
+    def live_bytes(self) -> int:
+        """Of the live file; its WAL is a file of its own, of a bounded size."""
+        return (self.folder / "state" / LIVE_FILE).stat().st_size
+
+
+def upsert(folder: Path, projects: int) -> dict[str, float]:
+    """Medians of batches of 100 and of 1000 changed projects, until committed."""
+    stream = Stream(folder, projects)
+    found = {}
+    for count in (100, 1_000):
+        seconds = [stream.apply(stream.changed(count)) for _ in range(WARM + BATCHES)][WARM:]
+        found[f"batch_{count}_ms"] = round(statistics.median(seconds) * 1000, 1)
+        found[f"batch_{count}_worst_ms"] = round(max(seconds) * 1000, 1)
+    stream.reach()
+    stream.view.publish(1)  # else the next step begins with what these left to be checkpointed
+    stream.view.close()
+    return found
+
+
+def publish(folder: Path, projects: int) -> dict[str, float]:
+    """A publication, and how long changes wait that come in meanwhile."""
+    stream = Stream(folder, projects)
+    stream.apply(stream.changed(1_000))
+    stream.reach()
+    waits = []
+    changes = [stream.changed(STREAM_BATCH) for _ in range(PUBLISH_EVERY)]
+    begun = time.monotonic()
+    stream.view.publish(1)
+    seconds = time.monotonic() - begun
+    waits.append(seconds)  # the view takes nothing in meanwhile
+    waits += [stream.apply(records) for records in changes]
+    stream.view.close()
+    return {"seconds": round(seconds, 2), "longest_wait_seconds": round(max(waits), 2)}
+
+
+def growth(folder: Path, projects: int) -> dict[str, float]:
+    """The live file's size over the changes of months, by that of a fresh build."""
+    stream = Stream(folder, projects)
+    fresh = int((folder / FRESH).read_text())
+    sizes = [stream.live_bytes()]
+    changes = round(projects * ALL_CHANGES_SHARE)
+    begun = time.monotonic()
+    for number in range(max(1, changes // GROWTH_BATCH)):
+        stream.apply(stream.changed(min(GROWTH_BATCH, changes)))
+        sizes.append(stream.live_bytes())
+        if number % PUBLISH_EVERY == PUBLISH_EVERY - 1:
+            stream.reach()
+            stream.view.publish(1)
+            sizes.append(stream.live_bytes())
+    seconds = time.monotonic() - begun
+    stream.reach()
+    stream.view.publish(1)
+    stream.view.close()
+    return {
+        "changes": changes,
+        "changes_per_second": round(changes / seconds),
+        "fresh_mib": round(fresh / MIB, 1),
+        "largest_mib": round(max(sizes) / MIB, 1),
+        "ratio": round(max(sizes) / fresh, 2),
+        "last_ratio": round(sizes[-1] / fresh, 2),
+    }
+
+
+def queries(folder: Path, projects: int) -> dict[str, float]:
+    """Each question on the file as it is opened anew; the first of the five is the cold one."""
+    found: dict[str, float] = {"projects": projects}
+    for name, sql in QUERIES.items():
+        times, rows = [], 0
+        for _ in range(TURNS):
+            with open_snapshot(folder / "data" / SNAPSHOT_FILE, memory_limit=MEMORY_LIMIT) as asked:
+                begun = time.monotonic()
+                rows = len(asked.execute(sql).fetchall())
+                times.append(time.monotonic() - begun)
+        found[f"{name}_ms"] = round(statistics.median(times) * 1000, 1)
+        found[f"{name}_rows"] = rows
+    with open_snapshot(folder / "data" / SNAPSHOT_FILE, memory_limit=MEMORY_LIMIT) as asked:
+        sql = "SELECT count(DISTINCT name) FROM dependencies WHERE dependency = 'requests'"
+        found["dependents"] = asked.execute(sql).fetchall()[0][0]
+    return found
+
+
+STEPS: dict[str, Callable[[Path, int], dict[str, float]]] = {
+    "queries": queries,  # first: on what the rebuild has published
+    "upsert": upsert,
+    "publish": publish,
+    "growth": growth,
+}
