@@ -2,6 +2,8 @@
 PYTHON ?=
 SEEDS ?= 1000
 KILLS ?= 1000
+CYCLES ?= 50
+FLIPS ?= 200
 READY := .venv/.ready
 BIN := .venv/bin
 # Hundreds of processes are started here: each would compile all it imports, 0.4 s of the 0.7 s.
@@ -9,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills kill-loops hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -43,6 +45,13 @@ kills: $(READY)  ## kill -9 at fifty random moments of a backfill with live chan
 
 kill-loops: $(READY)  ## log, sinks, dump, produce and process, each killed KILLS=1000 times as it works (10 minutes)
 	@$(BIN)/python -m tests.support.kill_loop all $(KILLS) $(ARGS)
+
+full-disk: $(READY)  ## the same on a small disk that fills up CYCLES=50 times (5 minutes, needs root)
+	@$(BIN)/python -m tests.support.full_disks all $(CYCLES) $(ARGS)
+
+bit-flips: $(READY)  ## FLIPS=200 bits flipped in what sinks keep and publish, and as many in log.sqlite (4 minutes)
+	@$(BIN)/python -m tests.support.bit_flips $(FLIPS) $(ARGS)
+	@PYPISTREAM_TEST_FLIPS=$(FLIPS) $(BIN)/python -m pytest -q tests/integration/test_sqlite_log_faults.py -k bit_flips
 
 hostile-sql: $(READY)  ## every hostile statement to the SQL endpoint, killed by its real limits (2 minutes)
 	@PYPISTREAM_TEST_SQL=all $(BIN)/python -m pytest tests/integration/test_sql_hostile.py $(ARGS)

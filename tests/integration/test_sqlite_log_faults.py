@@ -33,6 +33,7 @@ from tests.support.logs import CHANGELOG_0, STATE_0, event, read_all, state
 from tests.support.tools import needs
 
 ROOT = Path(__file__).parents[2]
+FLIPS = int(os.environ.get("PYPISTREAM_TEST_FLIPS", "60"))
 MEND = "pypistream run --backfill"
 
 
@@ -216,7 +217,7 @@ class TestDamage:
         rng = random.Random(seed)
         raw = made.read_bytes()
         refused = 0
-        for turn in range(60):
+        for turn in range(FLIPS):
             path = tmp_path / f"flipped-{turn}.sqlite"
             damaged = bytearray(raw)
             # every other one where the lists of tables and partitions lie

@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -119,8 +119,8 @@ def _live(part: Part, root: Path, pipe: int) -> NoReturn:
     os._exit(code)
 
 
-def apart(function: Callable[[], None]) -> None:
-    """Call it in a fork; fails if it failed, with its traceback on stderr."""
+def apart(function: Callable[[], None], codes: Collection[int] = (0,)) -> int:
+    """Call it in a fork; its exit code. Fails if that is no good one: see stderr for why."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -131,7 +131,8 @@ def apart(function: Callable[[], None]) -> None:
             traceback.print_exc()
         os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert code == 0, f"what was left is wrong (exit {code}); its traceback is above"
+    assert code in codes, f"what was left is wrong (exit {code}); its traceback is above"
+    return code
 
 
 class Loop:
