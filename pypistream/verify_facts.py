@@ -21,6 +21,7 @@ class Side(StrEnum):
     RELEASES = "releases"
     DUCKDB = "duckdb"
     DUMP = "dump"
+    DELTAS = "deltas"
 
 
 class Why(StrEnum):
@@ -71,12 +72,20 @@ class Listed(NamedTuple):
     serial: int
 
 
+class DeltaLine(NamedTuple):
+    """What a delta leaves in a file of the dump: the line's digest, "" = the line goes."""
+
+    file: str
+    digest: str
+
+
 class Seen(msgspec.Struct):
     """One name: what each side holds of it.
 
     `documents` are the newest records of `metadata`, `releases` and `state` before the log's cut;
     `hashes` what the two documents hash to, None = they do not belong together. `snapshot` has the
-    hash of the row per table, `dump` the digest of the line per file.
+    hash of the row per table, `dump` the digest of the line per file, `deltas` that of the line
+    that the last of them leaves there ("" = none).
     """
 
     name: str
@@ -86,6 +95,7 @@ class Seen(msgspec.Struct):
     snapshot: dict[str, int] = {}
     unreadable: bool = False
     dump: dict[str, str] = {}
+    deltas: dict[str, str] = {}
 
     def state(self) -> State | None:
         """The state at the log's cut, None for a name never heard of."""
@@ -105,8 +115,9 @@ class Finding(NamedTuple):
 class Rules(NamedTuple):
     """What is compared, and up to where.
 
-    `cuts` is the log's own vector, `snapshot` and `dump` theirs (None = that side is not there).
-    `map_serial` is that of upstream's index, None = it was not asked.
+    `cuts` is the log's own vector, `snapshot`, `dump` and `deltas` theirs (None = that side is not
+    there). The deltas hold what was written from `deltas_from` on. `map_serial` is that of
+    upstream's index, None = it was not asked.
     """
 
     cuts: Sequence[Cut | None]
@@ -114,6 +125,8 @@ class Rules(NamedTuple):
     map_serial: int | None = None
     snapshot: Sequence[Cut | None] | None = None
     dump: Sequence[Cut | None] | None = None
+    deltas: Sequence[Cut | None] | None = None
+    deltas_from: Sequence[Cut | None] = ()
 
 
 class Judged(NamedTuple):

@@ -29,6 +29,7 @@ def _lines(report: VerifyReport) -> Iterator[str]:
     yield f"differences: {_counted(report.differences)}"
     yield f"duckdb: {_sink(report.duckdb)}"
     yield f"dump: {_sink(report.dump)}"
+    yield f"deltas: {_sink(report.deltas)}"
     for why in sorted(Why, key=lambda why: why in EXCEPTIONS):
         yield from _names(why, report)
     if report.repair is not None:

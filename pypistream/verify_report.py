@@ -53,7 +53,8 @@ class VerifyReport(msgspec.Struct):
     upstream: all that are known). `index` is the serial of upstream's index, null = not asked.
     `documents` and `absent` are of the log: published, and known to have no document.
     `exceptions` and `differences` count names by reason, `named` lists them, NAMES_MAX of each
-    reason. `rebuild`: sinks whose content is not what the log says at their own vector.
+    reason. `deltas` are those that lead to the dump. `rebuild`: sinks whose content is not what
+    the log says at their own vector.
     """
 
     time: str
@@ -71,6 +72,7 @@ class VerifyReport(msgspec.Struct):
     named: list[Named]
     duckdb: SinkReport
     dump: SinkReport
+    deltas: SinkReport
     rebuild: list[str]
     repair: RepairReport | None = None
 
@@ -83,7 +85,7 @@ class Tally:
         self._counts: dict[Why, int] = dict.fromkeys(Why, 0)
         self._named: list[Named] = []
         self._listed: dict[Why, int] = dict.fromkeys(Why, 0)
-        self._newer = {Side.DUCKDB: 0, Side.DUMP: 0}
+        self._newer = {Side.DUCKDB: 0, Side.DUMP: 0, Side.DELTAS: 0}
         self._wrong: set[Side] = set()
 
     def add(self, judged: Judged, state: State | None) -> None:
@@ -131,7 +133,8 @@ class Tally:
             named=sorted(self._named, key=lambda named: (_ORDER[named.why], named.name)),
             duckdb=each[Side.DUCKDB],
             dump=each[Side.DUMP],
-            rebuild=[side.value for side, sink in each.items() if sink.agrees is False],
+            deltas=each[Side.DELTAS],
+            rebuild=sorted({_MADE_WITH[s] for s, sink in each.items() if sink.agrees is False}),
         )
 
     def _counted(self, *, exceptions: bool) -> Iterator[tuple[str, int]]:
@@ -145,4 +148,6 @@ class Tally:
         return SinkReport(agrees, claimed, self._newer[sink.side], sink.note, sink.problem)
 
 
+# Deltas from before a rebuilt dump lead to none: whoever stands there loads the dump.
+_MADE_WITH = {Side.DUCKDB: "duckdb", Side.DUMP: "dump", Side.DELTAS: "dump"}
 _ORDER = {why.value: (why in EXCEPTIONS, place) for place, why in enumerate(Why)}

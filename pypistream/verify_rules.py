@@ -39,10 +39,10 @@ def judge(seen: Seen, rules: Rules) -> Judged:
     for side, cuts, compare in (
         (Side.DUCKDB, rules.snapshot, _snapshot),
         (Side.DUMP, rules.dump, _dump),
+        (Side.DELTAS, rules.deltas, _deltas_since(rules, partition)),
     ):
         if cuts is not None:
-            topics = COMPACTED if rules.with_releases else (Topic.METADATA, Topic.STATE)
-            places = {topic: _place(cuts[partition], topic) for topic in topics}
+            places = {topic: _place(cuts[partition], topic) for topic in _topics(rules)}
             differing, behind = _sink(seen, side, places, compare)
             findings += differing
             newer += [side] if behind else []
@@ -159,6 +159,27 @@ def _dump(seen: Seen, topic: Topic, fact: Fact | None) -> Iterator[tuple[Why, st
         yield Why.CONTENT, f"the line in {file}"
     if topic is Topic.METADATA and DROP_IN_FILE in seen.dump:
         yield Why.CONTENT, f"the document in {DROP_IN_FILE} is not that of {file}"
+
+
+def _deltas_since(rules: Rules, partition: int) -> Compare:
+    """Every record from where the first of them begins is in one, and nothing else is."""
+    since = rules.deltas_from[partition] if rules.deltas_from else None
+
+    def compare(seen: Seen, topic: Topic, fact: Fact | None) -> Iterator[tuple[Why, str]]:
+        file = FILES[topic]
+        found = seen.deltas.get(file)
+        due = "" if fact is None else fact.line
+        if found is None:
+            if fact is not None and fact.offset >= _place(since, topic):
+                yield Why.MISSING, f"no change of the line in {file}"
+        elif found != due:
+            yield Why.CONTENT, f"the change of the line in {file}"
+
+    return compare
+
+
+def _topics(rules: Rules) -> tuple[Topic, ...]:
+    return COMPACTED if rules.with_releases else (Topic.METADATA, Topic.STATE)
 
 
 def _place(cut: Cut | None, topic: Topic) -> int:

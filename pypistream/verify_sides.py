@@ -14,7 +14,7 @@ from pypistream.index_copy import IndexCopy
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
 from pypistream.sorting import Sorter
-from pypistream.verify_facts import Listed, Side
+from pypistream.verify_facts import DeltaLine, Listed, Side
 from pypistream.wiring import make_upstream, upstream_url
 from schemas.errors import (
     DumpCorrupt,
@@ -25,13 +25,14 @@ from schemas.errors import (
     ViewCorrupt,
 )
 from schemas.filters import kept
-from schemas.manifest import MANIFEST_FILE
+from schemas.manifest import DELTAS, MANIFEST_FILE, places
 from schemas.names import normalize
-from schemas.records import Cut, Filter
+from schemas.records import Cut, Filter, Places
 from schemas.topics import COMPACTED
+from sinks.delta_reader import delta_manifest
 from sinks.duckdb_verify import SnapshotFacts, SnapshotRow, snapshot_facts
 from sinks.dump_reader import DumpReader
-from sinks.dump_verify import dump_lines
+from sinks.dump_verify import delta_lines, dump_lines, leading_to
 from sinks.sink import Vector
 from streams.clock import SystemClock
 from streams.log import Log
@@ -139,6 +140,48 @@ def dump_of(lines: Sorter) -> Iterator[tuple[str, tuple[str, str]]]:
     for line in lines:
         name, file, digest = line[:-1].decode().split("\0")
         yield name, (file, digest)
+
+
+class DeltasSide(NamedTuple):
+    """The published deltas that lead to the dump. `since`: the cut from which the first leads."""
+
+    report: SideReport
+    since: tuple[Cut | None, ...] = ()
+
+
+async def deltas_into(data: DataDir, dump: SideReport, lines: Sorter) -> DeltasSide:
+    """Those that lead to the dump that was read, verified to their last byte."""
+    folder = data.dumps / DELTAS
+    if dump.vector is None or dump.note or dump.problem or not (folder / MANIFEST_FILE).exists():
+        return DeltasSide(SideReport(Side.DELTAS, note="not published here"))
+    try:
+        raw = await asyncio.to_thread((folder / MANIFEST_FILE).read_bytes)
+        manifest = delta_manifest(raw, str(folder / MANIFEST_FILE))
+        if problem := _foreign(Vector(manifest.log, ()), dump.vector.log_id):
+            return DeltasSide(SideReport(Side.DELTAS, problem=problem))
+        chain = leading_to(manifest, places(dump.vector.cuts))
+        if not chain:
+            return DeltasSide(SideReport(Side.DELTAS, note="none leads to the dump"))
+        for count, (name, file, number, digest) in enumerate(delta_lines(folder, chain)):
+            lines.put(f"{name}\0{file}\0{number:09d}\0{digest}\n".encode())
+            if count % YIELD_LINES == 0:
+                await asyncio.sleep(0)
+    except (DumpCorrupt, OSError) as error:
+        return DeltasSide(SideReport(Side.DELTAS, problem=str(error)))
+    # The dump stands where the last of them ends, and so has its cuts.
+    return DeltasSide(SideReport(Side.DELTAS, dump.vector), cuts_at(chain[0].start))
+
+
+def cuts_at(at: Places) -> tuple[Cut | None, ...]:
+    """Cuts that lie at these places and claim nothing."""
+    return tuple(None if each is None else Cut(*each) for each in at)
+
+
+def deltas_of(lines: Sorter) -> Iterator[tuple[str, DeltaLine]]:
+    """By name: file and digest, of several deltas the last one's last."""
+    for line in lines:
+        name, file, _, digest = line[:-1].decode().split("\0")
+        yield name, DeltaLine(file, digest)
 
 
 def beyond(vector: Vector, cuts: tuple[Cut | None, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""`pypistream verify`: upstream's index, the log, the DuckDB file and the dump, name by name.
+"""`pypistream verify`: upstream's index, the log, DuckDB file, dump and deltas, name by name.
 
 Every side is sorted by name on disk and merged: memory does not grow with the number of names
 (but for the index while it is read). Changes nothing; --repair leaves asks.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,7 +26,7 @@ from pypistream.settings import Settings
 from pypistream.sorting import Sorter
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import Stdout
-from pypistream.verify_facts import Listed, Rules, Seen
+from pypistream.verify_facts import DeltaLine, Listed, Rules, Seen
 from pypistream.verify_log import LogFacts, NameFacts, by_name
 from pypistream.verify_page import page
 from pypistream.verify_repair import ask_for, repair
@@ -35,6 +35,8 @@ from pypistream.verify_rules import judge
 from pypistream.verify_sides import (
     SideReport,
     beyond,
+    deltas_into,
+    deltas_of,
     dump_into,
     dump_of,
     index_into,
@@ -118,6 +120,8 @@ class _Comparison:
         snapshot, rows = opened_snapshot(data.snapshot, log_id, self._stack)
         lines = self._sorter()
         dump = await dump_into(data, log_id, lines)
+        changes = self._sorter()
+        deltas, since = await deltas_into(data, dump, changes)
         index = self._sorter()
         serial = None
         if self._wanted.upstream:
@@ -125,32 +129,33 @@ class _Comparison:
             serial = await index_into(where, self._log, index, self._config.filter)
         facts = LogFacts(
             self._log, self._config, self._sorter(), rows.hashes if rows else None,
-            lines=_compared(dump),
+            lines=_compared(dump) or _compared(deltas),
         )  # fmt: skip
         vector = await facts.read()
-        snapshot, dump = (_not_beyond(side, vector) for side in (snapshot, dump))
-        rules = Rules(
-            cuts=vector.cuts,
-            with_releases=facts.with_releases,
-            map_serial=serial,
-            snapshot=snapshot.vector.cuts if snapshot.vector and _compared(snapshot) else None,
-            dump=dump.vector.cuts if dump.vector and _compared(dump) else None,
+        sides = tuple(_not_beyond(side, vector) for side in (snapshot, dump, deltas))
+        snapshot_at, dump_at, deltas_at = (
+            side.vector.cuts if side.vector and _compared(side) else None for side in sides
         )
-        names = by_name(facts.into)
+        rules = Rules(
+            *(vector.cuts, facts.with_releases, serial),
+            *(snapshot_at, dump_at, deltas_at),
+            deltas_from=since,
+        )
         seen = merged(
-            ((each.name, each) for each in names),
+            ((each.name, each) for each in by_name(facts.into)),
             index_of(index),
             snapshot_of(rows) if rows and rules.snapshot is not None else (),
             dump_of(lines) if rules.dump is not None else (),
+            deltas_of(changes) if rules.deltas is not None else (),
         )
-        return await self._judged(seen, rules, vector, (snapshot, dump))
+        return await self._judged(seen, rules, vector, sides)
 
     async def _judged(
         self,
         names: Iterator[Seen],
         rules: Rules,
         vector: Vector,
-        sinks: tuple[SideReport, SideReport],
+        sinks: Sequence[SideReport],
     ) -> VerifyReport:
         tally = Tally()
         asks: list[tuple[NormalizedName, Ask]] = []
@@ -176,9 +181,10 @@ def merged(
     index: Iterable[tuple[str, Listed]],
     snapshot: Iterable[tuple[str, SnapshotRow]],
     dump: Iterable[tuple[str, tuple[str, str]]],
+    deltas: Iterable[tuple[str, DeltaLine]] = (),
 ) -> Iterator[Seen]:
     """Every name that any side has, with what each has of it. All are in the order of the names."""
-    sides: list[Iterable[tuple[str, object]]] = [log, index, snapshot, dump]
+    sides: list[Iterable[tuple[str, object]]] = [log, index, snapshot, dump, deltas]
     together = heapq.merge(*sides, key=itemgetter(0))
     for name, items in groupby(together, key=itemgetter(0)):
         seen = Seen(name)
@@ -197,6 +203,8 @@ def _put(seen: Seen, item: object) -> None:
             seen.unreadable = True
         else:
             seen.snapshot[item.table] = item.hash
+    elif isinstance(item, DeltaLine):
+        seen.deltas[item.file] = item.digest
     elif isinstance(item, tuple):
         file, digest = item
         seen.dump[file] = digest

@@ -104,6 +104,15 @@ def write_delta(
     return DeltaFile(path.name, step.mark.log, step.now_ms, delta)
 
 
+def is_whole(folder: Path, made: DeltaFile) -> bool:
+    """Whether the file is still what was written."""
+    try:
+        with (folder / made.file).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == made.delta.sha256
+    except FileNotFoundError:
+        return False
+
+
 def _by_name(changes: Sequence[tuple[Topic, Iterable[Change]]]) -> Iterator[bytes]:
     """Lines of all topics together, a name's own one after the other."""
     numbered = [_numbered(order, rows) for order, (_, rows) in enumerate(changes)]

@@ -25,6 +25,8 @@ from streams.log import Record
 
 _NAME_START = len(b'{"name":"')
 _DOCUMENT_KEY = b',"document":'
+_TOPIC_KEY = b',"topic":"'
+_DELETED = b',"deleted":true}'
 _OK = b'"status":"ok"'  # cheaper than decoding, and most lines have it
 
 _INFO_KEYS = ("name", "project_url", "home_page", "author_email", "summary", "project_urls")
@@ -128,6 +130,19 @@ def delta_line(topic: Topic, name: str, line: bytes | None) -> bytes:
         return b'{"name":"%b","topic":"%b","deleted":true}\n' % (name.encode(), topic.encode())
     end = _NAME_START + len(name) + 1
     return b'%b,"topic":"%b"%b' % (line[:end], topic.encode(), line[end:])
+
+
+def line_of_delta(row: bytes) -> tuple[str, Topic, bytes | None]:
+    """The reverse, of a row without its newline: name, topic and the line. Raises ValueError."""
+    name = name_of(row)
+    end = _NAME_START + len(name.encode()) + 1
+    head, key, rest = row[end:].partition(_TOPIC_KEY)
+    topic, quote, rest = rest.partition(b'"')
+    if head or not key or not quote:
+        raise ValueError("a line of a delta has its topic in the second place")
+    if rest == _DELETED:
+        return name, Topic(topic.decode()), None
+    return name, Topic(topic.decode()), row[:end] + rest + b"\n"
 
 
 def exception_of(line: bytes) -> str | None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from schemas.errors import DumpCorrupt, InvalidName, LogCorrupt
+from schemas.manifest import Delta, DeltaManifest
 from schemas.names import normalize
-from sinks.dump_lines import change_of, document_of, drop_in, name_of
+from schemas.records import Places
+from schemas.topics import COMPACTED
+from sinks.delta_reader import delta_rows
+from sinks.dump_lines import change_of, document_of, drop_in, line_of_delta, name_of
 from sinks.dump_reader import DumpReader
 from streams.log import Record
 
@@ -45,6 +50,37 @@ def dump_lines(reader: DumpReader) -> Iterator[tuple[str, str, str]]:
             yield name, file, _digest(line)
     if DROP_IN_FILE in reader.manifest.files:
         yield from ((name, DROP_IN_FILE, "") for name in _beside_drop_in(reader))
+
+
+def leading_to(manifest: DeltaManifest, at: Places) -> tuple[Delta, ...]:
+    """The deltas that lead to a dump at these places, without a gap; () = none does. Pure."""
+    found: list[Delta] = []
+    for delta in reversed(manifest.deltas):
+        if delta.end == (found[-1].start if found else at):
+            found.append(delta)
+        elif found:
+            break
+    return tuple(reversed(found))
+
+
+def delta_lines(folder: Path, deltas: Sequence[Delta]) -> Iterator[tuple[str, str, int, str]]:
+    """Name, file of a dump, number of the delta and digest of the line that it leaves there.
+
+    The digest is "" where the line goes. Raises DumpCorrupt for a file that is not what the
+    manifest says, for lines out of order, and for what is no line of a delta.
+    """
+    for number, delta in enumerate(deltas):
+        before = ("", -1)
+        for row in delta_rows(folder / delta.file, delta):
+            try:
+                name, topic, line = line_of_delta(row)
+                order = COMPACTED.index(topic)
+            except ValueError as error:
+                raise DumpCorrupt(f"{delta.file} has a line that is none: {row[:80]!r}") from error
+            if (name, order) <= before:
+                raise DumpCorrupt(f"{delta.file} is not in the order of its names at {name!r}")
+            before = (name, order)
+            yield name, LINE_FILES[order], number, "" if line is None else _digest(line)
 
 
 def _beside_drop_in(reader: DumpReader) -> Iterator[str]:

@@ -29,7 +29,7 @@ import msgspec
 from schemas.compression import compress, decompress, read_frames
 from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt
 from schemas.topics import Topic
-from sinks.delta_file import DeltaFile, Mark, Step, retained, write_delta
+from sinks.delta_file import DeltaFile, Mark, Step, is_whole, retained, write_delta
 from sinks.dump_lines import gone_line, name_of
 from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
 from sinks.frame_file import (
@@ -202,7 +202,9 @@ class FrameStore:
         """Forget everything, durably."""
         empty = {name: TableFiles() for name in self._tables}
         with storage(self.root):
-            deltas = self._current.deltas  # of what was published, which is not forgotten
+            # Of what was published, which is not forgotten; a damaged one leads nowhere.
+            kept = (each for each in self._current.deltas if is_whole(self.root, each))
+            deltas = tuple(kept)
             self._replace_index(_Index(FORMAT, self._current.next, _NO_NOTE, empty, deltas=deltas))
 
     def close(self) -> None:

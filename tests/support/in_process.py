@@ -14,10 +14,11 @@ from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.pipeline import Pipeline
 from pypistream.wiring import make_upstream, open_log
+from schemas.errors import Retriable, UpstreamRefused
 from schemas.records import State
 from streams.clock import SystemClock
 from streams.progress import watermark
-from tests.support.standin import Running
+from tests.support.standin import Site
 from tests.support.where import Where
 
 SECONDS_MAX = 60.0
@@ -40,9 +41,11 @@ class InProcess:
             for name, state in worker.session.agenda.states.items()
         }
 
-    async def until(self, wanted: Callable[[], object], what: str) -> None:
+    async def until(
+        self, wanted: Callable[[], object], what: str, seconds_max: float = SECONDS_MAX
+    ) -> None:
         """Wait for something true."""
-        end = time.monotonic() + SECONDS_MAX
+        end = time.monotonic() + seconds_max
         while not wanted():
             assert time.monotonic() < end, f"no {what}: {self.pipeline.counts()}"
             await asyncio.sleep(LOOK_SECONDS)
@@ -65,9 +68,22 @@ class InProcess:
         return watermark([worker.cut for worker in self.pipeline.workers]).serial
 
 
+async def _begun(pipeline: Pipeline) -> None:
+    """As whoever supervises a `run` would: again until upstream answers."""
+    end = time.monotonic() + SECONDS_MAX
+    while True:
+        try:
+            await pipeline.begin()
+        except (Retriable, UpstreamRefused):
+            assert time.monotonic() < end, "upstream never answered"
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
+
+
 @asynccontextmanager
 async def in_process(
-    site: Running, data: Path, patience: Patience, where: Where
+    site: Site, data: Path, patience: Patience, where: Where
 ) -> AsyncIterator[InProcess]:
     """Run one until the block is left; all partitions are its own."""
     settings = where.settings(data, upstream=site.url, rate=0, poll=1, settle=0.2)
@@ -75,7 +91,7 @@ async def in_process(
     hold = SharedHold(log, clock)
     upstream = make_upstream(settings, hold.asked)
     pipeline = Pipeline(log, upstream, hold, clock, settings, backfill=True)
-    await pipeline.begin()
+    await _begun(pipeline)
     for worker in pipeline.workers:
         worker.settings = replace(worker.settings, patience=patience)
     running = asyncio.create_task(pipeline.run())

@@ -26,7 +26,7 @@ from streams.progress import read_progress
 from tests.support.in_process import in_process
 from tests.support.published import decompressed
 from tests.support.reading_world import progress
-from tests.support.standin import Running
+from tests.support.standin import Site
 from tests.support.where import Where
 
 QUICK = Patience(
@@ -42,7 +42,7 @@ SNAPSHOT = "pypi.duckdb"
 class World:
     """A data directory made from the stand-in at `site`."""
 
-    site: Running
+    site: Site
     data: Path
     where: Where
 
@@ -121,7 +121,7 @@ def _moved(cut: Cut, ends: Ends, partition: int) -> Cut:
     return replace(cut, **places)
 
 
-async def make(site: Running, data: Path, partitions: int) -> World:
+async def make(site: Site, data: Path, partitions: int) -> World:
     """Backfill from the stand-in, settle everything, publish both."""
     world = World(site, data, Where(partitions))
     await world.work()
