@@ -9,6 +9,7 @@ from schemas.errors import InvalidName
 from schemas.manifest import Manifest
 from schemas.names import NormalizedName, normalize
 from schemas.records import ChangelogEntry, Kind
+from sinks.duckdb_status import VIEWS
 from sinks.http.library import PAGE_MAX, Library, Listed, Removed
 
 FEED_SHOWN = 20
@@ -23,8 +24,11 @@ _FORMATS = {
     "packages.jsonl.zst": ("JSON lines", "document of each project, with what is known of it"),
     "releases.jsonl.zst": ("JSON lines", "every release of each project, with its files"),
     "state.jsonl.zst": ("JSON lines", "every name ever heard of, and its status"),
+    "latest.csv.zst": ("CSV", "name, version and serial of each project"),
+    "pypi.duckdb": ("DuckDB", "all tables in one file"),
 }
-_KINDS_OF_FILE = {".parquet": "Parquet", ".zst": "zstd", ".json": "JSON"}
+_TABLE = ".parquet"
+_TABLES = {view.name: view.comment.partition(". ")[0].rstrip(".") for view in VIEWS}
 
 
 class NewProject(NamedTuple):
@@ -36,12 +40,13 @@ class NewProject(NamedTuple):
 
 
 class DumpLine(NamedTuple):
-    """A file of the newest dump. `packages`: how many it has a line or an element of."""
+    """A file of the newest dump. `rows` are packages, in a table (`is_table`) what it lists."""
 
     name: str
     format: str
     what: str
-    packages: int
+    rows: int
+    is_table: bool
     bytes: int
     uncompressed_bytes: int
     generated: str
@@ -123,14 +128,15 @@ def dump_lines(manifest: Manifest) -> Sequence[DumpLine]:
     lines = []
     for name in order:
         file = manifest.files[name]
-        suffix = name[name.rfind(".") :]
-        kind, what = _FORMATS.get(name, (_KINDS_OF_FILE.get(suffix, "file"), ""))
+        table = _TABLES.get(name.removesuffix(_TABLE), "")
+        kind, what = _FORMATS.get(name, ("Parquet" if name.endswith(_TABLE) else "file", table))
         lines.append(
             DumpLine(
                 name=name,
                 format=kind,
                 what=what,
-                packages=file.rows,
+                rows=file.rows,
+                is_table=name not in _FORMATS,
                 bytes=file.bytes,
                 uncompressed_bytes=file.uncompressed_bytes,
                 generated=manifest.created,

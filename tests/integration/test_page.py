@@ -96,6 +96,7 @@ async def test_the_first_page_says_what_there_is() -> None:
     for name, known in MANIFEST.files.items():
         assert f'href="/dumps/{name}"' in text
         assert f'href="/dumps/sha256/{known.sha256}/{name}"' in text
+    assert "One row per project" in text
     assert 'href="/sql/"' not in text
 
 

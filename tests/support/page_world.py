@@ -64,6 +64,9 @@ FILES = {
     "packages.jsonl.zst": DumpFile(4_530, "7d793037a0760186" * 4, 7, 23_008),
     "releases.jsonl.zst": DumpFile(7_142, "b6d767d2f8ed5d21" * 4, 7, 41_771),
     "state.jsonl.zst": DumpFile(913, "c4ca4238a0b92382" * 4, 10, 2_950),
+    "projects.parquet": DumpFile(3_371, "a3f5b1c04e7d2968" * 4, 7, 3_371),
+    "releases.parquet": DumpFile(5_816, "0e9d8c7b6a5f4e3d" * 4, 84, 5_816),
+    "pypi.duckdb": DumpFile(1_323_008, "9b74c9897bac770f" * 4, 7, 1_323_008),
 }
 MANIFEST = Manifest(
     created="2026-11-21T11:48:07.113Z",
