@@ -86,10 +86,10 @@ def text_of(value: object) -> object:
 
 
 def moment(text: str | None) -> datetime | None:
-    """A time in UTC, without a zone."""
+    """A moment, in UTC."""
     if text is None:
         return None
-    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _least(times: list[datetime | None]) -> datetime | None:
