@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -73,6 +73,9 @@ bench-reconcile: $(READY)  ## a reconcile of 886 000 names; PYPISTREAM_NAMES=FIL
 
 bench-bootstrap: $(READY)  ## a bootstrap of 100 000 projects, PROJECTS=n for others; exit 1 if a figure is missed (3 minutes)
 	@$(BIN)/python -m benchmarks.bootstrap $(ARGS)
+
+bench-dump: $(READY)  ## a dump of 20 000 projects beside the peer's way, PROJECTS=n for others; exit 1 if a figure is missed (2 minutes)
+	@$(BIN)/python -m benchmarks.dump $(ARGS)
 
 bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJECTS=n for others, WORLD=FOLDER keeps them; exit 1 if a figure is missed (needs wrk, nginx; 30 minutes)
 	@$(BIN)/python -m benchmarks.http $(ARGS)

@@ -20,7 +20,17 @@ from typing import Any
 from benchmarks.on_broker import BROKER
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("trim", "reconcile", "backfill", "bootstrap", "freshness", "kafka", "scaleout", "sse")
+NAMES = (
+    "trim",
+    "reconcile",
+    "backfill",
+    "bootstrap",
+    "dump",
+    "freshness",
+    "kafka",
+    "scaleout",
+    "sse",
+)
 WANT_BROKER = {"kafka", "scaleout"}
 MEM_INFO = Path("/proc/meminfo")
 CPU_INFO = Path("/proc/cpuinfo")

@@ -99,7 +99,8 @@ async def _serve_requests(log: Log, feeds: Mapping[str, Feed], tables: TableSets
             try:
                 for name in await watch.sinks(REQUEST_SECONDS):
                     if name in feeds:
-                        tables.ask()
+                        if name == "dump":
+                            tables.ask()
                         await feeds[name].finish()
             except Retriable as error:
                 log_.warning("requests are not heard", error=str(error), seconds=RETRY_SECONDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.errors import DumpCorrupt
+from schemas.errors import StorageFailed
 from schemas.records import Places
 from sinks.delta_file import Mark
 from sinks.delta_reader import behind
@@ -36,14 +36,14 @@ def forget_behind(dumps: Path, log: str, at: Places) -> None:
 
 
 def word_of(dumps: Path) -> Mark | None:
-    """The mark that was left; None if there is none. Raises DumpCorrupt, StorageFailed."""
+    """The mark that was left; None if there is none. Raises StorageFailed."""
     path = dumps / WORD_FILE
     try:
         with storage(path):
             return _mark.decode(path.read_bytes()) if path.exists() else None
     except msgspec.MsgspecError as error:
         hint = "repeat `pypistream redact`, which writes it anew"
-        raise DumpCorrupt(f"{path}: {error}", hint=hint) from error
+        raise StorageFailed(f"{path} cannot be read: {error}", hint=hint) from error
 
 
 def must_go(mark: Mark | None, log: str, at: Places) -> bool:

@@ -5,6 +5,7 @@
     /dumps/<file>                   a file of that dump; its ETag is the sha256 of the manifest
     /dumps/.versions/<n>/<file>     of the dump that a manifest names, while it is kept
     /dumps/sha256/<hex>/<file>      the same file by content: never anything else, for ever
+    /dumps/full/<file>              of a dump that is kept, its hash in its name; and their manifest
     /dumps/deltas/<file>            what leads from dump to dump, and its manifest
 
 Only files that a manifest names are opened, or ones whose name has the shape of ours.
@@ -26,7 +27,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.errors import DumpCorrupt
-from schemas.manifest import DELTAS, MANIFEST_FILE, DumpFile, Manifest
+from schemas.manifest import DELTAS, FULL, MANIFEST_FILE, DumpFile, Manifest
 from sinks.dump_reader import DumpReader
 from sinks.http.answers import json_answer, matches, problem
 from sinks.publication import VERSIONS
@@ -55,7 +56,10 @@ class _Found(NamedTuple):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A file in the list: where it is now, and where it will be for as long as it is kept."""
+    """A file in the list: where it is now, and where it will be for as long as it is kept.
+
+    `watermark`: what it reflects. Tables are made less often: theirs may lie behind the list's.
+    """
 
     name: str
     url: str
@@ -63,6 +67,7 @@ class Listed(msgspec.Struct, frozen=True):
     bytes: int
     sha256: str
     rows: int
+    watermark: int | None
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -74,6 +79,7 @@ class Listing(msgspec.Struct, frozen=True):
     coverage: float | None
     manifest: str
     deltas: str | None
+    full: str | None
     files: list[Listed]
 
 
@@ -92,6 +98,7 @@ class Dumps:
             Route(f"{ROOT}{VERSIONS}/{{version}}/{{name}}", self._of_version),
             Route(f"{ROOT}sha256/{{sha256}}/{{name}}", self._by_content),
             Route(f"{ROOT}{DELTAS}/{{name}}", self._delta),
+            Route(f"{ROOT}{FULL}/{{name}}", self._full),
         ]
 
     def newest(self) -> Manifest | None:
@@ -104,15 +111,20 @@ class Dumps:
         if reader is None:
             return _nothing_yet()
         manifest = reader.manifest
-        deltas = (self._folder / DELTAS / MANIFEST_FILE).is_file()
+        beside = {
+            name: f"{ROOT}{name}/{MANIFEST_FILE}"
+            for name in (DELTAS, FULL)
+            if (self._folder / name / MANIFEST_FILE).is_file()
+        }
         listing = Listing(
             created=manifest.created,
             watermark=manifest.watermark,
             names=manifest.names,
             coverage=manifest.coverage,
             manifest=f"{ROOT}{MANIFEST_FILE}",
-            deltas=f"{ROOT}{DELTAS}/{MANIFEST_FILE}" if deltas else None,
-            files=[_listed(name, file) for name, file in sorted(manifest.files.items())],
+            deltas=beside.get(DELTAS),
+            full=beside.get(FULL),
+            files=[_listed(name, file, manifest) for name, file in sorted(manifest.files.items())],
         )
         return json_answer(request, listing)
 
@@ -148,8 +160,15 @@ class Dumps:
         return await _send(request, _Found(path, f'"{sha256}"', FOREVER))
 
     async def _delta(self, request: Request) -> Response:
+        return await self._hashed(request, DELTAS)
+
+    async def _full(self, request: Request) -> Response:
+        return await self._hashed(request, FULL)
+
+    async def _hashed(self, request: Request, folder: str) -> Response:
+        """A file of a folder whose names hold hashes, or its manifest."""
         name = _checked(request, "name", _NAME)
-        path = self._folder / DELTAS / name
+        path = self._folder / folder / name
         if name == MANIFEST_FILE:
             known = await asyncio.to_thread(_stamp, path)
             if known is None:
@@ -203,9 +222,24 @@ def _file_of(reader: DumpReader, name: str, cache: str) -> _Found:
     return _Found(reader.directory / name, f'"{known.sha256}"', cache)
 
 
-def _listed(name: str, file: DumpFile) -> Listed:
-    immutable = f"{ROOT}sha256/{file.sha256}/{name}"
-    return Listed(name, f"{ROOT}{name}", immutable, file.bytes, file.sha256, file.rows)
+def _listed(name: str, file: DumpFile, manifest: Manifest) -> Listed:
+    return Listed(
+        *(name, f"{ROOT}{name}", immutable_url(name, file), file.bytes, file.sha256, file.rows),
+        made_at(name, manifest)[1],
+    )
+
+
+def immutable_url(name: str, file: DumpFile) -> str:
+    """Where the file is for as long as it is kept, and never anything else."""
+    return f"{ROOT}{FULL}/{file.file}" if file.file else f"{ROOT}sha256/{file.sha256}/{name}"
+
+
+def made_at(name: str, manifest: Manifest) -> tuple[str, int | None]:
+    """When the file was made, and the watermark that it reflects."""
+    tables = manifest.tables
+    if tables is not None and name in tables.files:
+        return tables.created, tables.watermark
+    return manifest.created, manifest.watermark
 
 
 async def _send(request: Request, found: _Found) -> Response:

@@ -180,6 +180,8 @@ OPERATIONS = (
               "A file of the dump that a manifest names.", BYTES, problems=(404,)),
     Operation("GET", "/dumps/sha256/{sha256}/{name}", "dumps", "A file by its content.", BYTES,
               problems=(404,)),
+    Operation("GET", "/dumps/full/{name}", "dumps", "A file of a dump that is kept, by its hash.",
+              BYTES, problems=(404,)),
     Operation("GET", "/dumps/deltas/{name}", "dumps", "What leads from one dump to the next.",
               BYTES, problems=(404,)),
     Operation("GET", "/simple/", "dumps", "Every name with its serial, as PEP 691 has it.", SIMPLE),

@@ -40,6 +40,7 @@ async def test_before_the_first_dump_there_is_none(client: httpx.AsyncClient) ->
         "/dumps/manifest.json",
         f"/dumps/{NAME}",
         "/dumps/deltas/manifest.json",
+        "/dumps/full/manifest.json",
     ):
         answer = await client.get(path)
 
@@ -48,7 +49,7 @@ async def test_before_the_first_dump_there_is_none(client: httpx.AsyncClient) ->
 
 
 async def test_every_file_of_the_manifest_is_there(world: World, client: httpx.AsyncClient) -> None:
-    """By plain name, by version and by content: the same bytes, tagged by their hash."""
+    """By plain name, by version, by content and by hashed name: the same bytes, tagged by hash."""
     publish(world)
     listing = (await client.get("/dumps/")).json()
     manifest = (await client.get(listing["manifest"])).json()
@@ -58,14 +59,34 @@ async def test_every_file_of_the_manifest_is_there(world: World, client: httpx.A
     for line in listing["files"]:
         known = manifest["files"][line["name"]]
         versioned = f"/dumps/.versions/{manifest['version']}/{line['name']}"
-        for path in (line["url"], line["immutable_url"], versioned):
+        content = f"/dumps/sha256/{known['sha256']}/{line['name']}"
+        for path in (line["url"], line["immutable_url"], content, versioned):
             answer = await client.get(path)
 
             assert known["sha256"] == hashlib.sha256(answer.content).hexdigest()
-            assert f'"{known["sha256"]}"' == answer.headers["etag"]
+            hashed = known["file"] if path == line["immutable_url"] else known["sha256"]
+            assert f'"{hashed}"' == answer.headers["etag"]
             assert "content-encoding" not in answer.headers
             forever = "immutable" in answer.headers["cache-control"]
-            assert forever == (path == line["immutable_url"])
+            assert forever == (path in (line["immutable_url"], content))
+
+
+async def test_kept_dumps_are_there_by_their_hash(world: World, client: httpx.AsyncClient) -> None:
+    """Every file of every dump that is listed, for ever under its name."""
+    publish(world)
+    publish(world, "second")
+    listing = (await client.get("/dumps/")).json()
+    answer = await client.get(listing["full"])
+    dumps = answer.json()["dumps"]
+
+    assert "immutable" not in answer.headers["cache-control"]
+    assert 2 == len(dumps)
+    for dump in dumps:
+        for file in dump["files"].values():
+            answer = await client.get(f"/dumps/full/{file['file']}")
+
+            assert file["sha256"] == hashlib.sha256(answer.content).hexdigest()
+            assert "immutable" in answer.headers["cache-control"]
 
 
 async def test_deltas_lead_from_dump_to_dump(world: World, client: httpx.AsyncClient) -> None:

@@ -1,0 +1,218 @@
+"""The dump beside the peer's way: `python -m benchmarks.dump [--projects N] [--json]`.
+
+peer     pypicache's: the same serialised documents, read in name order from SQLite with a plain
+         cursor, one `stream_writer` at level 5, fsync, rename
+nothing  our drop-in out of the sink's runs, with nothing made before; `packages.jsonl.zst` and
+         `latest.csv.zst`, which come out of the same lines, with it
+few      the same with FEW projects changed since
+whole    all files of a dump from nothing: releases and states, too, links and manifest
+again    all files with FEW projects changed, with the delta that leads there
+
+All in one process, in turns; the median of --runs each, in seconds by the clock; CPU seconds beside
+them. Documents are the stand-in's, with the sizes of real ones. PROJECTS=n sets how many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from benchmarks.bootstrap import BATCH, CONFIG, NOW_MS, Corpus, corpus
+from schemas.records import Cut
+from schemas.topics import COMPACTED, Offset, Topic
+from sinks.dump import TABLES, DumpSink
+from sinks.dump_lines import change_of, document_of, drop_in
+from sinks.frame_store import BUFFER_BYTES_MAX, FrameStore
+from sinks.sink import Batch, Reached, Vector
+from streams.log import Record, TopicPartition
+
+PROJECTS = int(os.environ.get("PROJECTS", "20000"))
+RUNS = 5
+FEW = 10
+LEVEL = 5
+FULL_PROJECTS = 500_000  # from here on the goals are those of all PyPI
+FULL = {"nothing": 1 / 1.2, "few": 1 / 15, "size": 1.03}
+SMALL = {"nothing": 1.0, "few": 0.25, "size": 1.0}
+"""Times by the peer's, at most."""
+
+
+class Timed:
+    """Seconds by the clock and of CPU, run by run, by name."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, list[float]] = {}
+        self.cpu: dict[str, list[float]] = {}
+
+    def __call__(self, name: str, action: Callable[[], object]) -> None:
+        """Time one call."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        action()
+        self.wall.setdefault(name, []).append(time.perf_counter() - wall)
+        self.cpu.setdefault(name, []).append(time.process_time() - cpu)
+
+    def median(self, name: str) -> float:
+        """Seconds by the clock."""
+        return statistics.median(self.wall[name])
+
+    def result(self) -> dict[str, Any]:
+        """Both medians, by name."""
+        return {
+            name: {
+                "seconds": round(self.median(name), 3),
+                "cpu_seconds": round(statistics.median(self.cpu[name]), 3),
+            }
+            for name in self.wall
+        }
+
+
+def records(made: Corpus, numbers: Iterator[int], serial: int) -> Iterator[list[Record]]:
+    """What these projects leave in the compacted topics, in batches."""
+    offset = serial * 10_000_000
+    projects = made.records(numbers, serial)
+    while batch := list(islice(projects, BATCH)):
+        found = []
+        for out in (out for each in batch for out in each):
+            found.append(
+                Record(out.topic, 0, Offset(offset), NOW_MS, out.key, out.value, out.headers)
+            )
+            offset += 1
+        yield found
+
+
+def fill_sqlite(path: Path, made: Corpus) -> None:
+    """The peer's state: name and document."""
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE documents (name TEXT PRIMARY KEY, document BLOB) WITHOUT ROWID")
+    for batch in records(made, iter(range(made.projects)), 1):
+        rows = []
+        for record in batch:
+            if record.topic is Topic.METADATA:
+                line = change_of(record)[1]
+                assert line is not None
+                rows.append((record.key, drop_in(document_of(line))))
+        database.executemany("INSERT INTO documents VALUES (?, ?)", rows)
+    database.commit()
+    database.close()
+
+
+def peer(path: Path, target: Path) -> None:
+    """One whole dump in the peer's way."""
+    aside = target.with_name(f"{target.name}.new")
+    database = sqlite3.connect(path)
+    with aside.open("wb") as file:
+        with zstandard.ZstdCompressor(level=LEVEL).stream_writer(file, closefd=False) as writer:
+            before = b"[\n"
+            for (document,) in database.execute("SELECT document FROM documents ORDER BY name"):
+                writer.write(before + document)
+                before = b",\n"
+            writer.write(b"\n]\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(target)
+    database.close()
+
+
+def fed(store: FrameStore, made: Corpus, numbers: Iterator[int], serial: int) -> None:
+    """Documents alone."""
+    for batch in records(made, numbers, serial):
+        if store.buffered_bytes >= BUFFER_BYTES_MAX:
+            store.flush(b"1")
+        for record in batch:
+            if record.topic is Topic.METADATA:
+                store.put(Topic.METADATA, change_of(record))
+
+
+def reach(sink: DumpSink, made: Corpus, numbers: range, serial: int) -> None:
+    """All topics, up to a cut."""
+    last = 0
+    for batch in records(made, iter(numbers), serial):
+        last = batch[-1].offset + 1
+        positions = {TopicPartition(topic, 0): Offset(last) for topic in COMPACTED}
+        sink.apply(Batch(CONFIG, batch, positions))
+    cut = Cut(serial, 0, last, last, last, serial=serial, time=NOW_MS // 1000)
+    sink.reached(Reached(Vector(CONFIG.log_id, (cut,)), CONFIG, None))
+
+
+def once(root: Path, made: Corpus, timed: Timed) -> dict[str, int]:
+    """Each way once; sizes of the files."""
+    timed("peer", lambda: peer(root / "peer.sqlite", root / "peer.zst"))
+    few = range(0, made.projects, max(1, made.projects // FEW))
+    store = FrameStore(root / "frames", TABLES[:1])
+    fed(store, made, iter(range(made.projects)), 1)
+    store.flush(b"1")
+    timed("nothing", lambda: store.merge(b"1"))
+    size = store.files()["pypicache.json.zst"].bytes
+    fed(store, made, iter(few), 2)
+    timed("few", lambda: store.merge(b"2"))
+    store.close()
+    shutil.rmtree(root / "frames")
+    sink = DumpSink(root / "dumps", root / "state")
+    reach(sink, made, range(made.projects), 1)
+    timed("whole", lambda: sink.publish(NOW_MS))
+    reach(sink, made, few, 2)
+    timed("again", lambda: sink.publish(NOW_MS + 60_000))
+    sink.close()
+    for folder in ("dumps", "state"):
+        shutil.rmtree(root / folder)
+    return {"drop_in": size, "peer": (root / "peer.zst").stat().st_size}
+
+
+def bench(projects: int, runs: int) -> dict[str, Any]:
+    """All of it."""
+    made = corpus(projects)
+    timed = Timed()
+    sizes: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="pypistream-bench-") as folder:
+        root = Path(folder)
+        fill_sqlite(root / "peer.sqlite", made)
+        for _ in range(runs):
+            sizes = once(root, made, timed)
+    return {
+        "projects": projects,
+        "changed": FEW,
+        **timed.result(),
+        "bytes": sizes,
+        "by_peer": {
+            "nothing": round(timed.median("nothing") / timed.median("peer"), 3),
+            "few": round(timed.median("few") / timed.median("peer"), 3),
+            "again": round(timed.median("again") / timed.median("peer"), 3),
+            "size": round(sizes["drop_in"] / sizes["peer"], 4),
+        },
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; 1 if a goal is missed, but for --json, which only tells."""
+    parser = argparse.ArgumentParser(prog="benchmarks.dump", description=__doc__)
+    parser.add_argument("--projects", type=int, default=PROJECTS)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    given = parser.parse_args(arguments)
+    result = bench(given.projects, given.runs)
+    print(json.dumps(result, indent=None if given.json else 1))
+    goals = FULL if given.projects >= FULL_PROJECTS else SMALL
+    missed = [
+        f"{name}: {result['by_peer'][name]} > {goal:.3f}"
+        for name, goal in goals.items()
+        if result["by_peer"][name] > goal
+    ]
+    for line in missed:
+        print(f"missed: {line} of the peer's way", file=sys.stderr)
+    return 1 if missed and not given.json else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
