@@ -68,6 +68,7 @@ class ProducerSettings:
     base: int | None = None
     wanted: Filter | None = None
     releases: str | None = None
+    leave_out: tuple[str, ...] = ()  # of a new log; another one has to have the same, if any
     gone_seconds: float = 300.0  # without XML-RPC before the index takes its place
     xmlrpc: bool = True  # False = the index from the beginning
 
@@ -114,8 +115,11 @@ class ChangelogProducer:
             # First of all: a mistyped upstream founds no log, with a filter that binds for ever.
             base = await self._newest_serial()
         now_ms = self._clock.now_ms()
-        wanted, releases = self._settings.wanted, self._settings.releases
-        config = self._config = await found(self._log, self._writer, now_ms, wanted, releases)
+        given = self._settings
+        config = self._config = await found(
+            *(self._log, self._writer, now_ms),
+            *(given.wanted, given.releases, given.leave_out),
+        )
         if self.head is None and base is not None:
             ends = await self._log.ends(Topic.CHANGELOG)
             offsets = tuple(ends[at] for at in sorted(ends))

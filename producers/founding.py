@@ -13,12 +13,17 @@ PRODUCE_ID = "produce"
 
 
 async def found(
-    log: Log, writer: Writer, now_ms: int, wanted: Filter | None, releases: str | None
+    log: Log,
+    writer: Writer,
+    now_ms: int,
+    wanted: Filter | None,
+    releases: str | None,
+    leave_out: tuple[str, ...] = (),
 ) -> Config:
     """The log's config, written now if there is none. `wanted` None = whatever the log has.
 
-    Raises LogMismatch if the log was made with another filter, partition count or schema version,
-    or is half loaded.
+    `leave_out`: fields that are null from the beginning; () = those of the log. Raises LogMismatch
+    if the log was made with another filter, partition count or schema version, or is half loaded.
     """
     progress = await read_progress(log)
     check_loaded(progress.bootstrap)
@@ -31,10 +36,17 @@ async def found(
             filter=wanted or Filter(),
             releases=releases or "all",
             created=now_ms // 1000,
+            leave_out=leave_out,
         )
         await writer.commit([progress_record(log.partitions, CONFIG_KEY, config, now_ms)])
         return config
     _check(config, log, wanted, releases)
+    if leave_out and config.leave_out != leave_out:
+        raise LogMismatch(
+            "what this log leaves out was said when it was made:"
+            f" {', '.join(config.leave_out) or 'nothing'}",
+            hint="pypistream redact --field FIELD leaves more out, for ever",
+        )
     return config
 
 

@@ -22,7 +22,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_STALE, EXIT_GAVE_UP, EXIT_INTERRUPTED = 1, 2, 3, 7
 _COMMANDS = (
     "run", "demo", "upstream", "produce", "process", "sink", "serve", "backfill", "reconcile",
     "sweep", "bootstrap", "follow", "query", "dump", "status", "verify", "rebuild", "dead-letters",
-    "topics", "doctor", "init",
+    "redact", "topics", "doctor", "init",
 )  # fmt: skip
 _HIDDEN = ("sinks", "serving")
 _EXIT_CODES: dict[type[PypistreamError], int] = {UsageError: EXIT_USAGE, NoProgress: EXIT_GAVE_UP}

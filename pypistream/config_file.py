@@ -87,6 +87,13 @@ EXPLAINED = (
     ),
     Explained("exclude", "Not these projects, even if included.", ("*-nightly",)),
     Explained(
+        "leave_out",
+        "Fields that a new log holds of no project: `personal` is author, author_email,\n"
+        "maintainer, maintainer_email and ownership, and user names in the journal are masked,\n"
+        "too. `pypistream redact` leaves more out later.",
+        ("personal",),
+    ),
+    Explained(
         "partitions",
         "Partitions of a new log, each with a worker of its own: 12 on Kafka, else 1, which is\n"
         "enough for PyPI. A log that exists keeps what it has.",

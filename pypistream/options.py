@@ -140,6 +140,12 @@ _PIPELINE = {
     "exclude": option(
         "--exclude", multiple=True, metavar="GLOB", help="Not these projects (repeatable)."
     ),
+    "leave_out": option(
+        "--leave-out",
+        multiple=True,
+        metavar="FIELD",
+        help="A field that a new log never holds, or `personal` (repeatable).",
+    ),
     "http": HTTP,
     "http_host": HTTP_HOST,
     "sql": SQL,
@@ -148,7 +154,7 @@ _PIPELINE = {
 }
 _PRODUCE = (
     *("upstream", "contact", "poll", "sweep_every"),
-    *("no_xmlrpc", "releases", "include", "exclude", "partitions"),
+    *("no_xmlrpc", "releases", "include", "exclude", "leave_out", "partitions"),
 )
 _INDEX = ("upstream", "contact", "rate", "include", "exclude")
 _SWEEP = ("rate", "sweep_every")

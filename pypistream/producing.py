@@ -33,6 +33,7 @@ def producer_settings(settings: Settings, new: bool, base: int | None = None) ->
         base=base,
         wanted=settings.filter if new or filtered else None,
         releases=settings.releases,
+        leave_out=settings.left_out,
         gone_seconds=min(GONE_SECONDS_MAX, GONE_POLLS * settings.poll),
         xmlrpc=not settings.no_xmlrpc,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import UsageError
 from schemas.records import Filter
+from schemas.redaction import ALL_PERSONAL, FIELDS, known_fields
 from sinks.removed import KEEP_REMOVED
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Settings:
     releases: str = "all"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
     partitions: int | None = None
     http: str = ""
     http_host: tuple[str, ...] = ()
@@ -75,6 +77,11 @@ class Settings:
     def filter(self) -> Filter:
         """Which projects to hold."""
         return Filter(tuple(sorted(self.include)), tuple(sorted(self.exclude)))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Fields that a new log leaves out of every document."""
+        return tuple(sorted(known_fields(self.leave_out)))
 
     def stored(self) -> dict[str, object]:
         """What the data directory remembers: all but its own place."""
@@ -211,6 +218,10 @@ def _check_texts(settings: Settings) -> None:
         if value not in choices:
             hint = " or ".join(f"`{choice}`" for choice in choices)
             raise UsageError(f"{name} = {value!r}", hint=hint)
+    for each in settings.leave_out:
+        if not known_fields((each,)):
+            known = ", ".join((ALL_PERSONAL, *sorted(FIELDS)))
+            raise UsageError(f"{each!r} cannot be left out", hint=f"one of {known}")
     for name, (shape, meant) in _SHAPES.items():
         value = getattr(settings, name)
         if not shape.fullmatch(value):

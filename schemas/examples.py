@@ -44,6 +44,7 @@ from schemas.records import (
     Kind,
     Marker,
     Reason,
+    Rule,
     State,
     Status,
     Sweep,
@@ -146,6 +147,7 @@ HEAD = Head(
 )
 HISTORY_ASKED = HistoryAsked(_TIME)
 HOLD = Hold(_TIME * 1_000 + 30_000, "429 on the XML-RPC route")
+RULE = Rule("sample-project", ("author", "author_email"), _TIME)
 SWEEP = Sweep(
     3, every=604_800, started=_TIME, time=_TIME + 86_400, names=740_000, asked=106_000, name="cmake"
 )

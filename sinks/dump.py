@@ -47,7 +47,7 @@ from sinks.dump_lines import (
 )
 from sinks.dump_reader import DumpReader
 from sinks.durable import storage
-from sinks.forgetting import must_go, word_of
+from sinks.forgetting import forget_behind, must_go, word_of
 from sinks.frame_file import FrameFile, Output
 from sinks.frame_store import BUFFER_BYTES_MAX, FrameStore, Table
 from sinks.full_folder import FullFolder, Keep
@@ -55,7 +55,7 @@ from sinks.publication import Publication
 from sinks.sink import Batch, Positions, Published, Reached, Standing, Vector
 from sinks.table_set import TableSets
 from streams.log import TopicPartition
-from streams.progress import watermark
+from streams.progress import redacted_under, watermark
 
 DROP_IN_LEVEL = 5  # the peer's: its readers get files of the same size
 LINES_LEVEL = 3  # half of level 5's time for 2 % more bytes
@@ -142,7 +142,8 @@ class DumpSink:
         at = self._reached
         assert at is not None, "publish without reached: the feed's order is broken"
         store = self._opened()
-        mark = word_of(self._dumps)
+        before = self.published()
+        mark = self._word(at.vector, before)
 
         def goes(log: str, end: Places) -> bool:
             return must_go(mark, log, end)
@@ -154,7 +155,6 @@ class DumpSink:
         manifest = self._with_tables(manifest, paths, now_ms, mark)
         full = FullFolder(self._dumps / FULL)
         full.offer({file.file: paths[name] for name, file in manifest.files.items()})
-        before = self.published()
         alone = before is not None and goes(before.log_id, places(before.cuts))
         version = Publication(self._dumps).publish(paths, manifest, alone=alone)
         manifest = msgspec.structs.replace(manifest, version=version.name)
@@ -202,6 +202,15 @@ class DumpSink:
         mark = Mark(at.vector.log_id, places(at.vector.cuts))
         keep_ms = int(self._keep.deltas * 1000)
         return Step(mark, claim.serial, claim.base, claim.reached, now_ms, keep_ms)
+
+    def _word(self, at: Vector, before: Vector | None) -> Mark | None:
+        """Where to forget from: as somebody said, or from here on if rules were made since."""
+        mark = word_of(self._dumps)
+        if before is None or redacted_under(before.cuts) >= redacted_under(at.cuts):
+            return mark
+        if not must_go(mark, before.log_id, places(before.cuts)):
+            forget_behind(self._dumps, at.log_id, places(at.cuts))
+        return word_of(self._dumps)
 
     def _with_tables(
         self, manifest: Manifest, paths: dict[str, Path], now_ms: int, mark: Mark | None

@@ -59,6 +59,11 @@ def watermark(cuts: Sequence[Cut | None]) -> Watermark:
     return Watermark(claim, base, reached, done, names)
 
 
+def redacted_under(cuts: Sequence[Cut | None]) -> int:
+    """So many rules of redaction are applied to everything that these cuts hold. Pure."""
+    return min((cut.redacted for cut in cuts if cut is not None), default=0)
+
+
 class Progress(NamedTuple):
     """The topic, folded. `cuts` in the order of the partitions; None = nothing written yet.
 

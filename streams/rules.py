@@ -39,6 +39,12 @@ async def read_rules(log: Log) -> Rules:
     return _folded({at: table.rows for at, table in tables.items()})
 
 
+async def rules_kept(log: Log) -> frozenset[str]:
+    """Keys of the rules that were made. Raises LogCorrupt, LogUnavailable."""
+    rows = (await log.table(plain_place(log))).rows
+    return frozenset(key for key in rows if key.startswith(RULE_PREFIX))
+
+
 class RulesWatch:
     """Follows the rules; used as `async with`. Raises LogCorrupt, LogUnavailable."""
 

@@ -89,6 +89,7 @@ def _other(name: str) -> str | int | float:
 
 _OTHERS: dict[str, str | int] = {
     "contact": "other@my-host.net",
+    "leave_out": "author",
     "kafka": "kafka.example.org:9092,[::1]:9093",
     "kafka_mechanism": "PLAIN",
     "kafka_security": "SASL_SSL",
