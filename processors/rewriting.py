@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from processors.content import renewed
+from schemas.codec import NO_JSON
 from schemas.names import NormalizedName
 from schemas.records import Ask, Reason, State
 from schemas.redaction import ANOMALY, Rules, redacted
@@ -130,7 +130,7 @@ class Rewriter:
 def _redacted(value: bytes, fields: frozenset[str]) -> bytes:
     try:
         return redacted(value, fields)
-    except msgspec.MsgspecError:
+    except NO_JSON:
         return value  # none of ours: `verify` tells
 
 

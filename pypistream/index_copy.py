@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.compression import compress_frames, read_frames
 from schemas.errors import DumpCorrupt, UpstreamUnavailable
 from upstream.index import API_MAJOR, parse_serial_map
@@ -61,7 +62,7 @@ class IndexCopy:
         try:
             with self._path.open("rb") as file:
                 return msgspec.json.decode(next(read_frames(file), b""), type=_Whose)
-        except (OSError, DumpCorrupt, msgspec.MsgspecError):
+        except (OSError, DumpCorrupt, *NO_JSON):
             return None
 
     def _copy(self) -> SerialMap | None:

@@ -19,6 +19,9 @@ CE_SOURCE = "pypistream"
 MARKER_TYPE = "pypistream.marker"
 BACKFILL_TYPE = "pypistream.backfill"
 
+# What msgspec raises for bytes that are not what they should be: not its own errors alone.
+NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type, msgspec.json.Decoder[object]] = {}
 
@@ -35,7 +38,7 @@ def decode(raw: bytes, as_type: type[T]) -> T:
         decoder = _decoders[as_type] = msgspec.json.Decoder(as_type)
     try:
         return decoder.decode(raw)  # type: ignore[return-value]  # the cache forgets the type
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         message = f"a stored {as_type.__name__} cannot be read: {error}"
         raise LogCorrupt(
             message, hint="bring back a backup of the log, or begin anew: pypistream run --backfill"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.errors import DeltasMissing, DumpCorrupt, LogMismatch
 from schemas.manifest import MANIFEST_BYTES_MAX, MANIFEST_FORMAT, Delta, DeltaManifest, DumpFile
 from schemas.records import SCHEMA_VERSION, Places
@@ -34,7 +35,7 @@ def delta_manifest(raw: bytes, where: str) -> DeltaManifest:
                 hint="a newer pypistream reads it",
             )
         manifest = _manifest.decode(raw)
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         raise DumpCorrupt(f"{where}: {error}", hint="fetch it anew") from error
     check_schema(manifest.schema, where)
     for delta in manifest.deltas:

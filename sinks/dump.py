@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.codec import rfc3339
+from schemas.codec import NO_JSON, rfc3339
 from schemas.coverage import coverage
 from schemas.errors import DataDirectoryVersion, DumpCorrupt, PypistreamError
 from schemas.manifest import (
@@ -295,7 +295,7 @@ def _encoded(standing: Standing) -> bytes:
 def _decoded(note: bytes) -> Standing:
     try:
         stored = _note.decode(note)
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         raise DumpCorrupt(
             f"the dump's positions: {error}", hint="pypistream rebuild dump"
         ) from error

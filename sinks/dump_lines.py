@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.codec import decode, encode
+from schemas.codec import NO_JSON, decode, encode, one_line
 from schemas.errors import LogCorrupt
 from schemas.records import State
 from schemas.topics import Topic
@@ -162,7 +162,7 @@ def drop_in(document: bytes) -> bytes | None:
     """
     try:
         _complete.decode(document)
-    except msgspec.MsgspecError:
+    except NO_JSON:
         return _completed(document)
     return document
 
@@ -174,7 +174,7 @@ def latest_line(line: bytes) -> bytes:
     try:
         document = _version.decode(line[at + len(_DOCUMENT_KEY) : -2])
         version = document.info.version if document.info is not None else None
-    except msgspec.MsgspecError:
+    except NO_JSON:
         version = None
     text = version if isinstance(version, str) and version.isprintable() else ""
     if '"' in text or "," in text or text != text.strip():
@@ -187,7 +187,7 @@ def _completed(document: bytes) -> bytes | None:
         top = _object.decode(document)
         info = _object.decode(top["info"])
         releases = _releases.decode(top.get("releases", _EMPTY))
-    except (msgspec.MsgspecError, KeyError):
+    except (*NO_JSON, KeyError):
         return None
     for key in _INFO_KEYS:
         info.setdefault(key, _NULL)
@@ -236,4 +236,9 @@ def _state_line(name: str, value: bytes) -> bytes:
 
 def _one_line(value: bytes) -> bytes:
     """JSON without a newline: a dump's reader splits there. Ours never has one."""
-    return msgspec.json.format(value, indent=-1) if b"\n" in value else value
+    if b"\n" not in value:
+        return value
+    try:
+        return msgspec.json.format(value, indent=-1)
+    except NO_JSON:
+        return one_line(value)  # no JSON: passed on as it is, as one without a newline

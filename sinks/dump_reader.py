@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.compression import read_frames
 from schemas.errors import DumpCorrupt
 from schemas.manifest import (
@@ -203,7 +204,7 @@ def read_manifest(path: Path) -> Manifest:
                 hint="a newer pypistream reads it",
             )
         manifest = _manifest.decode(raw)
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         raise DumpCorrupt(f"{path}: {error}", hint="fetch it anew") from error
     for name in manifest.files:
         check_name(name, str(path))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.codec import cloudevent, dataschema, encode
+from schemas.codec import NO_JSON, cloudevent, dataschema, encode
 from schemas.errors import DumpCorrupt, InvalidName
 from schemas.names import normalize
 from schemas.records import SERIAL_MAX, State
@@ -142,7 +142,7 @@ def _projects(
             rows[topic] = row
         try:
             yield Project(name, _records(name, rows, created, whole=whole))
-        except msgspec.MsgspecError as error:
+        except NO_JSON as error:
             raise DumpCorrupt(f"the lines of {name} cannot be read: {error}") from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.errors import DumpCorrupt, InvalidName, LogCorrupt
 from schemas.manifest import Delta, DeltaManifest
 from schemas.names import normalize
@@ -120,7 +121,7 @@ _document = msgspec.json.Decoder(_Document)
 def _project(element: bytes) -> str:
     try:
         return normalize(_document.decode(element).info.name)
-    except (msgspec.MsgspecError, InvalidName) as error:
+    except (*NO_JSON, InvalidName) as error:
         raise DumpCorrupt(f"{DROP_IN_FILE} has a document without a name") from error
 
 

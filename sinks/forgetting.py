@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.errors import StorageFailed
 from schemas.records import Places
 from sinks.delta_file import Mark
@@ -41,7 +42,7 @@ def word_of(dumps: Path) -> Mark | None:
     try:
         with storage(path):
             return _mark.decode(path.read_bytes()) if path.exists() else None
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         hint = "repeat `pypistream redact`, which writes it anew"
         raise StorageFailed(f"{path} cannot be read: {error}", hint=hint) from error
 

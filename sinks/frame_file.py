@@ -21,6 +21,7 @@ from zlib import crc32
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.compression import compress, compress_frames, decompress, read_frames
 from schemas.errors import DumpCorrupt
 from schemas.manifest import EXCEPTION_NAMES_MAX
@@ -117,10 +118,18 @@ class FrameFileReader:
         self._file.close()
 
 
+def check_whole(root: Path, file: FrameFile) -> None:
+    """Raises DumpCorrupt if the file is not what it was when it was written."""
+    with (root / file.file).open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise DumpCorrupt(f"{root / file.file} is damaged", hint="pypistream rebuild dump")
+
+
 def _read_directory(path: Path) -> list[Section]:
     try:
         return _sections.decode(decompress(path.read_bytes()))
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         raise DumpCorrupt(f"{path}: {error}", hint="pypistream rebuild dump") from error
 
 

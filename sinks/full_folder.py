@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from schemas.codec import NO_JSON
 from schemas.manifest import (
     MANIFEST_BYTES_MAX,
     MANIFEST_FILE,
@@ -116,7 +117,7 @@ def full_manifest(root: Path) -> FullManifest | None:
             manifest = _manifest.decode(file.read(MANIFEST_BYTES_MAX))
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *NO_JSON) as error:
         log_.warning("the list of kept dumps begins anew", why=str(error))
         return None
     return manifest if manifest.format == MANIFEST_FORMAT else None

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.codec import NO_JSON
 from schemas.manifest import MANIFEST_FILE, Manifest
 from sinks.durable import storage, sync_directory, sync_file, write_synced
 
@@ -128,7 +129,7 @@ def version_of(root: Path) -> Path | None:
     """
     try:
         name = _version.decode((root / MANIFEST_FILE).read_bytes()).version
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *NO_JSON):
         return None
     version = root / VERSIONS / name
     return version if name.isdigit() and version.is_dir() else None

@@ -10,7 +10,7 @@ import sqlite3
 
 import msgspec
 
-from schemas.codec import encode
+from schemas.codec import NO_JSON, encode
 from schemas.compression import decompress
 from schemas.releases import SlimFile
 from sinks.removed import HASHES, NONE
@@ -71,7 +71,7 @@ def _files(value: bytes) -> dict[str, tuple[str, SlimFile]]:
     """Version and file by file name, the newest release's last; nothing if it is no such value."""
     try:
         slim = slim_of(value)
-    except (msgspec.MsgspecError, RecursionError):
+    except NO_JSON:
         return {}
     return {
         file.filename: (version, file) for version, files in slim.releases.items() for file in files

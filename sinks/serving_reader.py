@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from schemas.codec import decode
+from schemas.codec import NO_JSON, decode
 from schemas.compression import decompress
 from schemas.errors import DumpCorrupt, LogCorrupt, ViewCorrupt
 from schemas.names import NormalizedName
@@ -138,7 +136,7 @@ class ServingLibrary:
         except DumpCorrupt as error:
             self._on_damage(f"{self.path}: releases of {name}: {error}")
             raise ViewCorrupt(f"{self.path}: {error}") from error
-        except (msgspec.MsgspecError, RecursionError):
+        except NO_JSON:
             return None
         return Releases(slim, 0, "latest")
 

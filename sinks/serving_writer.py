@@ -8,7 +8,7 @@ from collections import Counter
 import msgspec
 import structlog
 
-from schemas.codec import encode
+from schemas.codec import NO_JSON, encode
 from schemas.compression import FRAME_BYTES_MAX, compress
 from schemas.errors import LogCorrupt
 from schemas.records import SERIAL_MAX, ChangelogEntry, State
@@ -239,5 +239,5 @@ class ServingWriter:
 def _unpacked(packed: bytes) -> Relations:
     try:
         return unpack_relations(packed)
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         raise LogCorrupt(f"stored relations cannot be read: {error}") from error

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from schemas.codec import rfc3339
+from schemas.codec import NO_JSON, rfc3339
 from schemas.manifest import DumpFile, Tables, hashed_name, places
 from schemas.records import Cut
 from sinks.delta_file import Mark
@@ -165,7 +165,7 @@ class TableSets:
     def _held(self, log_id: str, mark: Mark | None) -> TableSet | None:
         try:
             held = _index.decode((self._root / INDEX_FILE).read_bytes())
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *NO_JSON):
             return None
         there = all(self.path(held, name).is_file() for name in held.files)
         stood = held.stood
@@ -209,6 +209,6 @@ def _exported(snapshot: Path, folder: Path) -> Told:
         why = process.stderr.read()
     try:
         return _told.decode(said)
-    except msgspec.MsgspecError:
+    except NO_JSON:
         last = why.decode(errors="replace").strip().rpartition("\n")[2]
         return Told(error=f"the export ended with {process.returncode}: {last}")

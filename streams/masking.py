@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
+from schemas.codec import NO_JSON
 from schemas.redaction import NO_RULES, Rules, masked_entry, masked_letter, redacted
 from schemas.topics import Offset, Topic
 from streams.log import Changing, Log, Outgoing, Reader, Record, Table, TopicPartition, Writer
@@ -136,5 +135,5 @@ def masked(record: Record, rules: Rules) -> Record:
 def _document(value: bytes, fields: frozenset[str]) -> bytes:
     try:
         return redacted(value, fields)
-    except msgspec.MsgspecError:
+    except NO_JSON:
         return value  # no document: whoever reads it says so

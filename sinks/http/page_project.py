@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET
 
+from schemas.codec import NO_JSON
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, State
 from schemas.releases import SlimFile
@@ -190,7 +191,7 @@ def _display_name(
 def _fields(document: Document | None) -> Fields:
     try:
         body: object = _body.decode(document.body) if document else {}
-    except (msgspec.MsgspecError, RecursionError):
+    except NO_JSON:
         body = {}
     return Fields(body, "", [])
 

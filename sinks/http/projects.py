@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from schemas.codec import NO_JSON
 from schemas.errors import InvalidName, UsageError
 from schemas.names import NormalizedName, normalize
 from schemas.records import Status
@@ -131,7 +132,7 @@ class Projects:
             return absent(self._library, name)
         try:
             parts = _document.decode(document.body)
-        except (msgspec.MsgspecError, RecursionError):
+        except NO_JSON:
             parts = {}
         line, releases = self._library.listed(name), self._library.releases(name)
         project = Project(

@@ -23,6 +23,7 @@ from schemas.errors import (
     DumpCorrupt,
     StorageFailed,
 )
+from schemas.topics import Topic
 from sinks import dump
 from sinks.dump import DumpSink
 from sinks.dump_reader import DumpReader
@@ -270,6 +271,34 @@ def test_a_flipped_bit_in_a_kept_frame_is_noticed_not_published(template: Path, 
     assert world.sink.standing() == Standing("", {})
     world.topics = {topic: {} for topic in world.topics}
     dump_killed.first(world)
+    world.publish()
+    assert expected(world.topics) == found(world.dumps)
+
+
+def test_a_flipped_bit_in_a_file_without_changes_is_noticed_not_published(
+    template: Path, seed: int
+) -> None:
+    """It is published again as it is, so it is looked at before; a reset cures it."""
+    draw = random.Random(seed)
+    world = World(template)
+    world.sink.standing()
+    world.offset = 180
+    published = template / "dumps" / "releases.jsonl.zst"
+    content = bytearray(published.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    stored = next((template / "state" / "frames").glob("*-releases.jsonl.zst"))
+    stored.unlink()
+    stored.write_bytes(content)
+    state = [change for change in project("p1") if change[0] is Topic.STATE]
+    world.apply(state)
+
+    with pytest.raises(DumpCorrupt, match=r"releases.* is damaged"):
+        world.publish()
+    world.sink.reset()
+    world.topics = {topic: {} for topic in world.topics}
+    dump_killed.first(world)
+    world.publish()
+    world.apply(state)
     world.publish()
     assert expected(world.topics) == found(world.dumps)
 
