@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from schemas.errors import OversizedBody
 from schemas.topics import (
     RECORD_BYTES_MAX,
@@ -48,9 +50,7 @@ def placed(record: Outgoing, partitions: int) -> TopicPartition:
 
 def record_bytes(record: Outgoing) -> int:
     """Bytes of key, value and headers."""
-    size = 0
-    for name, value in record.headers:
-        size += len(name) + len(value)
+    size = sum(map(len, chain.from_iterable(record.headers)))
     if record.key is not None:
         size += len(record.key.encode())
     if record.value is not None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,8 +17,10 @@ from schemas.topics import Offset
 from streams.log import Closing, Outgoing, TopicPartition
 from streams.placing import placed
 from streams.sqlite_errors import MEND
-from streams.sqlite_rows import COLUMNS, Packed, Row, checksum, packed
+from streams.sqlite_rows import COLUMNS, Packed, Row, checksum, packed_all
 from streams.sqlite_schema import PartitionTable
+
+ROWS_AT_ONCE = 64  # of one statement, which runs without holding the interpreter
 
 Ends = dict[TopicPartition, Offset]
 Stored = dict[TopicPartition, list[tuple[int, Packed]]]
@@ -110,10 +114,10 @@ class WriteSide:
 
     def batch(self, records: Sequence[Outgoing]) -> Stored:
         """Stored forms by partition, each with its index among `records`. Raises as `placed`."""
+        places = [placed(record, self.partitions) for record in records]
         batch: Stored = {}
-        for index, record in enumerate(records):
-            at = placed(record, self.partitions)
-            batch.setdefault(at, []).append((index, packed(record)))
+        for index, stored in enumerate(packed_all(records)):
+            batch.setdefault(places[index], []).append((index, stored))
         return batch
 
     def _insert(self, connection: sqlite3.Connection, batch: Stored, timestamp_ms: int) -> Written:
@@ -132,10 +136,10 @@ class WriteSide:
                 rows.append((*row, newest.get(key)) if table.compacted else row)
                 newest[key] = offset
                 offsets[index] = Offset(offset)
-            connection.executemany(_insert_sql(table), rows)
+            _execute(connection, partial(_insert_sql, table), rows)
             if table.compacted:
                 # in the order of the keys, which is that of the pages
-                connection.executemany(_latest_sql(table), sorted(newest.items()))
+                _execute(connection, partial(_latest_sql, table), sorted(newest.items()))
             ends[at] = Offset(start + len(rows))
             connection.execute("UPDATE partitions SET next = ? WHERE id = ?", (ends[at], table.id))
         return Written(offsets, ends)
@@ -153,22 +157,41 @@ def _next(connection: sqlite3.Connection, table: PartitionTable) -> int:
     return int(rows[0][0])
 
 
-def _insert_sql(table: PartitionTable) -> str:
+def _execute(
+    connection: sqlite3.Connection, sql: Callable[[int], str], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Insert all rows; `sql(n)` takes n of them at once."""
+    whole = len(rows) - len(rows) % ROWS_AT_ONCE
+    pieces = (rows[start : start + ROWS_AT_ONCE] for start in range(0, whole, ROWS_AT_ONCE))
+    if whole:
+        together = (tuple(chain.from_iterable(piece)) for piece in pieces)
+        connection.executemany(sql(ROWS_AT_ONCE), together)
+    connection.executemany(sql(1), rows[whole:])
+
+
+def _insert_sql(table: PartitionTable, rows: int) -> str:
     """Parameters: COLUMNS, then in a compacted topic where the same batch has the key already.
 
     (Null = nowhere. `latest` does not know the batch yet.)
     """
     if not table.compacted:
-        return f"INSERT INTO {table.name} ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    previous = f"coalesce(?8, (SELECT offset FROM {table.name}_latest WHERE key = ?5))"
+        values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
+        return f"INSERT INTO {table.name} ({COLUMNS}) VALUES {values}"
+    values = ", ".join(_compacted_row(table, 8 * row) for row in range(rows))
+    return f"INSERT INTO {table.name} ({COLUMNS}, previous) VALUES {values}"
+
+
+def _compacted_row(table: PartitionTable, before: int) -> str:
+    """The values of one row; so many parameters come before it."""
+    own = ", ".join(f"?{before + number}" for number in range(1, 8))
+    key, known = before + 5, before + 8
     return (
-        f"INSERT INTO {table.name} ({COLUMNS}, previous)"
-        f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, {previous})"
+        f"({own}, coalesce(?{known}, (SELECT offset FROM {table.name}_latest WHERE key = ?{key})))"
     )
 
 
-def _latest_sql(table: PartitionTable) -> str:
+def _latest_sql(table: PartitionTable, rows: int) -> str:
     return (
-        f"INSERT INTO {table.name}_latest VALUES (?, ?)"
+        f"INSERT INTO {table.name}_latest VALUES {', '.join(['(?, ?)'] * rows)}"
         " ON CONFLICT (key) DO UPDATE SET offset = excluded.offset"
     )

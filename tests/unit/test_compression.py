@@ -10,7 +10,14 @@ import pytest
 import zstandard
 
 from schemas import compression
-from schemas.compression import compress, compress_frames, decompress, read_frames
+from schemas.compression import (
+    COMPRESS_TOGETHER_MIN,
+    compress,
+    compress_frames,
+    compress_many,
+    decompress,
+    read_frames,
+)
 from schemas.errors import DumpCorrupt
 
 TEXTS = (b"", b"x", b"abc" * 100, bytes(range(256)) * 2_000, b"\0" * 700_000)
@@ -105,3 +112,11 @@ def test_threads_compress_side_by_side() -> None:
 
         assert [compress(text, 3) for text in texts] == frames
         assert texts == list(pool.map(decompress, frames))
+
+
+@pytest.mark.parametrize("count", [0, 1, COMPRESS_TOGETHER_MIN, 3 * COMPRESS_TOGETHER_MIN])
+def test_many_at_once_are_the_same_frames(count: int) -> None:
+    """As one by one: with checksum and size, in their order."""
+    raws = [bytes([number % 251]) * (600 + number) for number in range(count)]
+
+    assert compress_many(raws, 1) == [compress(raw, 1) for raw in raws]
