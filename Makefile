@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips fuzz hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips malice fuzz hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -53,6 +53,9 @@ full-disk: $(READY)  ## the same on a small disk that fills up CYCLES=50 times (
 bit-flips: $(READY)  ## FLIPS=200 bits flipped in what sinks keep and publish, and as many in log.sqlite (4 minutes)
 	@$(BIN)/python -m tests.support.bit_flips $(FLIPS) $(ARGS)
 	@PYPISTREAM_TEST_FLIPS=$(FLIPS) $(BIN)/python -m pytest -q tests/integration/test_sqlite_log_faults.py -k bit_flips
+
+malice: $(READY)  ## documents made to hurt, to every parser: what each takes of CPU and memory (1 minute)
+	@$(BIN)/python -m tests.support.malice $(ARGS)
 
 fuzz: $(READY)  ## bytes that nobody wrote, against every parser for SECONDS=60; PYPISTREAM_SEED=n replays (15 minutes)
 	@$(BIN)/python -m tests.support.fuzz all $(SECONDS) $(ARGS)

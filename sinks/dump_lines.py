@@ -94,7 +94,7 @@ def change_of(record: Record) -> Change:
     if record.value is None:
         return name, None
     if record.topic is Topic.STATE:
-        return name, _state_line(name, record.value)
+        return name, _state_line(name, _one_line(record.value))
     value = _one_line(record.value)
     if record.topic is Topic.METADATA:
         head = _package_head(name, record)

@@ -26,6 +26,7 @@ def test_a_parser_reads_or_refuses(parser: Parser, seed: int) -> None:
         ("lines", b'{"info":{},\n"x":]}'),
         ("lines", b'{"\xf6":1}'),
         ("lines", b"[" * 100_000),
+        ("lines", b'{"status":"ok","event":9,"body":7,"more":[1,\n2]}'),
         ("state", b'{"status":' + b"[" * 100_000),
     ],
 )
