@@ -42,7 +42,7 @@ async def read_rules(log: Log) -> Rules:
 async def rules_kept(log: Log) -> frozenset[str]:
     """Keys of the rules that were made. Raises LogCorrupt, LogUnavailable."""
     rows = (await log.table(plain_place(log))).rows
-    return frozenset(key for key in rows if key.startswith(RULE_PREFIX))
+    return frozenset(key for key, record in rows.items() if _rule_of(key, record) is not None)
 
 
 class RulesWatch:
@@ -70,19 +70,19 @@ def _folded(tables: Mapping[TopicPartition, Mapping[str, Record]]) -> Rules:
     rules: list[Rule] = []
     for rows in tables.values():
         for key, record in rows.items():
-            if record.value is None:
-                continue
-            if key == CONFIG_KEY:
+            if key == CONFIG_KEY and record.value is not None:
                 config = codec.decode(record.value, Config)
-            elif key.startswith(RULE_PREFIX) and (rule := _rule(record.value)) is not None:
+            elif (rule := _rule_of(key, record)) is not None:
                 rules.append(rule)
     return rules_of(config, rules)
 
 
-def _rule(value: bytes) -> Rule | None:
+def _rule_of(key: str, record: Record) -> Rule | None:
     """None for what is none: any process may write here."""
+    if not key.startswith(RULE_PREFIX) or record.value is None:
+        return None
     try:
-        rule = codec.decode(value, Rule)
+        rule = codec.decode(record.value, Rule)
     except LogCorrupt:
         return None
     return rule if known_fields(rule.fields) else None

@@ -1,0 +1,83 @@
+"""What `pypistream redact` and `--leave-out` take, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from producers.founding import found
+from pypistream.redacting import rule_of
+from pypistream.settings import Settings, resolve
+from schemas.errors import LogMismatch, UsageError
+from schemas.redaction import PERSONAL
+from streams.log import Log
+from streams.memory_log import MemoryLog
+from streams.rules import read_rules, rule_key, rule_record, rules_kept
+
+
+def test_a_name_alone_means_all_that_is_about_persons() -> None:
+    rule = rule_of("Sample_Project", ())
+
+    assert (rule.name, frozenset(rule.fields)) == ("sample-project", PERSONAL)
+
+
+def test_fields_may_be_spelled_like_options() -> None:
+    """Their order tells no two rules apart, nor does the time."""
+    rule = rule_of(None, ("author-email", "author"))
+    same = rule_of(None, ("author", "author_email"))
+
+    assert rule.fields == ("author", "author_email")
+    assert rule_key(rule) == rule_key(same) == "redaction::author,author_email"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "why"),
+    [
+        (None, (), "say what"),
+        ("foo", ("name",), "'name' cannot"),
+        ("foo", ("version",), "'version' cannot"),
+        ("../foo", (), "foo"),
+    ],
+)
+def test_what_cannot_be_left_out(name: str | None, fields: tuple[str, ...], why: str) -> None:
+    """A project's identity, and nothing at all."""
+    with pytest.raises(UsageError, match=why):
+        rule_of(name, fields)
+
+
+def test_a_setting_names_fields_or_all_of_them() -> None:
+    assert frozenset(resolve({"leave_out": ("personal",)}).left_out) == PERSONAL
+    assert Settings().left_out == ()
+    with pytest.raises(UsageError, match="cannot be left out"):
+        resolve({"leave_out": ("names",)})
+
+
+async def founded(log: Log, *fields: str) -> None:
+    writer = await log.writer("produce")
+    await found(log, writer, 1, None, "all", fields)
+    await writer.close()
+
+
+async def test_a_log_keeps_what_it_was_made_with() -> None:
+    """Whoever says nothing takes it as it is; more is left out by a rule."""
+    log = MemoryLog()
+    await founded(log, "author", "author_email")
+    await founded(log)
+    with pytest.raises(LogMismatch, match="author, author_email"):
+        await founded(log, "author")
+
+    rules = await read_rules(log)
+    assert (rules.count, rules.fields("foo")) == (1, {"author", "author_email"})
+
+
+async def test_rules_lie_side_by_side_and_garbage_is_none() -> None:
+    """Each under a key of its own: nobody overwrites another's."""
+    log = MemoryLog()
+    for rule in (rule_of("foo", ()), rule_of("bar", ("summary",)), rule_of("foo", ())):
+        await log.append([rule_record(log, rule, 1)])
+    await log.append([rule_record(log, rule_of("baz", ()), 1)._replace(value=b"{}")])
+    await log.append([rule_record(log, rule_of("qux", ()), 1)._replace(value=b'{"name": 1}')])
+
+    rules = await read_rules(log)
+    assert rules.count == 2
+    assert rules.names == {"foo", "bar"}
+    assert len(await rules_kept(log)) == 2
