@@ -5,6 +5,7 @@ KILLS ?= 1000
 CYCLES ?= 50
 FLIPS ?= 200
 SECONDS ?= 60
+MINUTES ?= 30
 READY := .venv/.ready
 BIN := .venv/bin
 # Hundreds of processes are started here: each would compile all it imports, 0.4 s of the 0.7 s.
@@ -12,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips malice fuzz hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips malice fuzz soak coverage hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -59,6 +60,12 @@ malice: $(READY)  ## documents made to hurt, to every parser: what each takes of
 
 fuzz: $(READY)  ## bytes that nobody wrote, against every parser for SECONDS=60; PYPISTREAM_SEED=n replays (15 minutes)
 	@$(BIN)/python -m tests.support.fuzz all $(SECONDS) $(ARGS)
+
+soak: $(READY)  ## the whole program for MINUTES=30 with changes and lies; exit 1 if its memory grows
+	@$(BIN)/python -m tests.support.soak $(MINUTES) $(ARGS)
+
+coverage: $(READY)  ## which branches the quick tests reach, those of processes too (15 minutes)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-branch --cov-report=term --timeout 240 tests/unit tests/contract tests/property tests/integration $(ARGS)
 
 hostile-sql: $(READY)  ## every hostile statement to the SQL endpoint, killed by its real limits (2 minutes)
 	@PYPISTREAM_TEST_SQL=all $(BIN)/python -m pytest tests/integration/test_sql_hostile.py $(ARGS)

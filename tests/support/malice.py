@@ -30,7 +30,7 @@ MARK = b'"@mark@"'
 class Taken(NamedTuple):
     """The most that one document took: seconds of CPU, bytes of memory, and which it was."""
 
-    count: int
+    documents: int
     seconds: float
     slowest: str
     extra: int
@@ -80,8 +80,9 @@ def gzip_bomb(mib: int) -> bytes:
 def small() -> Iterator[tuple[str, bytes]]:
     """What is short and odd."""
     odd = [
-        b"", b"\x00", b"\xff", b"\xef\xbb\xbf{}", b"\xed\xa0\x80", b'"\\ud800"', b"NaN", b"-Infinity",
-        b"1e999", b"-0", b"18446744073709551616", b"9" * 5_000, b'{"a":1}{', b"'", b"null", b"[]",
+        b"", b"\x00", b"\xff", b"\xef\xbb\xbf{}", b"\xed\xa0\x80", b'"\\ud800"', b"NaN",
+        b"-Infinity", b"1e999",
+        b"-0", b"18446744073709551616", b"9" * 5_000, b'{"a":1}{', b"'", b"null", b"[]",
         b"../../etc/passwd", b"..", b".", b"a\n", "\u017fetuptools".encode(), b"K\xe2\x84\xaaelvin",
         b"1!" + b"9" * 4_301, b"1.0.dev" + b"9" * 500, b"v" * 300, b"2024.01.01rc", b"%00%2e%2e/",
         b"//evil.example.org/x", b"file:///etc/passwd", b"https://user@pypi.example.org/",
@@ -167,7 +168,7 @@ def measured(parser: Parser) -> Taken:
 def _told(parser: Parser) -> None:
     taken = measured(parser)
     sys.stdout.write(
-        f"{parser.name}: {taken.count} documents, at most {taken.seconds:.2f} s of CPU"
+        f"{parser.name}: {taken.documents} documents, at most {taken.seconds:.2f} s of CPU"
         f" ({taken.slowest}) and {taken.extra >> 20} MiB ({taken.largest})\n"
     )
     sys.stdout.flush()
