@@ -36,7 +36,7 @@ AGAIN_SECONDS = 5.0  # between two lives, as in the program
 BUFFER_BYTES = 3_000
 FINISH_TRIES_MAX = 20
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # no disk is tested here
-DROP_IN = "pypicache.json.zst"
+NO_LINES = ("pypicache.json.zst", "latest.csv.zst")  # made of the lines of packages
 PROJECTS = "SELECT name, version, serial FROM base.project"
 
 
@@ -137,7 +137,7 @@ class SimSink:
                 continue
             raw = (version / name).read_bytes()
             found[name] = [len(raw), hashlib.sha256(raw).hexdigest()]
-            if rows and name != DROP_IN:
+            if rows and name not in NO_LINES:
                 seen[name] = _lines(name, decompressed(raw))
         self._history.add(
             "shown", at=self._now(), sink="dump", told=told, found=found,
