@@ -49,6 +49,7 @@ ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, me
 RUN_CHUNK_BYTES = 256 * 1024  # a run's frame: what each open run holds in memory while merging
 RUN_LEVEL = 1  # a run is read once; 5 % of the dump's compression time
 RUNS_PER_TIER_MAX = 8  # eight runs become one of the next tier: bounds open files and memory
+GONE_BYTES = len(gone_line(""))  # of a line that stands for a tombstone, beside its name
 FEW_CHANGES = 10_000  # a delta of so many is always made: it takes a second at most
 INDEX_FILE, LOCK_FILE = "index.zst", "lock"
 
@@ -167,11 +168,11 @@ class FrameStore:
             for name, table in self._tables.items():
                 files, buffer = change.tables[name], self._buffers[name]
                 if buffer or files.runs or len(files.base) < len(table.outputs):
-                    memory = iter(sorted(buffer.items()))
+                    memory = sorted(buffer.items())
                     if as_delta:
                         run = change.fold_all(name, files, memory)
                         fresh.append((Topic(name), run))
-                        files, memory = TableFiles(files.base, (run,)), iter(())
+                        files, memory = TableFiles(files.base, (run,)), []
                     change.tables[name] = change.write_base(table, files, memory)
                 else:
                     self._check(name, files.base)
@@ -327,10 +328,14 @@ class _Change:
             sync_file(file)
         return Run(path.name, tier, rows)
 
-    def fold_all(self, table: str, files: TableFiles, memory: Iterator[Change]) -> Run:
+    def fold_all(self, table: str, files: TableFiles, memory: Sequence[Change]) -> Run:
         """One run of everything that is not in the base yet."""
+        return self.write_run(table, self._fresh(files, memory), tier=0)
+
+    def _fresh(self, files: TableFiles, memory: Sequence[Change]) -> Iterator[Change]:
+        """Everything that is not in the base yet."""
         runs = [self._read_run(run) for run in reversed(files.runs)]
-        return self.write_run(table, latest([memory, *runs]), tier=0)
+        return latest([memory, *runs] if memory or not runs else runs)
 
     def write_delta(self, fresh: Sequence[tuple[Topic, Run]], before: Mark, step: Step) -> None:
         """Keep what these runs bring as a delta."""
@@ -339,7 +344,7 @@ class _Change:
         changes = [(topic, self._read_run(run)) for topic, run in fresh]
         self.deltas = (*self.deltas, write_delta(path, self.next, changes, before, step))
 
-    def write_base(self, table: Table, files: TableFiles, memory: Iterator[Change]) -> TableFiles:
+    def write_base(self, table: Table, files: TableFiles, memory: Sequence[Change]) -> TableFiles:
         """Merge memory, runs and the old base into new files, one per output."""
         stem = self._number()
         with ExitStack() as stack:
@@ -354,9 +359,8 @@ class _Change:
                 for line in lines_of(read_frames(BytesIO(old[0].frames(number)))):
                     yield name_of(line), line + b"\n"
 
-            runs = [self._read_run(run) for run in reversed(files.runs)]
             firsts = [section.first for section in old[0].sections] if old else []
-            changes = latest([memory, *runs])
+            changes = self._fresh(files, memory)
             for section in merge(firsts, load, changes, table.section_names):
                 for position, writer in enumerate(new):
                     if not isinstance(section, int):
@@ -374,7 +378,8 @@ class _Change:
             for bare in lines_of(read_frames(file)):
                 name, line = name_of(bare), bare + b"\n"
                 rows += 1
-                yield name, None if line == gone_line(name) else line
+                gone = len(line) == GONE_BYTES + len(name) and line == gone_line(name)
+                yield name, None if gone else line
         if rows != run.rows:
             raise DumpCorrupt(
                 f"{run.file} has {rows} rows, not {run.rows}", hint="pypistream rebuild dump"

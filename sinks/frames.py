@@ -36,7 +36,13 @@ def is_border(name: str, section_names: int) -> bool:
 
 
 def latest(sources: Sequence[Iterable[Change]]) -> Iterator[Change]:
-    """Merge sequences in name order, the newest source first: one change per name, the newest."""
+    """Merge sequences in name order, the newest source first: one change per name, the newest.
+
+    A name comes once in each of them.
+    """
+    if len(sources) == 1:  # a quarter of the time of a first dump
+        yield from sources[0]
+        return
     numbered = [_numbered(age, source) for age, source in enumerate(sources)]
     last = None
     for name, _age, line in heap_merge(*numbered):
@@ -71,7 +77,7 @@ def merge(
                 yield pending
             pending = number
             continue
-        old = load(number) if firsts else ()
+        old = load(number) if firsts else None
         for name, line in _apply(old, feed.before(end)):
             if pending is None:
                 pending = [(name, line)]
@@ -102,8 +108,8 @@ class _Peekable:
             yield change
 
 
-def _apply(lines: Iterable[Line], changes: Iterable[Change]) -> Iterator[Line]:
-    for name, line in latest((changes, lines)):
+def _apply(lines: Iterable[Line] | None, changes: Iterable[Change]) -> Iterator[Line]:
+    for name, line in changes if lines is None else latest((changes, lines)):
         if line is not None:
             yield name, line
 

@@ -26,6 +26,7 @@ from schemas.codec import NO_JSON, rfc3339
 from schemas.manifest import DumpFile, Tables, hashed_name, places
 from schemas.records import Cut
 from sinks.delta_file import Mark
+from sinks.duckdb_schema import VIEW_FORMAT
 from sinks.durable import storage, sync_directory, write_synced
 from sinks.forgetting import must_go
 from sinks.publication import link
@@ -65,13 +66,14 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class TableSet(msgspec.Struct, frozen=True):
-    """A finished set. `snapshot`: of which file it was made, by mtime and inode."""
+    """A finished set. `snapshot`: of which file it was made, by mtime and inode; `format`: its."""
 
     folder: str
     created_ms: int
     snapshot: tuple[int, int]
     stood: Stood
     files: dict[str, TableFile]
+    format: int = 0
 
     def manifest(self) -> Tables:
         """What a dump's manifest says of it."""
@@ -141,8 +143,10 @@ class TableSets:
         self._period = self._period or Period(self._every_ms, now_ms)
         held = self._held(vector.log_id, mark)
         stamp = self._stamp()
-        if not self._every_ms or stamp is None or (held is not None and held.snapshot == stamp):
+        if not self._every_ms or stamp is None:
             return held if self._every_ms else None
+        if held is not None and (held.snapshot == stamp or held.stood.cuts == vector.cuts):
+            return held
         if not asked and not self._period.due(held, vector, now_ms):
             return held
         with storage(self._root):
@@ -169,7 +173,7 @@ class TableSets:
             return None
         there = all(self.path(held, name).is_file() for name in held.files)
         stood = held.stood
-        if not there or stood.log_id != log_id:
+        if not there or stood.log_id != log_id or held.format != VIEW_FORMAT:
             return None
         return None if must_go(mark, stood.log_id, places(stood.cuts)) else held
 
@@ -184,7 +188,7 @@ class TableSets:
             log_.warning("no tables for the dump", why=told.error)
             shutil.rmtree(folder, ignore_errors=True)
             return None
-        return TableSet(folder.name, now_ms, stamp, told.stood, told.files)
+        return TableSet(folder.name, now_ms, stamp, told.stood, told.files, VIEW_FORMAT)
 
     def _replace(self, made: TableSet) -> None:
         aside = self._root / f"{INDEX_FILE}.new"
