@@ -30,7 +30,8 @@ from sinks.frames import ARRAY_CLOSE, ARRAY_OPEN, Line, array_text, reopened
 
 WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
 DIRECTORY_LEVEL = 1  # read and written once per dump, by us alone
-AHEAD_MAX = 2  # sections that wait while one is compressed; bounds memory, and suffices for both
+THREADS = 2  # compress: that takes about as long as merging, and twice as long where it is dense
+AHEAD_MAX = 4  # sections that wait or are compressed; bounds memory
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
 
 
@@ -136,7 +137,7 @@ def _read_directory(path: Path) -> list[Section]:
 class FrameFileWriter:
     """Writes a file section by section, in name order, until `finish`.
 
-    A thread of its own compresses (zstd lets go of the interpreter): meanwhile the next are merged.
+    Threads of its own compress (zstd lets go of the interpreter): meanwhile the next are merged.
     """
 
     def __init__(self, root: Path, stem: str, output: Output) -> None:
@@ -148,7 +149,7 @@ class FrameFileWriter:
         self._opened = False
         self._bytes = 0
         self._file = self._path.open("wb", buffering=WRITE_BUFFER_BYTES)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="zstd")
+        self._thread = ThreadPoolExecutor(THREADS, thread_name_prefix="zstd")
         self._waiting: deque[tuple[Section, bytes | Future[bytes]]] = deque()
         self._head_bytes = 0
 
