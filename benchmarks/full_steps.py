@@ -20,7 +20,8 @@ from streams.log import Record, TopicPartition
 MIB = 2**20
 WARM, BATCHES = 3, 21  # batches of each size
 GROWTH_BATCH = 1_000
-PUBLISH_EVERY = 20  # batches of GROWTH_BATCH: what a publication every minute is at full speed
+PUBLISH_EVERY = 20  # batches: what comes in between two publications at full speed
+PUBLISHED_SHARE = 20_000 / 886_000  # the same by projects
 STREAM_BATCH = 100
 TURNS = 5
 MEMORY_LIMIT = "1GB"
@@ -33,8 +34,7 @@ QUERIES = {
     " ORDER BY uploaded DESC LIMIT 100",
     "licences": "SELECT coalesce(license_expression, license, 'none') AS licence, count(*)"
     " FROM projects GROUP BY 1 ORDER BY 2 DESC",
-    "musllinux_files": "SELECT name, version, filename FROM wheel_tags"
-    " WHERE python = 'cp313' AND platform LIKE 'musllinux%'",
+    "musllinux_files": "FROM wheels_for('cp313', 'musllinux')",
 }
 
 
@@ -130,9 +130,10 @@ def growth(folder: Path, projects: int) -> dict[str, float]:
     fresh = int((folder / FRESH).read_text())
     sizes = [stream.live_bytes()]
     changes = round(projects * ALL_CHANGES_SHARE)
+    batch = max(1, min(GROWTH_BATCH, round(projects * PUBLISHED_SHARE / PUBLISH_EVERY)))
     begun = time.monotonic()
-    for number in range(max(1, changes // GROWTH_BATCH)):
-        stream.apply(stream.changed(min(GROWTH_BATCH, changes)))
+    for number in range(changes // batch):
+        stream.apply(stream.changed(batch))
         sizes.append(stream.live_bytes())
         if number % PUBLISH_EVERY == PUBLISH_EVERY - 1:
             stream.reach()

@@ -93,7 +93,8 @@ class Document(NamedTuple):
     hashes: int
 
 
-def _template(value: bytes, display_name: str, known: dict[bytes, int]) -> Template:
+def template(value: bytes, display_name: str, known: dict[bytes, int]) -> Template:
+    """Take JSON apart; `known` numbers its hashes, those of other texts among them."""
     words = b"[-_.]+".join(re.escape(word.encode()) for word in re.split(r"[-_.]+", display_name))
     name = re.compile(rb'(?<=["/])' + words + rb'(?=["/-])', re.IGNORECASE)
     found: list[tuple[int, int, Slot]] = []
@@ -181,8 +182,8 @@ class World:
 
 def _document(trimmed: Trimmed) -> Document:
     known: dict[bytes, int] = {}
-    metadata = _template(trimmed.metadata, trimmed.display_name, known)
-    releases = _template(trimmed.releases, trimmed.display_name, known)
+    metadata = template(trimmed.metadata, trimmed.display_name, known)
+    releases = template(trimmed.releases, trimmed.display_name, known)
     return Document(trimmed, metadata, releases, len(known))
 
 

@@ -12,7 +12,7 @@ from sinks.duckdb_schema import SCHEMA
 
 FORMAT, STANDING, CUT = "format", "standing", "cut"
 PUBLISHED, PUBLISHED_MS = "published", "published_ms"
-COMPACT_BYTES = "compact_bytes"
+COMPACT_BYTES = "compact_bytes_of_a_project"
 KEPT, CARRIED = "keep_removed", "carried"
 
 

@@ -30,6 +30,7 @@ from sinks.duckdb_removed import carry_over, cut_down
 from sinks.duckdb_rows import staged
 from sinks.duckdb_schema import (
     PROGRESS,
+    PROJECT,
     SCHEMA,
     VIEW_FORMAT,
     stage_statements,
@@ -51,8 +52,8 @@ THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % an
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
 
 ROOM = "make room for twice the size of the DuckDB file"
-COMPACT_ABOVE_BYTES = 256 * 1024 * 1024  # smaller files are not worth seconds of CPU
-COMPACT_GROWTH = 2.0  # twice as long as when last rewritten: at most one rewrite per doubling
+COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
+COMPACT_GROWTH = 1.3  # by project: what comes until the next publication must stay below 1.5
 
 ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
 """Errors about what is in a row, not about the file."""
@@ -282,10 +283,21 @@ class DuckDBView:
         return cut
 
     def _compact(self) -> None:
-        """Write the live file anew if updates have made it twice as long as it need be."""
+        """Write the live file anew if updates have made it longer than it need be.
+
+        That is said by the bytes of a project after the last time, or when it was first looked at:
+        a file that was filled from nothing, which more projects make longer by themselves.
+        """
         size = self._live.stat().st_size
-        noted = self._run(lambda connection: memo.recall(connection, memo.COMPACT_BYTES))
-        if size < COMPACT_ABOVE_BYTES or size < COMPACT_GROWTH * int(noted or 0):
+        noted, projects = self._run(_compactness)
+        if size < COMPACT_ABOVE_BYTES or not projects:
+            return
+        if noted is None:
+            note = {memo.COMPACT_BYTES: str(size / projects)}
+            self._run(lambda connection: memo.remember(connection, note))
+            self._run(lambda connection: connection.execute("CHECKPOINT"))
+            return
+        if size < COMPACT_GROWTH * float(noted) * projects:
             return
         aside = self._live.with_name(f".{self._live.name}.new")
         discard(aside, wal_of(aside))
@@ -293,10 +305,16 @@ class DuckDBView:
             self._run(lambda connection: compacted(connection, aside))
             self._close_whole()
             with storage(self._live):
-                compact_bytes = aside.stat().st_size
+                compact_bytes = aside.stat().st_size / projects
                 aside.replace(self._live)
         finally:
             discard(aside, wal_of(aside))
         note = {memo.COMPACT_BYTES: str(compact_bytes)}
         self._run(lambda connection: memo.remember(connection, note))
         self._run(lambda connection: connection.execute("CHECKPOINT"))
+
+
+def _compactness(connection: duckdb.DuckDBPyConnection) -> tuple[str | None, int]:
+    """Bytes of a project as noted, and how many projects there are."""
+    [(projects,)] = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()
+    return memo.recall(connection, memo.COMPACT_BYTES), projects
