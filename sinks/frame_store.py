@@ -16,8 +16,6 @@ log again: the note stored with the rows (the owner's positions) is older by as 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ import msgspec
 
 from schemas.codec import NO_JSON
 from schemas.compression import compress, decompress, read_frames
-from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt
+from schemas.errors import DataDirectoryVersion, DumpCorrupt
 from schemas.topics import Topic
 from sinks.delta_file import DeltaFile, Mark, Step, is_whole, retained, write_delta
 from sinks.dump_lines import gone_line, name_of
@@ -42,6 +40,7 @@ from sinks.frame_file import (
     check_whole,
 )
 from sinks.frames import Change, Line, latest, lines_of, merge
+from sinks.locks import locked
 
 FORMAT = 1
 BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
@@ -117,12 +116,12 @@ class FrameStore:
         self._sound: dict[str, Sequence[FrameFile]] = {}  # read again, and as they were written
         with storage(root):
             root.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(root / LOCK_FILE)
+            self._lock = locked(root / LOCK_FILE)
             try:
                 self._current = self._load()
                 self._remove_rubbish()
             except BaseException:
-                os.close(self._lock)
+                self._lock.close()
                 raise
 
     @property
@@ -224,9 +223,7 @@ class FrameStore:
 
     def close(self) -> None:
         """Let go of the directory without flushing. Idempotent."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.close()
 
     @contextmanager
     def _change(self, note: bytes) -> Iterator[_Change]:
@@ -390,17 +387,3 @@ class _Change:
     def _number(self) -> str:
         self.next += 1
         return f"{self.next:09}"
-
-
-def _lock(path: Path) -> int:
-    """One process owns the store; the lock goes with it, however it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DataDirectoryInUse(
-            f"another process writes the dumps of {path.parent}",
-            hint="stop it, or use another --data",
-        ) from error
-    return descriptor
