@@ -39,7 +39,7 @@ from sinks.duckdb_schema import (
 from sinks.duckdb_status import view_statements
 from sinks.durable import discard, storage
 from sinks.locks import locked
-from sinks.removed import HASHES
+from sinks.removed import ALL, HASHES
 from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
 from sinks.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, publish_file, wal_of
 from streams.log import TopicPartition
@@ -268,7 +268,9 @@ class DuckDBView:
             memo.STANDING: notes.standing_text(standing),
         }
         if memo.recall(connection, memo.CARRIED) is None:  # the first cut of a new file
-            carry_over(connection, self._target, at.vector.log_id, self._keep)
+            # What a rule leaves out may stand in the published file: then no more than hashes.
+            keep = HASHES if self._keep == ALL and standing.rules else self._keep
+            carry_over(connection, self._target, at.vector.log_id, keep)
             texts[memo.CARRIED] = at.vector.log_id
         memo.remember(connection, texts)
         connection.commit()

@@ -2,7 +2,7 @@
 
 The live file is locked against every other process while its sink runs, so readers get a copy.
 Copying the closed file takes 0.1 s per 200 MB; rewriting it by COPY FROM DATABASE, which gives back
-the room that updates leave behind, takes 3 s per 50 MB. So that is done only when it has doubled.
+the room that updates leave behind, takes 3 s per 50 MB. So that is done only when it has grown.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from schemas.records import Config, Status
 from schemas.topics import Topic
 from sinks.duckdb_view import DuckDBView
 from sinks.removed import ALL, HASHES, NONE
+from sinks.sink import Batch
 from streams.log import Outgoing
 from tests.support.view_records import (
     CONFIG,
@@ -20,6 +21,7 @@ from tests.support.view_records import (
     file,
     gone,
     metadata,
+    positions,
     query,
     reach,
     read,
@@ -167,6 +169,22 @@ def test_what_went_while_a_view_was_away_is_taken_from_what_it_had_published(vie
     view.take(ABSENT, metadata("bar", document("bar")), state("bar"))
 
     assert [KEPT] == view.removed()
+
+
+def test_after_a_redaction_only_names_and_hashes_are_taken_over(tmp_path: Path) -> None:
+    """A field that is left out from now on may stand in the published file."""
+    view = View(tmp_path, ALL)
+    view.take(*THERE)
+    view.take(*GONE)
+    view.view.reset()
+    records = read(GONE)
+    view.view.apply(Batch(CONFIG, records, positions(records), rules=1))
+    reach(view.view)
+    view.view.publish(1)
+    view.view.close()
+
+    assert [KEPT] == view.removed()
+    assert [None] == [row["summary"] for row in query(view.path, "FROM removed")]
 
 
 @pytest.mark.parametrize("lost", ["no file", "damaged", "another log", "an older format"])
