@@ -4,7 +4,7 @@ Each step is a process of its own, on one world after another:
 
 rebuild  `pypistream rebuild duckdb` from the log, all tables, published: projects a second
 upsert   100 and 1000 changed projects with their position, until committed: median of the batches
-publish  a snapshot while 100 changed projects a second come in: how long, and the longest wait
+publish  a snapshot, and how long changes wait that come in meanwhile
 growth   450 000 changes to 886 000 projects, in proportion, with publications: the live file's
          largest size by that of a fresh build
 queries  four questions on the published file, opened anew: median of five
@@ -40,7 +40,7 @@ GOALS: dict[str, tuple[float, str, bool]] = {
     "rebuild.projects_per_second": (6_000, "projects/s, all tables", True),
     "upsert.batch_100_ms": (60, "ms, median", False),
     "upsert.batch_1000_ms": (1_000, "ms, median", False),
-    "publish.seconds": (60, "s, in the background", False),
+    "publish.seconds": (60, "s; the view takes nothing in meanwhile", False),
     "publish.longest_wait_seconds": (1, "s that the stream waited", False),
     "growth.ratio": (1.5, "times a fresh build", False),
     "queries.reverse_dependencies_ms": (300, "ms, median of 5", False),
