@@ -49,7 +49,7 @@ class HistoryWatch:
 
     async def close(self) -> None:
         """Let go of the log; it may be asked again."""
-        await self._watch.__aexit__(None, None, None)
+        await self._watch.__aexit__()
 
 
 def next_serial(head: Head, *, asked: bool) -> int | None:

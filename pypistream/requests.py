@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -34,13 +33,8 @@ class RequestWatch:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._watch.__aexit__(kind, error, trace)
+    async def __aexit__(self, *raised: object) -> None:
+        await self._watch.__aexit__(*raised)
 
     async def sinks(self, wait_seconds: float) -> set[str]:
         """Sinks somebody asked for since the last look; waits at most so long for the first.

@@ -7,7 +7,6 @@ in the same transaction as the rows. So the feed is one commit behind and needs 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from schemas import codec
@@ -47,13 +46,8 @@ class HeadWatch:
         await self._watch.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._watch.__aexit__(kind, error, trace)
+    async def __aexit__(self, *raised: object) -> None:
+        await self._watch.__aexit__(*raised)
 
     @property
     def known(self) -> Known | None:
@@ -96,12 +90,7 @@ class ChangesReader:
         self._ends = dict(positions)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         if self._reader is not None:
             await self._reader.close()
 

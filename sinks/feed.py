@@ -119,7 +119,7 @@ class Feed:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        await self._watch.__aexit__(None, None, None)
+        await self._watch.__aexit__()
         await self._reader.close()
         await self._log.leave()
         await self._call(self._sink.close)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import msgspec
@@ -141,13 +140,8 @@ class ProgressWatch:
                 self._progress = folded(self._progress, record)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._watch.__aexit__(kind, error, trace)
+    async def __aexit__(self, *raised: object) -> None:
+        await self._watch.__aexit__(*raised)
 
     @property
     def progress(self) -> Progress:

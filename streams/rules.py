@@ -56,7 +56,7 @@ class RulesWatch:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        await self._watch.__aexit__(None, None, None)
+        await self._watch.__aexit__()
 
     async def look(self, wait_seconds: float = 0.0) -> Rules:
         """As of now; waits at most so long for something new in the same place."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from schemas.topics import Topic
@@ -83,12 +82,7 @@ class TableWatch:
         self._reader = await self._fold()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close()
