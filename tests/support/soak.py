@@ -8,10 +8,12 @@ most in the last third must not be more than a tenth above the most in the middl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -30,8 +32,13 @@ FLAGS = ("--poll", "1", "--settle", "0.3", "--snapshot-every", "5", "--dump-ever
 Looks = dict[str, list[int]]
 
 
-def _role(process: psutil.Process, program: Program) -> str:
-    return "run" if process.pid == program.process.pid else " ".join(process.cmdline()[2:4])
+def living(program: Program) -> Iterator[tuple[str, psutil.Process]]:
+    """It and its children that live as long as it does, by what they are started as."""
+    yield "run", psutil.Process(program.process.pid)
+    for process in program.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:3] == ["-m", "pypistream"]:
+                yield process.cmdline()[3], process
 
 
 def watched(program: Program, seconds: float) -> Looks:
@@ -41,8 +48,7 @@ def watched(program: Program, seconds: float) -> Looks:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert program.alive, program.text()
-        for process in (psutil.Process(program.process.pid), *program.children()):
-            role = _role(process, program)
+        for role, process in living(program):
             assert pids.setdefault(role, process.pid) == process.pid, f"{role} began anew"
             found[role].append(process.memory_info().rss)
         time.sleep(LOOK_SECONDS)
