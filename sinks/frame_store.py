@@ -16,6 +16,7 @@ log again: the note stored with the rows (the owner's positions) is older by as 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from sinks.frame_file import (
     check_whole,
 )
 from sinks.frames import Change, Line, latest, lines_of, merge
-from sinks.locks import locked
+from sinks.locks import lock
 
 FORMAT = 1
 BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
@@ -116,12 +117,12 @@ class FrameStore:
         self._sound: dict[str, Sequence[FrameFile]] = {}  # read again, and as they were written
         with storage(root):
             root.mkdir(parents=True, exist_ok=True)
-            self._lock = locked(root / LOCK_FILE)
+            self._lock = lock(root / LOCK_FILE)
             try:
                 self._current = self._load()
                 self._remove_rubbish()
             except BaseException:
-                self._lock.close()
+                os.close(self._lock)
                 raise
 
     @property
@@ -223,7 +224,9 @@ class FrameStore:
 
     def close(self) -> None:
         """Let go of the directory without flushing. Idempotent."""
-        self._lock.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     @contextmanager
     def _change(self, note: bytes) -> Iterator[_Change]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,16 +11,21 @@ from schemas.errors import DataDirectoryInUse
 from sinks.durable import storage
 
 
-def locked(path: Path) -> BinaryIO:
-    """Hold the lock at `path` until the file is closed. Raises DataDirectoryInUse."""
+def lock(path: Path) -> int:
+    """Hold the lock at `path` until the descriptor is closed. Raises DataDirectoryInUse."""
     with storage(path):
-        file = path.open("ab")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.close()
+            os.close(descriptor)
             raise DataDirectoryInUse(
                 f"another process writes what lies in {path.parent}",
                 hint="stop it, or use another --data",
             ) from error
-        return file
+        return descriptor
+
+
+def locked(path: Path) -> BinaryIO:
+    """The same, until the file is closed."""
+    return os.fdopen(lock(path), "ab")
