@@ -20,6 +20,13 @@ COMPRESS_THREADS = 2  # of one call for many: reading and writing go on beside i
 COMPRESS_TOGETHER_MIN = 64  # fewer are done before threads have begun
 FRAME_BYTES_TARGET = 16 * 1024 * 1024  # longer texts become several frames: readers need less
 
+# Of JSON in frames of some 100 KB, matches of fewer than six bytes cost more than they save. So
+# tuned, frames of 128 documents are 2 % smaller than one stream of all of them at plain level 5;
+# plain frames are 4 % larger than it. It takes about a tenth more time (`make bench-dump`).
+_TUNED = {
+    5: {"strategy": zstandard.STRATEGY_LAZY, "search_log": 4, "min_match": 6},
+}
+
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _HEADER_BYTES_MIN = 6  # magic, descriptor, and one byte of window or content size
 _BLOCK_HEADER_BYTES = 3
@@ -48,7 +55,7 @@ def _compressor(level: int) -> zstandard.ZstdCompressor:
     compressor = _contexts.compressors.get(level)
     if compressor is None:
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, write_checksum=True, write_content_size=True
+            level, write_checksum=True, write_content_size=True, **_TUNED.get(level, {})
         )
         compressor = zstandard.ZstdCompressor(compression_params=parameters)
         _contexts.compressors[level] = compressor

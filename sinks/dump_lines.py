@@ -24,6 +24,7 @@ from sinks.frames import Change
 from streams.log import Record
 
 _NAME_START = len(b'{"name":"')
+_SERIAL_KEY = b',"serial":'
 _DOCUMENT_KEY = b',"document":'
 _TOPIC_KEY = b',"topic":"'
 _DELETED = b',"deleted":true}'
@@ -73,12 +74,6 @@ class _VersionDocument(msgspec.Struct):
 
 _version = msgspec.json.Decoder(_VersionDocument)
 
-
-class _Head(msgspec.Struct):
-    serial: int | None
-
-
-_head = msgspec.json.Decoder(_Head)
 
 LATEST_HEAD = b"name,version,serial\n"
 
@@ -169,17 +164,18 @@ def drop_in(document: bytes) -> bytes | None:
 
 def latest_line(line: bytes) -> bytes:
     """Of a line of packages. What is no text of one line is no version: it is left empty."""
-    at = line.index(_DOCUMENT_KEY)
-    serial = _head.decode(line[:at] + b"}").serial
+    name = name_of(line)
+    start = _NAME_START + len(name) + 1 + len(_SERIAL_KEY)  # it follows the name
+    serial = line[start : line.index(b",", start)].decode()
     try:
-        document = _version.decode(line[at + len(_DOCUMENT_KEY) : -2])
+        document = _version.decode(document_of(line))
         version = document.info.version if document.info is not None else None
     except NO_JSON:
         version = None
     text = version if isinstance(version, str) and version.isprintable() else ""
     if '"' in text or "," in text or text != text.strip():
         text = '"' + text.replace('"', '""') + '"'
-    return f"{name_of(line)},{text},{'' if serial is None else serial}\n".encode()
+    return f"{name},{text},{'' if serial == 'null' else serial}\n".encode()
 
 
 def _completed(document: bytes) -> bytes | None:

@@ -8,7 +8,15 @@ import pytest
 
 from schemas.errors import LogCorrupt
 from schemas.topics import Topic
-from sinks.dump_lines import change_of, document_of, drop_in, exception_of, gone_line, name_of
+from sinks.dump_lines import (
+    change_of,
+    document_of,
+    drop_in,
+    exception_of,
+    gone_line,
+    latest_line,
+    name_of,
+)
 from tests.support.dump_world import compact, document, record
 
 
@@ -155,3 +163,25 @@ def test_a_document_without_releases_gets_none() -> None:
 )
 def test_a_document_of_another_shape_stays_out_of_the_drop_in(value: bytes) -> None:
     assert drop_in(value) is None
+
+
+@pytest.mark.parametrize(
+    ("document", "serial", "line"),
+    [
+        (b'{"info":{"version":"1.0"}}', b"6", b"foo,1.0,6\n"),
+        (b'{"info":{"version":"1,\\"0"}}', None, b'foo,"1,""0",\n'),
+        (b'{"info":{"version":"1\\n0"}}', b"6", b"foo,,6\n"),
+        (b'{"info":{"version":7}}', b"6", b"foo,,6\n"),
+        (b'{"info":null}', b"6", b"foo,,6\n"),
+        (b'{"info":{}}', b"6", b"foo,,6\n"),
+        (b'{"info":[]}', b"6", b"foo,,6\n"),
+        (b'{"info":{"version":" 1 "}}', b"6", b'foo," 1 ",6\n'),
+    ],
+)
+def test_the_latest_version_as_csv(document: bytes, serial: bytes | None, line: bytes) -> None:
+    """What is no text of one line is left empty; quotes as RFC 4180 has them."""
+    headers = () if serial is None else (("serial", serial),)
+    held = change_of(record(Topic.METADATA, "foo", document)._replace(headers=headers))[1]
+    assert held is not None
+
+    assert line == latest_line(held)
