@@ -66,7 +66,7 @@ async def test_a_log_keeps_what_it_was_made_with() -> None:
         await founded(log, "author")
 
     rules = await read_rules(log)
-    assert (rules.count, rules.fields("foo")) == (1, {"author", "author_email"})
+    assert (rules.count, rules.fields("foo")) == (1, frozenset({"author", "author_email"}))
 
 
 async def test_rules_lie_side_by_side_and_garbage_is_none() -> None:
@@ -79,5 +79,5 @@ async def test_rules_lie_side_by_side_and_garbage_is_none() -> None:
 
     rules = await read_rules(log)
     assert rules.count == 2
-    assert rules.names == {"foo", "bar"}
+    assert rules.names == frozenset({"foo", "bar"})
     assert len(await rules_kept(log)) == 2
