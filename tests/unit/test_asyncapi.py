@@ -70,7 +70,8 @@ def test_every_topic_stream_and_schema_is_in_it() -> None:
     assert addresses == {f"{PREFIX}{topic.value}" for topic in TOPICS} | streams
     files = {Path(reference).name for reference in references(SHEET) if "schemas/" in reference}
     of_records = {each.file for each in VALUES if "jsonl" not in each.stem}
-    assert of_records - files == {"manifest.v1.schema.json", "deltas.v1.schema.json"}
+    of_files = {f"{name}.v1.schema.json" for name in ("manifest", "deltas", "full")}
+    assert of_records - files == of_files
     for topic, spec in TOPICS.items():
         kafka = SHEET["channels"][topic.value]["bindings"]["kafka"]["topicConfiguration"]
         assert kafka["cleanup.policy"] == [spec.cleanup]
