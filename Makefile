@@ -10,6 +10,7 @@ READY := .venv/.ready
 BIN := .venv/bin
 # Hundreds of processes are started here: each would compile all it imports, 0.4 s of the 0.7 s.
 unexport PYTHONDONTWRITEBYTECODE
+PAGES := asyncapi command_reference cookbook_page duckdb_reference topic_reference
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
@@ -109,8 +110,8 @@ resume: $(READY)  ## a stream resumed over a million events while the server is 
 docs: $(READY)  ## do schemas and documents still say what the code does?
 	@$(BIN)/python -m schemas.generate --check && $(BIN)/python -m pytest -q tests/unit/test_documents.py tests/unit/test_references.py tests/unit/test_cli_reference.py tests/unit/test_asyncapi.py tests/unit/test_monitoring.py
 
-schemas: $(READY)  ## write schemas/*.schema.json and docs/asyncapi.yaml anew from the types
-	@$(BIN)/python -m schemas.generate && $(BIN)/python -m scripts.asyncapi
+schemas: $(READY)  ## write schemas/*.schema.json and the pages of docs/ that are made from the program
+	@set -e; $(BIN)/python -m schemas.generate; for page in $(PAGES); do $(BIN)/python -m scripts.$$page; done
 
 lowest:  ## unit, contract and property tests on the lowest versions pyproject.toml allows (needs uv)
 	@sh scripts/lowest.sh $(ARGS)

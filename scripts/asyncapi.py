@@ -16,6 +16,7 @@ import yaml
 from schemas.generate import null_last
 from schemas.published import HEADERS, VALUES, PublishedHeaders
 from schemas.topics import PREFIX, RECORD_BYTES_MAX, TOPICS, Topic
+from scripts.pages import write_or_check
 from sinks.http.openapi_operations import OPERATIONS, SSE, Operation
 from sinks.http.streams_frames import ChangeData, DocumentData
 
@@ -157,14 +158,7 @@ def text() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or check it."""
-    if "--check" in arguments:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
-            print(f"{PAGE.name} is out of date: make schemas")
-            return 1
-        return 0
-    PAGE.write_text(text(), encoding="utf-8")
-    print(f"wrote {PAGE}")
-    return 0
+    return write_or_check(PAGE, text(), arguments)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from pathlib import Path
 import click
 
 from pypistream import cli
+from scripts.pages import write_or_check
 
 PAGE = Path(__file__).parents[1] / "docs/commands.md"
 
 HEAD = """\
 # Commands
 
-Made from the program by `python scripts/command_reference.py`; do not edit by hand.
+Made from the program by `make schemas`; do not edit by hand.
 
 Data goes to stdout, everything else to stderr. On a terminal output is for people, in a pipe for
 programs. What upstream wrote is shown on a terminal with control characters escaped.
@@ -99,15 +100,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or check it."""
-    text = reference()
-    if arguments == ["--check"]:
-        if PAGE.read_text(encoding="utf-8") != text:
-            print(f"{PAGE.name} is out of date: python scripts/command_reference.py")
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    print(f"wrote {PAGE}")
-    return 0
+    return write_or_check(PAGE, reference(), arguments)
 
 
 if __name__ == "__main__":

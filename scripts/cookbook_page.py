@@ -1,6 +1,6 @@
 """Writes docs/cookbook.md from the recipes; `--check` says if they agree.
 
-`python scripts/cookbook_page.py [--check]`
+`python -m scripts.cookbook_page [--check]`
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from scripts.pages import write_or_check
 from sinks.cookbook import CHAPTERS, RECIPES, Recipe
 
 PAGE = Path(__file__).parents[1] / "docs/cookbook.md"
@@ -37,14 +38,7 @@ def _section(recipe: Recipe) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or check it."""
-    if "--check" in arguments:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-            print(f"{PAGE.name} is out of date: python scripts/cookbook_page.py")
-            return 1
-        return 0
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
-    return 0
+    return write_or_check(PAGE, page(), arguments)
 
 
 if __name__ == "__main__":

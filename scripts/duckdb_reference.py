@@ -1,6 +1,6 @@
 """Writes docs/duckdb-reference.md from the comments in the file; `--check` says if they agree.
 
-`python scripts/duckdb_reference.py [--check] [SNAPSHOT]`; without a snapshot, an empty one is made.
+`python -m scripts.duckdb_reference [--check] [SNAPSHOT]`; without a snapshot, an empty one is made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from scripts.pages import write_or_check
 from sinks.duckdb_comments import comment_statements
 from sinks.duckdb_macros import MACROS
 from sinks.duckdb_schema import table_statements
@@ -105,14 +106,7 @@ def main(arguments: list[str]) -> int:
     connection = duckdb.connect(files[0], read_only=True) if files else empty()
     with connection:
         new = page(connection)
-    if "--check" in arguments:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != new:
-            print(f"{PAGE.name} is out of date: python scripts/duckdb_reference.py")
-            return 1
-        return 0
-    PAGE.write_text(new, encoding="utf-8")
-    print(f"wrote {PAGE}")
-    return 0
+    return write_or_check(PAGE, new, arguments)
 
 
 if __name__ == "__main__":

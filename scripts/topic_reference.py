@@ -12,6 +12,7 @@ from pathlib import Path
 from schemas.generate import FOLDER
 from schemas.published import HEADERS, VALUES, Published, PublishedHeaders
 from schemas.topics import TOPICS, Topic, TopicSpec
+from scripts.pages import write_or_check
 
 PAGE = Path(__file__).parents[1] / "docs/topics.md"
 BEGIN = "<!-- from here on made by scripts/topic_reference.py -->\n"
@@ -98,16 +99,7 @@ def _link(file: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or check it."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = page(old)
-    if arguments == ["--check"]:
-        if old != new:
-            print(f"{PAGE.name} is out of date: python scripts/topic_reference.py")
-            return 1
-        return 0
-    PAGE.write_text(new, encoding="utf-8")
-    print(f"wrote {PAGE}")
-    return 0
+    return write_or_check(PAGE, page(PAGE.read_text(encoding="utf-8")), arguments)
 
 
 if __name__ == "__main__":

@@ -217,4 +217,4 @@ def test_a_question_has_its_answer(recipe: Recipe, reader: duckdb.DuckDBPyConnec
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert 0 == cookbook_page.main(["--check"]), "python scripts/cookbook_page.py"
+    assert 0 == cookbook_page.main(["--check"]), "make schemas"

@@ -12,7 +12,7 @@ NAMES = cli.app.list_commands(click.Context(cli.app))
 
 def test_the_page_is_up_to_date() -> None:
     """Made anew from the command line it is the same, character by character."""
-    assert PAGE.read_text(encoding="utf-8") == reference(), "python scripts/command_reference.py"
+    assert PAGE.read_text(encoding="utf-8") == reference(), "make schemas"
     assert main(["--check"]) == 0
 
 
