@@ -10,11 +10,12 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from streams.connections import open_connection
+
 SERVING_FORMAT = 2
 """Of the file. Raise it whenever a table changes, or what is put into it: it is built anew then."""
 
 APPLICATION_ID = 0x70795376  # "pySv": `file` and we recognise our own
-BUSY_SECONDS = 5.0  # a checkpoint may wait so long for readers; nobody else writes
 PAGE_BYTES = 8192  # a document of the usual 3 KB lies in one page
 WRITER_CACHE_KIB = 96 * 1024  # the inner pages, and what a batch changes, at PyPI's size
 READER_CACHE_KIB = 96 * 1024  # all pages of the index of names at PyPI's size (40 MB), and more
@@ -73,36 +74,19 @@ CREATE VIRTUAL TABLE words USING fts5 (name, summary, prefix='2 3', tokenize='un
 
 
 def connect(path: Path, *, cache_kib: int, create: bool = False) -> sqlite3.Connection:
-    """A connection with our settings; it may be handed from thread to thread, not shared.
-
-    Raises sqlite3.Error.
-    """
-    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-    connection = sqlite3.connect(
-        uri,
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=STATEMENTS_CACHED,
+    """A connection with our settings. Raises sqlite3.Error."""
+    pragmas = (
+        f"page_size = {PAGE_BYTES}",
+        "journal_mode = WAL",
+        # A power cut may take the last commits: rows and positions go together, so that they
+        # are read from the log again.
+        "synchronous = NORMAL",
+        f"cache_size = -{cache_kib}",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"journal_size_limit = {WAL_BYTES_KEPT}",
+        "temp_store = MEMORY",
     )
-    try:
-        for pragma in (
-            f"page_size = {PAGE_BYTES}",
-            "journal_mode = WAL",
-            # A power cut may take the last commits: rows and positions go together, so that they
-            # are read from the log again.
-            "synchronous = NORMAL",
-            f"cache_size = -{cache_kib}",
-            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-            f"journal_size_limit = {WAL_BYTES_KEPT}",
-            "temp_store = MEMORY",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return open_connection(path, pragmas, statements_cached=STATEMENTS_CACHED, create=create)
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from schemas.errors import DataDirectoryVersion, LogCorrupt, LogFull, LogMismatch, UsageError
 from schemas.topics import TOPICS, Topic
+from streams.connections import BUSY_SECONDS, open_connection
 from streams.log import TopicPartition
 from streams.placing import every_partition
 from streams.sqlite_errors import MEND, storage_errors, translated
 
 FILE_VERSION = 1  # PRAGMA user_version; raised when older programs could not read the file
 APPLICATION_ID = 0x70795073  # "pyPs": `file` and we recognise our own
-BUSY_SECONDS = 5.0  # how long to wait for another process's transaction; ours take well below 1 s
 CHECKPOINT_PAGES = 2000  # 8 MB: each checkpoint syncs the file, a longer WAL slows readers
 WAL_BYTES_KEPT = 64 * 1024 * 1024  # after one huge transaction the WAL shrinks to this
 WRITER_CACHE_KIB = 32 * 1024  # holds the inner pages of every `latest` table of PyPI's size
@@ -75,35 +75,20 @@ def partition_tables(partitions: int) -> dict[TopicPartition, PartitionTable]:
 
 
 def connect(path: Path, *, cache_kib: int, create: bool = False) -> sqlite3.Connection:
-    """A connection with our settings; it may be handed from thread to thread, not shared."""
-    mode = "rwc" if create else "rw"
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(
-        uri,
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=STATEMENTS_CACHED,
+    """A connection with our settings. Raises sqlite3.Error."""
+    pragmas = (
+        "synchronous = FULL",  # a commit that was acknowledged survives a power cut
+        "fullfsync = ON",  # macOS: fsync alone does not reach the disk
+        "checkpoint_fullfsync = ON",
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+        "secure_delete = ON",  # what was removed or replaced is no more in any page
+        "temp_store = MEMORY",
+        f"cache_size = -{cache_kib}",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"journal_size_limit = {WAL_BYTES_KEPT}",
     )
-    try:
-        for pragma in (
-            "synchronous = FULL",  # a commit that was acknowledged survives a power cut
-            "fullfsync = ON",  # macOS: fsync alone does not reach the disk
-            "checkpoint_fullfsync = ON",
-            "trusted_schema = OFF",
-            "cell_size_check = ON",
-            "secure_delete = ON",  # what was removed or replaced is no more in any page
-            "temp_store = MEMORY",
-            f"cache_size = -{cache_kib}",
-            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-            f"journal_size_limit = {WAL_BYTES_KEPT}",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return open_connection(path, pragmas, statements_cached=STATEMENTS_CACHED, create=create)
 
 
 def open_file(path: Path, partitions: int | None, *, create: bool) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import streams.sqlite_schema
+import streams.connections
 import streams.sqlite_threads
 from schemas.errors import WriterFenced
 from schemas.topics import Offset, Topic
@@ -158,7 +158,7 @@ async def test_many_processes_append(tmp_path: Path) -> None:
 
 async def test_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock held for too long: LogUnavailable; reading goes on, and writing once it is free."""
-    monkeypatch.setattr(streams.sqlite_schema, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(streams.connections, "BUSY_SECONDS", 0.1)
     path = tmp_path / "log.sqlite"
     log = await SqliteLog.open(path)
     await log.append([state("a", "1")])
