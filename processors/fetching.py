@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
     """An answered fetch. `evidence`: the first bytes of a body that could not be used.
 
     `failed`: why the JSON API's answer could not be, where another source stands in for it.
+    `answered_ms`: when the JSON API's answer came. What it proves is decided for that moment: a 404
+    that asked nobody else then must not be a proof some seconds later, when it is written.
     """
 
     work: Work
@@ -44,6 +46,7 @@ class Outcome(NamedTuple):
     evidence: bytes = b""
     source: Source = Source.JSON
     failed: str = ""
+    answered_ms: int = 0
 
     @property
     def size(self) -> int:

@@ -273,10 +273,14 @@ class Session:
         outcome = await self._read(work, answer) if isinstance(answer, Document) else answer
         state = self.agenda.states.get(work.name)
         if outcome is None or state is None:
-            return outcome
-        asked = Asked(outcome, state, self._worker.clock.now_ms(), document)
-        if not self._second.needs(asked):
-            return outcome
+            return None
+        now_ms = self._worker.clock.now_ms()
+        asked = Asked(outcome, state, now_ms, document)
+        if self._second.needs(asked):
+            outcome = await self._instead(asked, slot)
+        return None if outcome is None else outcome._replace(answered_ms=now_ms)
+
+    async def _instead(self, asked: Asked, slot: Slot) -> Outcome | None:
         # A slot that was given back may be another's by now: then one too many is in use, and none
         # is given out until that is over. The client's own bound holds all the while.
         again = slot if slot.held else self._worker.slots.take()

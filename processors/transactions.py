@@ -194,7 +194,7 @@ class Transactions:
         before = self._agenda.states.get(name)
         if before is None:
             raise AssertionError(name)  # a name in flight has a state
-        attempt = Attempt(outcome.work.event, now_ms)
+        attempt = Attempt(outcome.work.event, outcome.answered_ms)
         verdict = decide(before, outcome.reply, attempt, self._patience)
         self._agenda.answered(name, verdict.state, now_ms)
         self.published += verdict.effect is Effect.PUBLISH

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from processors.fetching import Outcome
 from processors.metadata import Worker, WorkerSettings
+from processors.transactions import Transactions
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.reconcile import Reconciler
 from schemas import codec
 from schemas.errors import BrokenBody, UpstreamUnavailable, WriterFenced
-from schemas.records import DeadLetter, Reason, Status
+from schemas.records import DeadLetter, Reason, Source, Status
 from schemas.topics import Topic, partition_of
+from streams.log import Outgoing
 from streams.progress import read_progress
 from tests.support.scripted_upstream import document
 from tests.support.worker_world import QUICK, WAIT_SECONDS, World, settled
-from upstream.source import Document, NotFound, SerialMap
+from upstream.source import Document, NotFound, Page, SerialMap
+
+LATE_MS = 1_000  # between an answer and its transaction; ten times what a 404 needs to be a proof
 
 
 @pytest.fixture(params=[1, 4])
@@ -191,3 +197,36 @@ async def test_an_older_worker_is_fenced(world: World) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
             await task
     assert caught.group_contains(WriterFenced)
+
+
+async def test_a_404_proves_no_more_when_it_is_written_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes too early to be a proof, so the index is not asked; a second later neither is it."""
+    decided = Transactions._decide
+
+    def late(self: Transactions, outcome: Outcome, now_ms: int) -> list[Outgoing]:
+        return decided(self, outcome, now_ms + LATE_MS)
+
+    monkeypatch.setattr(Transactions, "_decide", late)
+    world.upstream.script("foo", document("Foo", 7), NotFound())
+    world.upstream.row(7, "Foo", "new release", "1.0")
+    config = await world.produce()
+    async with world.working(config):
+        await world.until(settled(1))
+        world.upstream.pages["foo"] = page("foo", 8)
+        world.upstream.row(8, "Foo", "yank release", "1.0")
+        await world.produce()
+        await world.until(lambda _, states: states["foo"].event == 8 and settled(1)(_, states))
+        state = (await world.states())["foo"]
+
+    assert (state.status, state.source, state.body) == (Status.OK, Source.INDEX, 8)
+    assert None not in [record.value for record in await world.records(Topic.METADATA)]
+
+
+def page(name: str, serial: int) -> Page:
+    """An index page with one file."""
+    file = {"filename": f"{name}-1.0.tar.gz", "url": "1.0.tar.gz", "hashes": {}, "size": 1}
+    meta = {"api-version": "1.4", "_last-serial": serial}
+    value = {"meta": meta, "name": name, "versions": ["1.0"], "files": [file]}
+    return Page(json.dumps(value).encode(), f"https://index.example.org/simple/{name}/")
