@@ -351,7 +351,7 @@ def test_a_project_removed_before_its_event_was_served_is_looked_at_too() -> Non
         world.site.remove("ghost")
         ghost = document("ghost", 101)
         world.site.script("ghost", ghost, ghost)  # an edge that has not heard of it
-        await asyncio.sleep(GONE_SECONDS + LOOK_SECONDS)
+        await asyncio.sleep(GONE_SECONDS + 2 * LOOK_SECONDS)
         asks = [record.key for record in await records_of(world.log, Topic.REFETCH)]
         assert asks == ["ghost"]
 
