@@ -14,9 +14,10 @@ from dataclasses import dataclass
 LACKING_IN_A_ROW = 8
 PROBE_MS_FIRST = 5_000
 PROBE_MS_MAX = 900_000
-# After a doubt all are asked again, and then twice more: answers without a whole document may have
-# been on their way, for as long as one fetch of three requests takes at most.
-AGAIN_MS = (2_000, 100_000)
+# After a doubt all are asked again, and then some times more: answers without a whole document may
+# have been on their way, on a busy machine for many seconds, and for as long as one fetch of three
+# requests takes at most. Whoever has its own document by then is not asked.
+AGAIN_MS = (2_000, 10_000, 30_000, 100_000)
 ALL = 1_000_000_000
 
 
