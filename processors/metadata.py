@@ -271,9 +271,11 @@ class Session:
         """What the answer comes to, with the index's help where the JSON API lacks something."""
         document = answer if isinstance(answer, Document) else None
         outcome = await self._read(work, answer) if isinstance(answer, Document) else answer
-        state = self.agenda.states.get(work.name)
-        if outcome is None or state is None:
+        if outcome is None:
             return None
+        state = self.agenda.states.get(work.name)
+        if state is None:
+            raise AssertionError(work.name)  # a name in flight has a state
         now_ms = self._worker.clock.now_ms()
         asked = Asked(outcome, state, now_ms, document)
         if self._second.needs(asked):
