@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from sinks.feed import Feed
 from streams.clock import SystemClock
 from streams.sqlite_log import SqliteLog
 from tests.support import feed_world, nth_view
+from tests.support.chosen import own_seed
 from tests.support.kill_loop import apart
 from tests.support.logs import IN_MEMORY
 from tests.support.published import read_dump
@@ -163,4 +163,4 @@ if __name__ == "__main__":
     parser.add_argument("flips", type=int)
     quiet()
     given = parser.parse_args()
-    main(given.flips, int(os.environ.get("PYPISTREAM_SEED") or secrets.randbelow(2**32)))
+    main(given.flips, own_seed())

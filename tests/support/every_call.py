@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from random import Random
 
 from tests.support import nth_call, nth_view, simulate
+from tests.support.chosen import own_seed
 from tests.support.nth_call import Way
 
 CHUNK = 20  # runs handed to a process at once
@@ -99,5 +99,5 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", default=["pipeline", "duckdb"])
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     given = parser.parse_args()
-    own = int(os.environ.get("PYPISTREAM_SEED") or secrets.randbelow(2**32))
+    own = own_seed()
     sys.exit(main(own, given.parts, given.jobs))

@@ -7,10 +7,7 @@ killed, and what it left is looked at as after any kill. Needs root, to mount.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -21,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from tests.support.chosen import chosen
 from tests.support.kill_loop import Life, apart
 from tests.support.kill_parts import PARTS, Part
 from tests.support.simulate import quiet
@@ -96,13 +94,5 @@ def main(names: list[str], cycles: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="make full-disk")
-    parser.add_argument("part", choices=[*PARTS, "all"])
-    parser.add_argument("cycles", type=int)
     quiet()
-    given = parser.parse_args()
-    main(
-        list(PARTS) if given.part == "all" else [given.part],
-        given.cycles,
-        int(os.environ.get("PYPISTREAM_SEED") or secrets.randbelow(2**32)),
-    )
+    main(*chosen("make full-disk", PARTS, "cycles"))

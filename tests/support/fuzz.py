@@ -7,14 +7,12 @@ hexadecimal, and the exit code is 1.
 
 from __future__ import annotations
 
-import argparse
-import os
-import secrets
 import sys
 import time
 from collections import Counter
 from random import Random
 
+from tests.support.chosen import chosen
 from tests.support.parsers import PARSERS, Parser, outcome
 
 BYTES_MAX = 4_096
@@ -89,9 +87,4 @@ def main(names: list[str], seconds: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(prog="make fuzz")
-    arguments.add_argument("parser", choices=[*PARSERS, "all"])
-    arguments.add_argument("seconds", type=int)
-    given = arguments.parse_args()
-    own = int(os.environ.get("PYPISTREAM_SEED") or secrets.randbelow(2**32))
-    main(list(PARSERS) if given.parser == "all" else [given.parser], given.seconds, own)
+    main(*chosen("make fuzz", PARSERS, "seconds"))

@@ -8,11 +8,9 @@ day, and a main thread that stands still, both while it works.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import random
-import secrets
 import select
 import shutil
 import signal
@@ -26,6 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn
 
+from tests.support.chosen import chosen
 from tests.support.kill_parts import PARTS, Part
 from tests.support.logs import IN_MEMORY
 from tests.support.simulate import quiet
@@ -203,10 +202,6 @@ def main(parts: list[str], kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="make kill-loops")
-    parser.add_argument("part", choices=[*PARTS, "all"])
-    parser.add_argument("kills", type=int)
-    given = parser.parse_args()
+    given = chosen("make kill-loops", PARTS, "kills")
     quiet()
-    own = int(os.environ.get("PYPISTREAM_SEED") or secrets.randbelow(2**32))
-    main(list(PARTS) if given.part == "all" else [given.part], given.kills, own)
+    main(*given)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import secrets
 import sys
 import time
 import traceback
@@ -21,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from tests.support import sim_schedule
+from tests.support.chosen import own_seed
 from tests.support.sim_schedule import Schedule
 from tests.support.simulation import Outcome, Simulation
 
@@ -124,7 +124,7 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     given = _arguments()
     quiet()
-    own = int(os.environ.get("PYPISTREAM_SEED") or secrets.randbelow(2**32))
+    own = own_seed()
     if given.history:
         played(sim_schedule.drawn(own)).history.save(given.history)
         sys.exit(0)
