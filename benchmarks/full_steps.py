@@ -10,12 +10,13 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.full_world import ALL_CHANGES_SHARE, World
-from schemas.records import Config, Cut, Head
-from schemas.topics import Offset, Topic
+from schemas.records import Config, Head
+from schemas.topics import Offset
 from sinks.duckdb_view import LIVE_FILE, DuckDBView
 from sinks.sink import BATCH_RECORDS_MAX, Batch, Reached, Vector
 from sinks.snapshot import SNAPSHOT_FILE, open_snapshot
 from streams.log import Record, TopicPartition
+from tests.support.cuts import cut_at
 
 MIB = 2**20
 WARM, BATCHES = 3, 21  # batches of each size
@@ -78,14 +79,7 @@ class Stream:
     def reach(self) -> None:
         """The view stands at a cut."""
         places = {at.topic: int(place) for at, place in self._positions.items()}
-        cut = Cut(
-            changelog=places[Topic.CHANGELOG],
-            refetch=0,
-            metadata=places[Topic.METADATA],
-            releases=places[Topic.RELEASES],
-            state=places[Topic.STATE],
-            serial=2**40,
-        )
+        cut = cut_at(places, 2**40)
         head = Head(2**40, 0, 0, (0,))
         self.view.reached(Reached(Vector(self._config.log_id, (cut,)), self._config, head))
 

@@ -27,11 +27,12 @@ from benchmarks.reconcile import names
 from processors.trim import Trimmed
 from schemas.codec import Envelope, dataschema, encode, headers
 from schemas.names import NormalizedName, normalize
-from schemas.records import ChangelogEntry, Config, Cut, Head, Kind
+from schemas.records import ChangelogEntry, Config, Head, Kind
 from schemas.topics import Topic
 from streams.log import Outgoing
 from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY, progress_record
 from streams.sqlite_log import SqliteLog
+from tests.support.cuts import cut_at
 
 WORLD_FORMAT = 1
 """Raise it whenever a world would be filled otherwise: one that was kept is made anew then."""
@@ -208,15 +209,7 @@ async def _fill(folder: Path, world: World) -> None:
         await log.append(records)
     now_ms = int(time.time() * 1000)
     newest = SERIAL + world.projects
-    cut = Cut(
-        changelog=ends[Topic.CHANGELOG],
-        refetch=0,
-        metadata=ends[Topic.METADATA],
-        releases=ends[Topic.RELEASES],
-        state=ends[Topic.STATE],
-        serial=newest,
-        time=now_ms // 1000,
-    )
+    cut = cut_at(ends, newest, now_ms // 1000)
     head = Head(newest, SERIAL, now_ms // 1000, (ends[Topic.CHANGELOG],))
     await log.append(
         [

@@ -22,11 +22,12 @@ from typing import NamedTuple
 from benchmarks.bootstrap import BATCH, corpus, project_name, written
 from processors.trim import Trimmed
 from schemas.names import NormalizedName
-from schemas.records import Config, Cut, Head
+from schemas.records import Config, Head
 from schemas.topics import Topic
 from streams.log import TopicPartition
 from streams.progress import CONFIG_KEY, CUT_KEY, HEAD_KEY, progress_record
 from streams.sqlite_log import SqliteLog
+from tests.support.cuts import cut_at
 
 WORLD_FORMAT = 1
 """Raise it whenever a world would be filled otherwise: one that was kept is made anew then."""
@@ -128,7 +129,7 @@ def filled(folder: Path, projects: int) -> int:
 async def _fill(folder: Path, projects: int) -> int:
     log = await SqliteLog.open(folder / "data" / "log.sqlite", 1)
     made, numbers = documents(projects), iter(range(projects))
-    offsets = dict.fromkeys((Topic.METADATA, Topic.RELEASES, Topic.STATE), 0)
+    offsets = dict.fromkeys(Topic, 0)
     published = 0
     with (folder / "names").open("w") as names:
         while batch := list(islice(numbers, BATCH)):
@@ -153,15 +154,7 @@ async def _fill(folder: Path, projects: int) -> int:
 async def _close(log: SqliteLog, offsets: dict[Topic, int]) -> None:
     """With the notes that a first cut needs."""
     now_ms = int(time.time() * 1000)
-    cut = Cut(
-        changelog=0,
-        refetch=0,
-        metadata=offsets[Topic.METADATA],
-        releases=offsets[Topic.RELEASES],
-        state=offsets[Topic.STATE],
-        serial=SERIAL,
-        time=now_ms // 1000,
-    )
+    cut = cut_at(offsets, SERIAL, now_ms // 1000)
     head = Head(SERIAL, 0, now_ms // 1000, (0,))
     await log.append(
         [

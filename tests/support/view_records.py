@@ -10,12 +10,13 @@ from typing import Any
 import duckdb
 
 from schemas.codec import Envelope, dataschema, encode, headers
-from schemas.records import ChangelogEntry, Config, Cut, Head, Kind, State, Status
+from schemas.records import ChangelogEntry, Config, Head, Kind, State, Status
 from schemas.topics import Offset, Topic
 from sinks.duckdb_schema import REMOVED_OF, TABLES
 from sinks.duckdb_view import DuckDBView
 from sinks.sink import Batch, Reached, Sink, Vector
 from streams.log import Headers, Outgoing, Record, TopicPartition
+from tests.support.cuts import cut_at
 
 CONFIG = Config("log-1", 1, 1)
 TIME = 1_700_000_000  # 2023-11-14T22:13:20Z
@@ -140,15 +141,7 @@ def reach(view: Sink, serial: int = 50, config: Config = CONFIG) -> Vector:
     """Store a cut at which the view stands."""
     at = view.standing().positions
     place = {topic: at.get(TopicPartition(topic, 0), 0) for topic in view.topics}
-    cut = Cut(
-        changelog=place[Topic.CHANGELOG],
-        refetch=0,
-        metadata=place[Topic.METADATA],
-        releases=place[Topic.RELEASES],
-        state=place[Topic.STATE],
-        serial=serial,
-        time=TIME,
-    )
+    cut = cut_at(place, serial, TIME)
     vector = Vector(config.log_id, (cut,))
     view.reached(Reached(vector, config, HEAD))
     return vector
