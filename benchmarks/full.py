@@ -52,6 +52,7 @@ GOALS: dict[str, tuple[float, str, bool]] = {
 }
 """By the path in the result: the figure, its unit, and whether more is better."""
 
+PROJECTS_MIN = 1_000  # the largest batch of changes that is measured
 ALL_PROJECTS = 886_000  # what `queries.dependents` is in proportion to
 
 
@@ -156,6 +157,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put it into docs/benchmarks.md")
     parser.add_argument("--step", choices=["world", *STEPS], help="one alone; for its own process")
     given = parser.parse_args(arguments)
+    if given.projects < PROJECTS_MIN:
+        parser.error(f"{given.projects} projects: a batch changes {PROJECTS_MIN} of them")
     with place_of(given.world) as folder:
         if given.step:
             steps: dict[str, Callable[[Path, int], object]] = {"world": filled, **STEPS}
