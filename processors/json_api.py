@@ -2,7 +2,8 @@
 
 One project that it fails is that project's matter. Many in a row, without one whole document in
 between, are the API's: then the index is asked at once, and every now and then one project shows
-whether the API is back. Times: Unix milliseconds.
+whether the API is back. Fewer are too few to judge by: they are asked again a handful at a time,
+each time later than before. Times: Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ ALL = 1_000_000_000
 
 @dataclass
 class JsonApi:
-    """`doubted`: it has been caught without a document of a project that the index has."""
+    """`doubted`: it has been caught without a document of a project that the index has.
+
+    `probe_ms`: when some of the names that the index stood in for are asked again; None = there
+    are none.
+    """
 
     doubted: bool = False
     lacking: int = 0
-    probe_ms: int = 0
+    probe_ms: int | None = None
     _pause_ms: int = PROBE_MS_FIRST
     _again_ms: tuple[int, ...] = ()
 
@@ -44,8 +49,7 @@ class JsonApi:
         """The index had what the last answer lacked; after many in a row that begins a doubt."""
         if not self.doubted and self.lacking >= LACKING_IN_A_ROW:
             self.doubted = True
-            self._pause_ms = PROBE_MS_FIRST
-            self.probe_ms = now_ms + self._pause_ms
+            self._begin(now_ms)
 
     def whole(self, now_ms: int) -> bool:
         """A whole document came; True if that ends a doubt."""
@@ -58,20 +62,31 @@ class JsonApi:
     @property
     def due_ms(self) -> int | None:
         """When `due` has something to say; None = not before something is answered."""
-        if self.doubted:
+        if self.doubted or not self._again_ms:
             return self.probe_ms
-        return self._again_ms[0] if self._again_ms else None
+        again_ms = self._again_ms[0]
+        return again_ms if self.probe_ms is None else min(again_ms, self.probe_ms)
 
-    def due(self, now_ms: int) -> int:
-        """How many names, of those that the index stood in for, are to be asked now.
+    def due(self, now_ms: int, names: int) -> int:
+        """How many of the `names` that the index stood in for are to be asked now.
 
-        In a doubt it is one, each time later than before; after it all of them.
+        In a doubt it is one, each time later than before; when it has ended all of them. Without a
+        doubt some, ever later, too: they may be too few to have raised one.
         """
+        if not names:
+            self.probe_ms = None
+            return 0
+        if self.probe_ms is None:
+            self._begin(now_ms)
         if self.due_ms is None or now_ms < self.due_ms:
             return 0
-        if not self.doubted:
+        if not self.doubted and self._again_ms and now_ms >= self._again_ms[0]:
             self._again_ms = self._again_ms[1:]
             return ALL
         self._pause_ms = min(2 * self._pause_ms, PROBE_MS_MAX)
         self.probe_ms = now_ms + self._pause_ms
-        return 1
+        return 1 if self.doubted else LACKING_IN_A_ROW
+
+    def _begin(self, now_ms: int) -> None:
+        self._pause_ms = PROBE_MS_FIRST
+        self.probe_ms = now_ms + self._pause_ms

@@ -23,6 +23,7 @@ from processors.decide import (
 )
 from processors.fetching import Outcome, Weather, ask, is_large, read
 from processors.intake import Intake
+from processors.json_api import JsonApi
 from processors.marks import Marks
 from processors.rewriting import Rewriter
 from processors.second_source import Asked, SecondSource
@@ -110,7 +111,8 @@ class Session:
             worker.upstream, settings.patience, settings.config.releases == "all"
         )
         # Documents that the index made before a restart: if the JSON API is back, one look shows.
-        self._second.api.doubted = agenda.makeshift_names > 0
+        if agenda.makeshift_names:
+            self._second.api = JsonApi(doubted=True, probe_ms=0)
         # What an outage left behind before a restart is due as soon as upstream answers.
         self._weather = Weather(outage=agenda.outage_names > 0)
         self._changed = asyncio.Event()
@@ -232,10 +234,11 @@ class Session:
         if not lanes:
             return None
         api, agenda, now_ms = self._second.api, self.agenda, self._worker.clock.now_ms()
-        if most := api.due(now_ms):
+        names = agenda.makeshift_names
+        if most := api.due(now_ms, names):
             agenda.ask_makeshift(now_ms, most)
         due_ms = agenda.next_due_ms(lanes)
-        if api.due_ms is None or not agenda.makeshift_names:
+        if api.due_ms is None or not names:
             return due_ms
         return api.due_ms if due_ms is None else min(due_ms, api.due_ms)
 

@@ -192,20 +192,31 @@ def test_absent_names_cost_an_eighth() -> None:
     assert sum(api.missed() for _ in range(800)) == 800 // LACKING_IN_A_ROW
 
 
-def test_probes_come_ever_later() -> None:
-    """Up to a quarter of an hour apart; none without a doubt."""
-    api = JsonApi(lacking=LACKING_IN_A_ROW)
-    assert not api.due(NOW)
+@pytest.mark.parametrize(("lacking", "most"), [(LACKING_IN_A_ROW, 1), (1, LACKING_IN_A_ROW)])
+def test_probes_come_ever_later(lacking: int, most: int) -> None:
+    """Up to a quarter of an hour apart: one name in a doubt, some where too few raise none."""
+    api = JsonApi(lacking=lacking)
     api.caught(NOW)
+    assert not api.due(NOW, names=1)
     pauses, now = [], NOW
     for _ in range(12):
+        assert api.probe_ms is not None
         pauses.append(api.probe_ms - now)
         now = api.probe_ms
-        assert api.due(now - 1) == 0
-        assert api.due(now) == 1
+        assert api.due(now - 1, names=1) == 0
+        assert api.due(now, names=1) == most
 
     assert pauses[:3] == [PROBE_MS_FIRST, 2 * PROBE_MS_FIRST, 4 * PROBE_MS_FIRST]
     assert pauses[-1] == PROBE_MS_MAX
+
+
+def test_no_probe_without_a_name() -> None:
+    """None was stood in for, or the last of them has its own document: a next one begins anew."""
+    api, first = JsonApi(), PROBE_MS_FIRST
+    looks = [(NOW, 0), (NOW, 1), (NOW + first, 1), (NOW + PROBE_MS_MAX, 0), (NOW, 1)]
+    due_ms = [(api.due(now_ms, names), api.due_ms)[1] for now_ms, names in looks]
+
+    assert due_ms == [None, NOW + first, NOW + 3 * first, None, NOW + first]
 
 
 def test_after_a_doubt_all_are_asked_some_times_more() -> None:
@@ -214,9 +225,8 @@ def test_after_a_doubt_all_are_asked_some_times_more() -> None:
     assert api.whole(NOW)
 
     looks = sorted({0} | {wait + around for wait in AGAIN_MS for around in (-1, 0, 1)})
-    asked = [wait for wait in looks if api.due(NOW + wait) == ALL]
+    asked = [wait for wait in looks if api.due(NOW + wait, names=1) == ALL]
     assert asked == list(AGAIN_MS)
-    assert api.due_ms is None
 
 
 def test_makeshift_names_are_due_one_at_a_time_or_all() -> None:
