@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,22 @@ from upstream.standin.app import Standin, build_app
 from upstream.standin.server import serve_app
 from upstream.standin.settings import StandinSettings
 
-SECONDS_MAX = 10.0  # nothing here takes longer; a hang is a failure, not a stuck run
+SECONDS_MAX = 60.0  # nothing takes as long on a busy machine; a hang is a failure, no stuck run
+
+
+@dataclass
+class Hand:
+    """A clock that all but stands still until a test moves it."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += 1e-5  # nothing happens at the very same moment
+        return self.seconds
+
+    def on(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.seconds += seconds
 
 
 @dataclass(frozen=True)
@@ -114,16 +130,23 @@ class Site:
 
 @dataclass(frozen=True)
 class Running(Site):
-    """A stand-in in a thread of the test."""
+    """A stand-in in a thread of the test. `hand`: its time, if that is the test's to move."""
 
     app: Standin
+    hand: Hand
 
 
 @contextlib.contextmanager
-def standin(settings: StandinSettings | None = None, **changed: Any) -> Iterator[Running]:
-    """Run a stand-in of 200 small projects (or of these settings) on a free port."""
+def standin(
+    settings: StandinSettings | None = None, *, by_hand: bool = False, **changed: Any
+) -> Iterator[Running]:
+    """Run a stand-in of 200 small projects (or of these settings) on a free port.
+
+    `by_hand`: time passes for it as the test says, and only so.
+    """
     wanted = settings or StandinSettings(**{"projects": 200, "sizes": "small", **changed})
-    app = build_app(wanted)
+    hand = Hand(time.time())
+    app = build_app(wanted, clock=hand, monotonic=hand) if by_hand else build_app(wanted)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     ready = threading.Event()
@@ -144,7 +167,7 @@ def standin(settings: StandinSettings | None = None, **changed: Any) -> Iterator
     thread.start()
     try:
         assert ready.wait(SECONDS_MAX), "the stand-in did not start"
-        yield Running(address[0], app)
+        yield Running(address[0], app, hand)
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(SECONDS_MAX)

@@ -36,12 +36,14 @@ _TOO_LARGE = 413
 class Standin:
     """One stand-in: a world that lives, what is wrong with it, and what was asked of it."""
 
-    def __init__(self, settings: StandinSettings, world: World) -> None:
+    def __init__(
+        self, settings: StandinSettings, world: World, clock: Clock = time.monotonic
+    ) -> None:
         self.settings = settings
         self.world = world
         self.site = Site(world, settings)
-        self.faults = Faults(settings.seed)
-        self.stats = Stats(settings.request_log)
+        self.faults = Faults(settings.seed, clock)
+        self.stats = Stats(settings.request_log, clock)
         self.living = Living(world, settings.changes_per_second)
         self.control = Control(self.site, self.faults, self.stats, self.living)
         self._latency = settings.latency_ms / 1000
@@ -172,9 +174,12 @@ def _name(request: Request, route: Route, project: str) -> None:
     request.name = normalized(project)
 
 
-def build_app(settings: StandinSettings, *, clock: Clock = time.time) -> Standin:
+def build_app(
+    settings: StandinSettings, *, clock: Clock = time.time, monotonic: Clock = time.monotonic
+) -> Standin:
     """A stand-in for use in this process, or for `server.serve`. Makes the corpus: takes a while.
 
+    `clock`: the world's; `monotonic`: of what is counted and of faults that end by themselves.
     Raises upstream.standin.faults.BadFault for a wrong specification in the settings.
     """
-    return Standin(settings, World(make_corpus(settings), settings.seed, clock))
+    return Standin(settings, World(make_corpus(settings), settings.seed, clock), monotonic)

@@ -19,6 +19,7 @@ from upstream.standin.world import Clock
 
 KEEP_ALIVE_SECONDS = 75  # as the index's edge; clients of a slow crawl keep their connections
 BACKLOG = 2048
+LATE_LOOK_SECONDS = 0.05  # between two looks how late the loop turns
 SHUTDOWN_SECONDS = 1  # hanging answers are part of the work: nobody waits for them
 
 
@@ -88,6 +89,15 @@ async def serve(
         listener.close()
 
 
+async def _watch_lateness(stats: Stats) -> None:
+    """Tell how late this process has its turns: that much later it sees what was sent in time."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LATE_LOOK_SECONDS
+        await asyncio.sleep(LATE_LOOK_SECONDS)
+        stats.was_late(loop.time() - due)
+
+
 async def serve_app(
     app: Standin, listener: socket.socket, *, ready: Callable[[str], None] | None = None
 ) -> None:
@@ -113,11 +123,13 @@ async def serve_app(
     server = _Server(config, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     living = asyncio.create_task(app.living.run())
+    watching = asyncio.create_task(_watch_lateness(app.stats))
     try:
         done, _ = await asyncio.wait((serving, living), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
+        watching.cancel()
         living.cancel()
         server.should_exit = True
         server.force_exit = True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from upstream.standin.http_types import Request, Route
+from upstream.standin.world import Clock
 
 ConnectionClass = Literal["document", "journal"]
 
@@ -29,9 +30,9 @@ def class_of(request: Request) -> ConnectionClass | None:
 
 
 WINDOW_SECONDS = 10.0
-# A request that was on its way when the answer left has broken no promise. `early` leaves these
-# out, `early_strict` counts them.
-GRACE_SECONDS = 0.25
+# A request that was on its way when the answer left has broken no promise, nor has one of a process
+# that had no turn to read it, on a busy machine. `early` leaves these out, `early_strict` has them.
+GRACE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -91,9 +92,10 @@ class _Gauge:
 
 
 class Stats:
-    """Counters of one stand-in. Control requests are never counted."""
+    """Counters of one stand-in. Control requests are never counted. `clock`: monotonic seconds."""
 
-    def __init__(self, log_length: int) -> None:
+    def __init__(self, log_length: int, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self.log: deque[Asked] = deque(maxlen=log_length)
         self.connections = {name: _Gauge() for name in ("document", "journal", "all")}
         self.in_flight = {name: _Gauge() for name in ("document", "journal", "all")}
@@ -101,7 +103,8 @@ class Stats:
         self._clear()
 
     def _clear(self) -> None:
-        self.started = time.monotonic()
+        self.started = self._clock()
+        self.late_seconds = 0.0
         self.requests: Counter[tuple[str, int]] = Counter()
         self.faults: Counter[str] = Counter()
         self.early: Counter[str] = Counter()
@@ -119,7 +122,7 @@ class Stats:
 
     def begin(self, request: Request) -> None:
         """A request arrived."""
-        now = request.arrived = time.monotonic()
+        now = request.arrived = self._clock()
         kind = class_of(request)
         for name in ("all",) if kind is None else ("all", kind):
             self.in_flight[name].up()
@@ -159,13 +162,17 @@ class Stats:
         """The client was told not to come again (to this class of routes) for that long."""
         kind = class_of(request)
         if kind is not None:
-            now = time.monotonic()
+            now = self._clock()
             until = max(now + seconds, self._told.get(kind, (0.0, 0.0))[1])
             self._told[kind] = (now, until)
 
+    def was_late(self, seconds: float) -> None:
+        """The stand-in itself had no turn for so long: what came meanwhile is counted at once."""
+        self.late_seconds = max(self.late_seconds, seconds)
+
     def shown(self) -> dict[str, Any]:
         """For `GET /_control/stats`."""
-        now = time.monotonic()
+        now = self._clock()
         by_route: dict[str, dict[str, int]] = {}
         for (route, status), count in sorted(self.requests.items()):
             by_route.setdefault(route, {})[str(status)] = count
@@ -180,6 +187,7 @@ class Stats:
             "early_total": sum(self.early.values()),
             "early_strict": dict(self.early_strict),
             "window_seconds": WINDOW_SECONDS,
+            "late_seconds": self.late_seconds,
             "window_peak": {name: window.peak for name, window in self._windows.items()},
             "window_now": {name: window.count(now) for name, window in self._windows.items()},
             "user_agents": dict(self.user_agents),

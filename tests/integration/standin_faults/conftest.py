@@ -11,7 +11,7 @@ from tests.support.standin import Running, standin
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Running]:
-    with standin(projects=120) as running:
+    with standin(projects=120, by_hand=True) as running:
         yield running
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import xmlrpc.client
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -85,16 +84,15 @@ def _(site: Running) -> None:
 
 @CHECKS.of("xmlrpc-lagging")
 def _(site: Running) -> None:
-    time.sleep(0.01)
     before = site.control("serial")["serial"]
-    site.fault("xmlrpc-lagging", lag_seconds=0.5)
-    time.sleep(0.5)
+    site.fault("xmlrpc-lagging", lag_seconds=50)
+    site.hand.on(50)
     made = site.change("role", "loopback-hello")
     with rpc(site) as proxy:
         assert before == proxy.changelog_last_serial()
         assert [] == proxy.changelog_since_serial(before)
         assert before >= proxy.list_packages_with_serial()["loopback-hello"]
-        time.sleep(0.55)
+        site.hand.on(55)
         assert made["serial"] == proxy.changelog_last_serial()
 
 

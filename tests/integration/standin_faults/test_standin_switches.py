@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 from tests.support.standin import Running, standin
 from tests.support.standin_faults import (
@@ -70,10 +69,12 @@ def test_a_count(site: Running) -> None:
 
 def test_a_time(site: Running) -> None:
     """Gone after that many seconds."""
-    site.fault("503", seconds=0.4)
+    site.fault("503", seconds=40)
 
     assert 503 == site.ask(HELLO).status
-    time.sleep(0.45)
+    site.hand.on(39)
+    assert 503 == site.ask(HELLO).status
+    site.hand.on(1)
     assert 200 == site.ask(HELLO).status
     assert [] == site.control("faults")
 

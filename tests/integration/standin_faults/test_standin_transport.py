@@ -130,7 +130,7 @@ def _(site: Running) -> None:
     began = time.monotonic()
     reply = site.ask(HELLO)
     assert reply.json()
-    assert 0.3 < time.monotonic() - began < 2
+    assert time.monotonic() - began > 0.3
 
 
 for _kind in ("hang", "hang-in-body"):

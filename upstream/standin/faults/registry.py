@@ -18,7 +18,7 @@ from typing import Any, get_args
 from upstream.standin.http_types import OK, Answer, Request, Route
 from upstream.standin.seeds import generator
 from upstream.standin.site import Site
-from upstream.standin.world import Edition
+from upstream.standin.world import Clock, Edition
 
 DOCUMENTS: tuple[Route, ...] = ("json", "version")
 ALL: tuple[Route, ...] = ("json", "version", "xmlrpc", "simple", "files")
@@ -59,12 +59,13 @@ class Fault:
     params: dict[str, Any]
     since: float
     random: Random
+    clock: Clock
     hits: int = 0
     memory: dict[str, Any] = field(default_factory=dict)  # what the kind remembers per name
 
     def shown(self) -> dict[str, Any]:
         """As `GET /_control/faults` answers."""
-        left = None if self.until is None else max(0.0, self.until - time.monotonic())
+        left = None if self.until is None else max(0.0, self.until - self.clock())
         return {
             "id": self.id,
             "kind": self.kind.name,
@@ -137,8 +138,9 @@ def fault_kind(
 class Faults:
     """Those that are on, oldest first. The first that has something to spoil answers."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, clock: Clock = time.monotonic) -> None:
         self.active: list[Fault] = []
+        self._clock = clock
         self._seed = seed
         self._ids = count(1)
 
@@ -160,12 +162,13 @@ class Faults:
             routes=_routes(kind, specification.get("route")),
             share=1.0 if share is None else float(share),
             left=specification.get("count"),
-            until=None if seconds is None else time.monotonic() + float(seconds),
+            until=None if seconds is None else self._clock() + float(seconds),
             project=specification.get("project"),
             after_event_seconds=specification.get("after_event_seconds"),
             params={**kind.params, **params},
             since=site.world.clock(),
             random=generator("fault", self._seed, number),
+            clock=self._clock,
         )
         self.active.append(fault)
         return fault
@@ -178,7 +181,7 @@ class Faults:
 
     def answer(self, request: Request, site: Site) -> tuple[Answer, str] | None:
         """The spoilt answer and the kind's name; None if all is well."""
-        now = time.monotonic()
+        now = self._clock()
         if any(fault.until is not None and fault.until <= now for fault in self.active):
             self.active = [f for f in self.active if f.until is None or f.until > now]
         for fault in self.active:
