@@ -21,11 +21,11 @@ from pypistream.cli import EXIT_GAVE_UP
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.logs import as_event, log_to_stderr
-from pypistream.noting import noting
+from pypistream.noting import noted
 from pypistream.place import located
 from pypistream.processing import Means, Processing
 from pypistream.producing import Producing, producer_settings
-from pypistream.restarts import first_of, restarting
+from pypistream.restarts import first_of, supervised
 from pypistream.settings import Settings
 from pypistream.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
 from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
@@ -84,9 +84,9 @@ class _Role:
 
     async def _together(self, roles: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(restarting(lambda: self.hold.run(self.upstream)))
+            tasks.create_task(supervised("hold", lambda: self.hold.run(self.upstream)))
             if not self.settings.kafka:
-                tasks.create_task(restarting(self._clean))
+                tasks.create_task(supervised("cleaning", self._clean))
             for name, role in roles.items():
                 tasks.create_task(_awaited(role), name=name)
 
@@ -168,10 +168,10 @@ async def _process(settings: Settings, data: DataDir) -> None:
         lines = role_lines.ProcessLines(processing)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "process": processing.run,
-            "look": lambda: restarting(lambda: _look(role.log, lines)),
+            "look": lambda: supervised("look", lambda: _look(role.log, lines)),
         }
         if not settings.kafka:  # there it has no directory
-            parts["note"] = lambda: noting("process", data.state, processing)
+            parts["note"] = lambda: noted("process", data.state, processing)
         await role.work(parts, lines.line)
 
 

@@ -9,11 +9,17 @@ from pathlib import Path
 import structlog
 
 from pypistream.processing import Processing
+from pypistream.restarts import supervised
 from sinks.http.figures import Figures, write_figures
 
 NOTE_SECONDS = 5.0  # a scrape comes every 15 s or so
 
 log_ = structlog.get_logger("figures")
+
+
+async def noted(role: str, folder: Path, processing: Processing) -> None:
+    """Keep them, whatever happens in between."""
+    await supervised("figures", lambda: noting(role, folder, processing))
 
 
 async def noting(

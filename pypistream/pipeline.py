@@ -19,7 +19,7 @@ from producers.reconcile import Reconciler
 from pypistream.holding import SharedHold
 from pypistream.processing import Means, Processing
 from pypistream.producing import Producing, producer_settings
-from pypistream.restarts import restarting
+from pypistream.restarts import supervised
 from pypistream.settings import Settings
 from pypistream.sweeping import sweeping
 from schemas.errors import Retriable, UpstreamUnavailable
@@ -89,16 +89,16 @@ class Pipeline:
     async def run(self) -> None:
         """Run the roles until cancelled, or until one ends with an error that does not pass."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(restarting(lambda: self.hold.run(self.upstream)))
+            tasks.create_task(supervised("hold", lambda: self.hold.run(self.upstream)))
             tasks.create_task(self._producing.run())
             tasks.create_task(self.processing.run())
             if self.assignment is not None:
-                tasks.create_task(restarting(self._watch_progress))
+                tasks.create_task(supervised("watch", self._watch_progress))
             if self.reconciler is not None:
-                tasks.create_task(restarting(self._reconcile))
+                tasks.create_task(supervised("backfill", self._reconcile))
             if self.sweeps:
                 tasks.create_task(sweeping(self.log, self.clock, self.settings))
-            tasks.create_task(restarting(self._clean))
+            tasks.create_task(supervised("cleaning", self._clean))
 
     async def _watch_progress(self) -> None:
         async with ProgressWatch(self.log) as watch:

@@ -11,10 +11,10 @@ import structlog
 
 from processors.metadata import Session, Worker, WorkerSettings
 from processors.slots import Slots
-from pypistream.restarts import RESTART_SECONDS, ended, first_of, restarting
+from pypistream.restarts import Lives, ended, supervised
 from pypistream.watchdog import Verdict, Watchdog
-from schemas.errors import LogFull, Retriable, WriterFenced
-from schemas.records import Config, Status
+from schemas.errors import WriterFenced
+from schemas.records import Config, Cut, Status
 from schemas.topics import Topic
 from streams.assignment import Assignment
 from streams.clock import Clock
@@ -112,13 +112,13 @@ class Processing:
 
         Raises NoProgress when the watchdog gave up. Workers end before the group is left.
         """
-        membership = asyncio.create_task(restarting(self.assignment.run))
+        membership = asyncio.create_task(supervised("assignment", self.assignment.run))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_watched(membership))
                 tasks.create_task(self._follow(tasks))
-                tasks.create_task(restarting(self._watch))
-                tasks.create_task(restarting(self._follow_rules))
+                tasks.create_task(supervised("watchdog", self._watch))
+                tasks.create_task(supervised("rules", self._follow_rules))
         finally:
             membership.cancel()
             await asyncio.wait([membership])
@@ -159,16 +159,16 @@ class Processing:
         partition = life.dog.partition
         if partition in self._leaving:  # it went and came back before its writer was closed
             await asyncio.wait([self._leaving[partition]])
+        lives = Lives(f"worker {partition}", lambda: _reached(life.worker.cut))
         while True:
-            wait = RESTART_SECONDS
+            lives.begins()
+            wait = TAKE_AGAIN_SECONDS
             try:
                 await self._session(life)
             except* WriterFenced:
                 log_.warning("the partition has been taken by another", partition=partition)
-                wait = TAKE_AGAIN_SECONDS
-            except* (Retriable, LogFull) as group:
-                error = str(first_of(group))
-                log_.warning("waiting", partition=partition, error=error, seconds=wait)
+            except* Exception as group:  # noqa: BLE001  # sorted out there
+                wait = lives.failed(group)
             life.dog.excused()
             await asyncio.sleep(wait)
             # Whose it is, is not known just now. A share comes back by time alone, too: no event.
@@ -218,6 +218,11 @@ class Processing:
             cut = life.worker.cut
             lags[partition] = max(0, end[partition] - (cut.changelog if cut else 0))
         return lags
+
+
+def _reached(cut: Cut | None) -> object:
+    """What a worker has done: everything before these two positions."""
+    return cut and (cut.changelog, cut.refetch)
 
 
 async def _watched(task: asyncio.Task[None]) -> None:

@@ -11,9 +11,9 @@ import structlog
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.presence import SIGN_SECONDS, SILENT_SECONDS, other_holder
 from pypistream import whoami
-from pypistream.restarts import RESTART_SECONDS, first_of, isolated, restarting
+from pypistream.restarts import RESTART_SECONDS, Lives, first_of, isolated, restarting
 from pypistream.settings import Settings
-from schemas.errors import LogFull, PypistreamError, Retriable, WriterFenced
+from schemas.errors import PypistreamError, WriterFenced
 from schemas.records import Config
 from streams.clock import Clock
 from streams.log import Log
@@ -53,6 +53,11 @@ class Producing:
     take_over: bool = False
     name: str = field(default_factory=whoami.own_name)
     _stumbled: bool = field(init=False, default=False)
+    _lives: Lives = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What was read of the journal is progress."""
+        self._lives = Lives("produce", lambda: self.producer.head)
 
     async def begin(self) -> Config:
         """Take the id, found or read the log.
@@ -77,28 +82,31 @@ class Producing:
         """
         try:
             while True:
-                await self._session()
-                await asyncio.sleep(RESTART_SECONDS)
+                wait = await self._session()
+                await asyncio.sleep(wait)
         finally:
             await self._leave()
 
-    async def _session(self) -> None:
-        """From taking the id to the first error."""
+    async def _session(self) -> float:
+        """From taking the id to the first error; seconds until the next one."""
+        wait = RESTART_SECONDS
+        self._lives.begins()
         fenced: BaseException | None = None
         try:
             await isolated(self._hold)
         except* WriterFenced as group:
             fenced = first_of(group)
-        except* (Retriable, LogFull) as group:
-            log_.warning("waiting", error=str(first_of(group)), seconds=RESTART_SECONDS)
+        except* Exception as group:  # noqa: BLE001  # sorted out there
+            wait = self._lives.failed(group)
         if fenced is None:
-            return
+            return wait
         if not self.apart:
             raise fenced
         # Brokers also give up an id whose transaction took too long: is there really another one?
         log_.warning("the `produce` id is lost", error=str(fenced))
         text = "another process has taken `produce`"
         await restarting(lambda: self._alone(text, fenced=True))
+        return wait
 
     async def _hold(self) -> None:
         if self._stumbled:

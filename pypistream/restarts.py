@@ -1,32 +1,116 @@
-"""Beginning a role again after what passes."""
+"""Beginning a role again: what passes is waited for, what nobody foresaw is tried three times."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 
-from schemas.errors import LogFull, Retriable
+from schemas.errors import Fatal, LogFull, NoProgress, Retriable
 
-RESTART_SECONDS = 5.0  # a full disk or a busy log is looked at again this often
+RESTART_SECONDS = 5.0  # after a first failure; each further one in a row doubles it
+DOUBLINGS_MAX = 2  # 20 s: what is well again is noticed within a third of a minute
+WELL_SECONDS = 60.0  # a life as long as that was no failure to begin
+FAILURES_MAX = 3  # in a row without progress: what fails so often does not pass here
 
 log_ = structlog.get_logger("roles")
 
 T = TypeVar("T")
+_PASSES = (Retriable, LogFull)
+
+
+@dataclass
+class Failures:
+    """Of one role, in a row. Pure: what came of each life is passed in."""
+
+    first_seconds: float | None = None  # None = RESTART_SECONDS
+    in_a_row: int = 0
+    unforeseen: int = 0  # those among them that nobody knows to pass
+
+    def wait(self, *, well: bool, passes: bool = False) -> float | None:
+        """Seconds until the next life, None = give up.
+
+        `well`: there was progress in the life that ended. `passes`: a busy log, a full disk.
+        """
+        if well:
+            self.in_a_row = self.unforeseen = 0
+        self.in_a_row += 1
+        self.unforeseen += not passes
+        if self.unforeseen >= FAILURES_MAX:
+            return None
+        first = RESTART_SECONDS if self.first_seconds is None else self.first_seconds
+        return first * 2.0 ** min(self.in_a_row - 1, DOUBLINGS_MAX)
+
+
+def _loop_seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Lives:
+    """One role, life after life. `reached` changes when it has come further; `now` in seconds."""
+
+    name: str = ""
+    reached: Callable[[], object] = bool
+    now: Callable[[], float] = _loop_seconds
+    foreseen_only: bool = False  # errors of the program itself end it at once
+    _failures: Failures = field(init=False, default_factory=Failures)
+    _begun: float = field(init=False, default=0.0)
+    _from: object = field(init=False, default=None)
+
+    def begins(self) -> None:
+        """A life of the role begins."""
+        self._begun, self._from = self.now(), self.reached()
+
+    def failed(self, error: Exception) -> float:
+        """Say so; seconds until the next life. Raises NoProgress, or what ends the role."""
+        worst = worst_of(error)
+        passes = isinstance(worst, _PASSES)
+        if not passes and (self.foreseen_only or isinstance(worst, Fatal)):
+            raise worst
+        well = self.now() - self._begun >= WELL_SECONDS or self.reached() != self._from
+        wait = self._failures.wait(well=well, passes=passes)
+        told = {"role": self.name} if self.name else {}
+        if passes:
+            log_.warning("waiting", **told, error=str(worst), seconds=wait)
+        else:
+            log_.error("failed", **told, error=repr(worst), seconds=wait, exc_info=error)
+        if wait is None:
+            raise NoProgress(
+                f"{self.name} failed {FAILURES_MAX} times in a row without progress: {worst!r}",
+                hint="start this process again; if that ends so, too, report the lines above",
+            ) from error
+        return wait
 
 
 async def restarting(role: Callable[[], Awaitable[None]]) -> None:
     """Run `role` again after what passes (a busy log, a full disk); any other error ends it."""
+    await _again(role, Lives(foreseen_only=True))
+
+
+async def supervised(
+    name: str, role: Callable[[], Awaitable[None]], reached: Callable[[], object] = bool
+) -> None:
+    """Run `role` again after whatever is no Fatal error.
+
+    Raises NoProgress where that was in vain three times in a row: errors that pass are not counted.
+    """
+    await _again(role, Lives(name, reached))
+
+
+async def _again(role: Callable[[], Awaitable[None]], lives: Lives) -> None:
     while True:
+        lives.begins()
         try:
             await isolated(role)
-        except* (Retriable, LogFull) as group:
-            log_.warning("waiting", error=str(first_of(group)), seconds=RESTART_SECONDS)
+        except Exception as error:  # noqa: BLE001  # which of them may be gone on after, `failed` says
+            wait = lives.failed(error)
         else:
             return
-        await asyncio.sleep(RESTART_SECONDS)
+        await asyncio.sleep(wait)
 
 
 async def isolated(role: Callable[[], Awaitable[T]]) -> T:
@@ -62,3 +146,16 @@ def first_of(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def worst_of(error: Exception) -> Exception:
+    """The error inside nested groups that says most: what ends a role, else what does not pass."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    return max(map(worst_of, error.exceptions), key=_weight)
+
+
+def _weight(error: Exception) -> int:
+    if isinstance(error, _PASSES):
+        return 0
+    return 2 if isinstance(error, Fatal) else 1

@@ -16,7 +16,7 @@ from pypistream.facts import Observer
 from pypistream.holding import SharedHold
 from pypistream.listening import address_now, address_of, bound
 from pypistream.logs import log_to_stderr
-from pypistream.noting import noting
+from pypistream.noting import noted
 from pypistream.pipeline import Pipeline
 from pypistream.restarts import RESTART_SECONDS, first_of
 from pypistream.serving_child import ServingChild
@@ -166,8 +166,8 @@ class _Run:
         observer = Observer(pipeline, sinks)
         working = asyncio.create_task(pipeline.run())
         sinking = asyncio.create_task(sinks.run())
-        noted = asyncio.create_task(noting("run", self._data.state, pipeline.processing))
-        roles = [working, sinking, noted]
+        noting = asyncio.create_task(noted("run", self._data.state, pipeline.processing))
+        roles = [working, sinking, noting]
         if self._serving is not None and self._listener is not None:
             roles.append(asyncio.create_task(self._serving.run()))
             display.say(f"http {address_now(self._listener).url()}")

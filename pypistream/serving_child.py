@@ -14,15 +14,14 @@ import time
 
 import structlog
 
+from pypistream.restarts import FAILURES_MAX, WELL_SECONDS, Failures
 from pypistream.settings import Settings
 from pypistream.sinks_child import kafka_flags
 from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
-RESTART_SECONDS = 2.0
+FIRST_SECONDS = 2.0  # before it is begun again: who asks meanwhile waits
 STOP_SECONDS = 9.0  # the child ends within 8 s of being told
-WELL_SECONDS = 60.0  # a life as long as that is no failure to start
-FAILURES_MAX = 3  # lives in a row that were shorter: what fails so often does not pass
 
 log_ = structlog.get_logger("serve")
 
@@ -37,19 +36,19 @@ class ServingChild:
 
     async def run(self) -> None:
         """Keep it alive until cancelled. Raises NoProgress if it cannot be."""
-        failures = 0
+        failures = Failures(FIRST_SECONDS)
         while True:
             started = time.monotonic()
             self._process = await self._start()
             code = await self._process.wait()
-            failures = 0 if time.monotonic() - started >= WELL_SECONDS else failures + 1
-            if failures >= FAILURES_MAX:
+            wait = failures.wait(well=time.monotonic() - started >= WELL_SECONDS)
+            if wait is None:
                 raise NoProgress(
-                    f"the HTTP service ended {failures} times with exit code {code}",
+                    f"the HTTP service ended {FAILURES_MAX} times with exit code {code}",
                     hint="the lines above say why; without --http the rest runs alone",
                 )
-            log_.warning("the HTTP service ended", exit_code=code, again_in=RESTART_SECONDS)
-            await asyncio.sleep(RESTART_SECONDS)
+            log_.warning("the HTTP service ended", exit_code=code, again_in_seconds=wait)
+            await asyncio.sleep(wait)
 
     async def stop(self) -> None:
         """End the child; it is killed if it takes too long."""

@@ -16,16 +16,15 @@ from collections.abc import Callable, Mapping
 import orjson
 import structlog
 
+from pypistream.restarts import FAILURES_MAX, Failures
 from pypistream.settings import KAFKA_NAMES, Settings
 from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
-RESTART_SECONDS = 5.0
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
 LINE_BYTES_MAX = 1024 * 1024
 SINKS = ("duckdb", "dump")
 WELL_SECONDS = 600.0  # a life as long as that is no failure to start; the dump's period, too
-FAILURES_MAX = 3  # lives in a row that were not well: what fails so often does not pass
 
 log_ = structlog.get_logger("sinks")
 
@@ -69,7 +68,7 @@ class SinksChild:
 
     async def run(self) -> None:
         """Keep the child alive until cancelled, or until it has finished. Raises NoProgress."""
-        failures = 0
+        failures = Failures()
         while True:
             before, started = dict(self._published), time.monotonic()
             self._process = await self._start()
@@ -78,14 +77,14 @@ class SinksChild:
             if self._finishing and code == 0:
                 return
             lived = time.monotonic() - started
-            failures = 1 if was_well(before, self._published, lived) else failures + 1
-            if failures >= FAILURES_MAX:
+            wait = failures.wait(well=was_well(before, self._published, lived))
+            if wait is None:
                 raise NoProgress(
-                    f"the sinks ended {failures} times with exit code {code}",
+                    f"the sinks ended {FAILURES_MAX} times with exit code {code}",
                     hint="the lines above say why; `pypistream doctor` looks further",
                 )
-            log_.warning("the sinks ended", exit_code=code, again_in_seconds=RESTART_SECONDS)
-            await asyncio.sleep(RESTART_SECONDS)
+            log_.warning("the sinks ended", exit_code=code, again_in_seconds=wait)
+            await asyncio.sleep(wait)
 
     def finish(self) -> None:
         """Ask the child to catch up, publish and end; `run` returns when it has."""

@@ -10,7 +10,7 @@ from producers.sweeper import Sweeper
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr
 from pypistream.place import located
-from pypistream.restarts import restarting
+from pypistream.restarts import restarting, supervised
 from pypistream.settings import SWEEP_SECONDS, Settings
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import escaped
@@ -28,7 +28,7 @@ async def sweeping(log: Log, clock: Clock, settings: Settings) -> None:
     """The sweep beside other roles: until cancelled; at once over if there is to be none."""
     if settings.sweep_every:
         sweeper = Sweeper(log, clock, settings.sweep_every, settings.rate)
-        await restarting(sweeper.run)
+        await supervised("sweep", sweeper.run, lambda: sweeper.cursor)
 
 
 def sweep(given: Mapping[str, object]) -> int:

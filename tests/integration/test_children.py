@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import structlog
 
-from pypistream import apart, serving_child, sinks_child
+from pypistream import apart, restarts, serving_child
 from pypistream.cli import EXIT_GAVE_UP, invoke
 from pypistream.serving_child import ServingChild
 from pypistream.settings import Settings
@@ -44,8 +44,8 @@ class Ending:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between two lives."""
-    for module in (sinks_child, serving_child):
-        monkeypatch.setattr(module, "RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(restarts, "RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(serving_child, "FIRST_SECONDS", 0.0)
 
 
 @pytest.fixture
