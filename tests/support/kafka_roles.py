@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ QUICK = ("--settle", "0.3")
 LOOK_SECONDS = 0.1
 START_SECONDS_MAX = 40.0  # topics made, group joined, on a busy machine
 _ASSIGNED = re.compile(r'"event":"assigned","partitions":"\[([0-9, ]*)\]"')
+_ASSIGNED_AT = re.compile(r'^\{"time":"([^"]+)"[^\n]*"event":"assigned"', re.MULTILINE)
+WAITING = {"232", "281", "22"}  # epoll_wait and epoll_pwait of x86-64, epoll_pwait of arm64
+STOP_TRIES_MAX = 1_000
 EXPLAINED = ("stale", "missing")  # no marker proves them; see tests/e2e/test_truth.py
 
 
@@ -139,8 +143,35 @@ async def share_settled(*programs: Program, total: int = 12, seconds_max: float 
     await until(programs[0], done, seconds_max, f"{total} partitions with {len(programs)}")
 
 
-def pause(program: Program) -> None:
-    program.process.send_signal(signal.SIGSTOP)
+def assigned_at(program: Program, said: int) -> float | None:
+    """When it was given something after it had `said` so much: monotonic seconds, None = not yet."""
+    found = _ASSIGNED_AT.search(program.text()[said:])
+    if found is None:
+        return None
+    return time.monotonic() - (time.time() - datetime.fromisoformat(found[1]).timestamp())
+
+
+def pause_waiting(program: Program) -> None:
+    """SIGSTOP while its loop waits for events, and so not between a request's check and its bytes.
+
+    Whoever is stopped there sends that one request as soon as it goes on: no check can be so late
+    that nothing comes after it.
+    """
+    for _ in range(STOP_TRIES_MAX):
+        program.process.send_signal(signal.SIGSTOP)
+        if _system_call(program.process.pid) in WAITING:
+            return
+        go_on(program)
+        time.sleep(0.001)
+    raise AssertionError(f"never met waiting in {STOP_TRIES_MAX} tries")
+
+
+def _system_call(pid: int) -> str:
+    """The number of the one that a process was stopped in; "-1": in none."""
+    proc = Path("/proc") / str(pid)
+    while proc.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)  # the signal is on its way
+    return proc.joinpath("syscall").read_text().split()[0]
 
 
 def go_on(program: Program) -> None:
