@@ -144,7 +144,7 @@ async def share_settled(*programs: Program, total: int = 12, seconds_max: float 
 
 
 def assigned_at(program: Program, said: int) -> float | None:
-    """When it was given something after it had `said` so much: monotonic seconds, None = not yet."""
+    """When it was given something after it had `said` so much, monotonic; None = not yet."""
     found = _ASSIGNED_AT.search(program.text()[said:])
     if found is None:
         return None
