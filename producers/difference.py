@@ -1,15 +1,16 @@
 """What upstream's serial map has and the log does not: pure.
 
-Made for all of PyPI at once: the map's lines are kept as they came, asks are made as they are
-written, and of the log's states only what they say of a line.
+Made for all of PyPI at once: the map's lines are numbers, what is said of one lies at its number,
+asks are made as they are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import msgspec
 
@@ -19,6 +20,7 @@ from schemas.filters import kept
 from schemas.names import NormalizedName, normalize
 from schemas.records import Ask, Filter, Reason, State
 from schemas.topics import partition_of
+from upstream.listing import Listing
 from upstream.source import ProjectSerial, SerialMap
 
 
@@ -64,34 +66,60 @@ def ask_for(wanted: ProjectSerial, reason: Reason, map_serial: int) -> tuple[Nor
     return normalize(wanted.name), Ask(wanted.name, reason, wanted.serial, map_serial, gone=gone)
 
 
-class Line(msgspec.Struct, gc=False):
-    """A line of the map. `known_at`: the partition whose state needs no ask for it, -1 = none."""
+class Wanted(Sequence[ProjectSerial]):
+    """Lines of a map and what it lacks, by their places: a backfill wants all of PyPI."""
 
-    project: ProjectSerial
-    known_at: int = -1
-    settled: bool = False  # known, and the map settles what is still owed
+    def __init__(self, lines: Listing, gone: Sequence[Gone], places: array[int]) -> None:
+        self._lines = lines
+        self._gone = gone
+        self._places = places  # beyond the lines: among `gone`
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int) -> ProjectSerial: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[ProjectSerial]: ...
+
+    def __getitem__(self, at: int | slice) -> ProjectSerial | list[ProjectSerial]:
+        if isinstance(at, slice):
+            return [self._line(place) for place in self._places[at]]
+        return self._line(self._places[at])
+
+    def sort(self, order: Order) -> None:
+        """Put them into the order of asking."""
+        newest = order is Order.NEWEST
+        key = self._serial if newest else self._name
+        self._places = array("I", sorted(self._places, key=key, reverse=newest))
+
+    def _line(self, place: int) -> ProjectSerial:
+        behind = place - len(self._lines)
+        return self._lines[place] if behind < 0 else self._gone[behind]
+
+    def _serial(self, place: int) -> int:
+        behind = place - len(self._lines)
+        return self._lines.serial(place) if behind < 0 else self._gone[behind].serial
+
+    def _name(self, place: int) -> str:
+        return normalize(self._line(place).name)
 
 
-def index_of(
-    projects: Iterable[ProjectSerial], rules: Sequence[Filter] = ()
-) -> dict[NormalizedName, Line]:
-    """The map by normalised name. Of two spellings of one name the higher serial counts."""
+def index_of(lines: Listing, rules: Sequence[Filter] = ()) -> dict[str, int]:
+    """Places in the map by normalised name. Of two spellings of one the higher serial counts."""
     rules = [rule for rule in rules if rule != Filter()]
-    index: dict[NormalizedName, Line] = {}
-    for project in projects:
+    index: dict[str, int] = {}
+    for place, line in enumerate(lines):
         try:
-            name = normalize(project.name)
+            name = normalize(line.name)
         except InvalidName:
             continue  # the index itself refuses such names today; nothing could be asked for it
-        if name == project.name:
-            name = NormalizedName(project.name)  # one text for both: 60 bytes, 600 000 times
         if rules and not all(kept(name, rule) for rule in rules):
             continue
-        line = index.get(name)
-        if line is None:
-            index[name] = Line(project)
-        elif line.project.serial < project.serial:
-            line.project = project
+        known = index.setdefault(name, place)
+        if known != place and lines.serial(known) < line.serial:
+            index[name] = place
     return index
 
 
@@ -108,31 +136,37 @@ class Difference:
     def __init__(self, serial_map: SerialMap, own: Filter, partitions: int, scope: Scope) -> None:
         self._scope = scope
         self._rules = [own] if scope.rule is None else [own, scope.rule]
-        self._index = index_of(serial_map.projects, self._rules)
+        self._lines = listing(serial_map.projects)
+        self._index = index_of(self._lines, self._rules)
+        # By place in the map: the partition whose state needs no ask for it, -1 = none; and
+        # whether the map settles what such a name still owes.
+        self._known_at = array("i", [-1]) * len(self._lines)
+        self._settled = bytearray(len(self._lines))
         self._map_serial = serial_map.last_serial
         self._gone: list[dict[str, Gone]] = [{} for _ in range(partitions)]
 
     def put(self, partition: int, key: str, value: bytes | None) -> None:
         """A record of `state`; `value` None = nothing is known of the name. Raises LogCorrupt."""
-        line = self._index.get(NormalizedName(key))
-        if line is None:
+        place = self._index.get(key)
+        if place is None:
             self._gone[partition].pop(key, None)
             state = None if value is None else codec.decode(value, State)
             if state is not None and self._is_gone(key, state):
                 self._gone[partition][key] = Gone(state.name or key, state.event)
             return
-        line.known_at, line.settled = -1, False
+        self._known_at[place], self._settled[place] = -1, False
         if value is None:
             return
-        row, serial = codec.decode(value, _Row), line.project.serial
+        row, serial = codec.decode(value, _Row), self._lines.serial(place)
         if serial <= max(row.event, row.body):
-            line.known_at = partition
+            self._known_at[place] = partition
         if row.body < row.event:  # else it owes nothing that a map could settle
-            line.settled = codec.decode(value, State).settled_by_map(serial, self._map_serial)
+            state = codec.decode(value, State)
+            self._settled[place] = state.settled_by_map(serial, self._map_serial)
 
     def heard(self, partition: int, key: str, name: str, serial: int) -> None:
         """An event that no worker has seen yet; put in after the states."""
-        there = NormalizedName(key) in self._index
+        there = key in self._index
         if not there and serial <= self._map_serial and all(kept(key, r) for r in self._rules):
             self._gone[partition][key] = Gone(name, serial)
 
@@ -156,24 +190,27 @@ class Difference:
         And a check for each that disappeared, and the map's word for each that it settles.
         """
         since = self._scope.changed_since
-        count = len(self._gone)
-        wanted: list[list[ProjectSerial]] = [list(gone.values()) for gone in self._gone]
+        lines, count = self._lines, len(self._gone)
+        beyond = range(len(lines), len(lines) + max(map(len, self._gone)))
+        places = [array("I", beyond[: len(gone)]) for gone in self._gone]
         names, known = [0] * count, [0] * count
-        for name, line in self._index.items():
-            if since is not None and line.project.serial <= since:
+        for name, place in self._index.items():
+            if since is not None and lines.serial(place) <= since:
                 continue
-            at = self._partition(name) if line.known_at < 0 else line.known_at
+            known_at = self._known_at[place]
+            at = self._partition(name) if known_at < 0 else known_at
             names[at] += 1
-            known[at] += line.known_at >= 0
-            if line.known_at < 0 or line.settled:
-                wanted[at].append(line.project)
-        for each in wanted:
-            _sort(each, self._scope.order)
-        return [Plan(wanted[at], names[at], known[at]) for at in range(count)]
+            known[at] += known_at >= 0
+            if known_at < 0 or self._settled[place]:
+                places[at].append(place)
+        plans = []
+        for at, gone in enumerate(self._gone):
+            wanted = Wanted(lines, list(gone.values()), places[at])
+            wanted.sort(self._scope.order)
+            plans.append(Plan(wanted, names[at], known[at]))
+        return plans
 
 
-def _sort(wanted: list[ProjectSerial], order: Order) -> None:
-    if order is Order.NAME:
-        wanted.sort(key=lambda project: normalize(project.name))
-    else:
-        wanted.sort(key=lambda project: project.serial, reverse=True)
+def listing(lines: Sequence[ProjectSerial]) -> Listing:
+    """The lines of a map as few bytes."""
+    return lines if isinstance(lines, Listing) else Listing(lines)

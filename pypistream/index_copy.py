@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from upstream.index import API_MAJOR, parse_serial_map
 from upstream.source import NotModified, SerialMap, Upstream
 
 FILE = "index.json.zst"
+PART_LINES = 20_000  # a megabyte
 LEVEL = 3  # a fifth of the size at 300 MB/s; it is read once a run
 
 
@@ -82,13 +84,22 @@ class IndexCopy:
         if self._path is None or not index.etag:
             return
         aside = self._path.with_name(f".{FILE}.{os.getpid()}")
-        meta = {"_last-serial": index.last_serial, "api-version": f"{API_MAJOR}.0"}
-        body = msgspec.json.encode({"meta": meta, "projects": index.projects})
         whose = msgspec.json.encode(_Whose(self._url, index.etag))
         try:
             with aside.open("wb") as file:
-                file.write(compress_frames(whose, LEVEL) + compress_frames(body, LEVEL))
+                for part in (whose, *_body(index)):
+                    file.write(compress_frames(part, LEVEL))
             aside.replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
+
+
+def _body(index: SerialMap) -> Iterator[bytes]:
+    """The index's JSON, part by part."""
+    meta = {"_last-serial": index.last_serial, "api-version": f"{API_MAJOR}.0"}
+    yield b'{"meta":%b,"projects":[' % msgspec.json.encode(meta)
+    for start in range(0, len(index.projects), PART_LINES):
+        lines = msgspec.json.encode(index.projects[start : start + PART_LINES])[1:-1]
+        yield b",%b" % lines if start else lines
+    yield b"]}"

@@ -12,6 +12,7 @@ from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Ask, Filter, Reason, State, Status
 from schemas.topics import partition_of
+from upstream.listing import Listing
 from upstream.source import ProjectSerial, SerialMap
 
 FOO = NormalizedName("foo")
@@ -127,9 +128,9 @@ def test_a_rule_narrows_the_log_s_own_filter_and_never_widens_it() -> None:
 def test_of_two_spellings_the_newer_counts_and_what_is_no_name_is_left_out() -> None:
     lines = [ProjectSerial("A.b", 5), ProjectSerial("a-b", 7), ProjectSerial("../x", 9)]
 
-    index = index_of(lines)
-    assert {name: line.project for name, line in index.items()} == {"a-b": lines[1]}
-    assert index_of(lines[::-1])[NormalizedName("a-b")].project == lines[1]
+    assert index_of(Listing(lines)) == {"a-b": 1}
+    assert index_of(Listing(lines[::-1])) == {"a-b": 1}
+    assert index_of(Listing(lines[:2][::-1])) == {"a-b": 0}
 
 
 @pytest.mark.parametrize("partitions", [1, 4, 12])
