@@ -162,13 +162,15 @@ class HttpSender:
             head.headers.get("content-length"),
         )
         # Journal and index have limits of their own and no budget: they must not wait for giants.
-        begun = self._clock.monotonic()
+        begun, pieces = self._clock.monotonic(), 0
         with self._budget.lease() as lease:
             try:
                 async for chunk in response.aiter_raw():
-                    grown = decoder.feed(chunk)
+                    grown, pieces = decoder.feed(chunk), pieces + 1
                     if call.limits.too_slow(decoder.raw, self._clock.monotonic() - begun):
                         raise UpstreamUnavailable(f"{call.what}: the answer comes too slowly")
+                    if call.limits.too_small(decoder.raw, pieces):
+                        raise BrokenBody(f"{call.what}: {pieces} chunks for {decoder.raw} bytes")
                     if not call.control:
                         await lease.take(grown)
             except (httpx.RemoteProtocolError, httpx.ReadError) as error:

@@ -24,6 +24,10 @@ INDEX_SECONDS_MAX = 300.0  # 48.6 MB over a poor line
 # SLOW_AFTER_SECONDS on so many bytes must have come for every second more.
 SLOW_AFTER_SECONDS = 10.0
 SLOW_BYTES_PER_SECOND = 1 * KIB  # a full page, packed, needs twenty times that to come in time
+# Each chunk costs 10 us however short it is: so many may be as short as they like (0.1 s), after
+# that they must have so many bytes in the mean. A packet of a poor line has 1 400.
+PIECES_FREE = 10_000
+PIECE_BYTES_MIN = 512
 
 DOCUMENT_BYTES_MAX = 64 * MIB  # nothing up to here is refused; the largest seen is over 50 MiB
 JOURNAL_RAW_BYTES_MAX = 32 * MIB  # three times a full page
@@ -64,6 +68,11 @@ class RouteLimits:
     def too_slow(self, raw_bytes: int, seconds: float) -> bool:
         """Whether an answer of which that much came in that time is not worth waiting for."""
         return raw_bytes < (seconds - self.slow_after_seconds) * self.slow_bytes_per_second
+
+    @staticmethod
+    def too_small(raw_bytes: int, pieces: int) -> bool:
+        """Whether an answer comes in pieces that cost more than they bring."""
+        return pieces > PIECES_FREE and raw_bytes < pieces * PIECE_BYTES_MIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from schemas.errors import BrokenBody, ForeignMetadata, OversizedBody, UpstreamU
 from tests.support.raw_server import Asked, always, message, raw_server
 from tests.support.upstream_world import BODY, DEMO, FULL, unpaced, upstream
 from upstream.client import HttpUpstream
-from upstream.settings import MIB
+from upstream.settings import MIB, PIECES_FREE
 from upstream.source import Document, NotFound, NotModified
 
 
@@ -110,6 +110,17 @@ HOSTILE = {
     ),
     "bad chunk": (
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+        BrokenBody,
+    ),
+    "a byte in each chunk": (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        + b"1\r\nx\r\n" * (PIECES_FREE + 1)
+        + b"0\r\n\r\n",
+        BrokenBody,
+    ),
+    "chunks of another length": (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"2\r\n{}\r\n0\r\n\r\n",
         BrokenBody,
     ),
     "gzip without a length, cut": (

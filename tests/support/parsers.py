@@ -5,6 +5,7 @@ Whatever the bytes are, a parser returns or raises one of `refusals`; anything e
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Callable, Sequence
@@ -32,8 +33,11 @@ from sinks import dependencies, dump_lines
 from sinks.duckdb_rows import staged
 from streams.log import Headers, Record
 from tests.support.documents import body, document, file
+from tests.support.raw_server import always, message, raw_server
+from tests.support.upstream_world import unpaced
 from tests.support.view_records import CONFIG, DOCUMENT_HEADERS, envelope
 from upstream import answers, decode, xmlrpc
+from upstream.client import HttpUpstream
 from upstream.settings import KIB, BodyLimits
 
 NAME = names.normalize("Some.Project")
@@ -77,6 +81,12 @@ def methods(inner: str) -> bytes:
     ).encode()
 
 
+def chunked(*pieces: bytes) -> bytes:
+    """An answer in so many chunks."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (*pieces, b""))
+
+
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
@@ -86,6 +96,20 @@ def _unpacked(raw: bytes) -> bytes:
     for start in range(0, len(raw), CHUNK_BYTES):
         decoder.feed(raw[start : start + CHUNK_BYTES])
     return decoder.finish()
+
+
+def _http(raw: bytes) -> object:
+    """What a server sends on a connection, until it closes it."""
+
+    async def asked() -> object:
+        async with raw_server(always(raw, close=True)) as server:
+            client = HttpUpstream(unpaced(server.url))
+            try:
+                return await client.project(NAME)
+            finally:
+                await client.close()
+
+    return asyncio.run(asked())
 
 
 def _document(raw: bytes) -> object:
@@ -164,6 +188,10 @@ PARSERS = {
         ),
         Parser("call", xmlrpc.parse_call, (UsageError,), (xmlrpc.request("list", 1),)),
         Parser("gzip", _unpacked, (BrokenBody, OversizedBody), (gzip.compress(GOOD, mtime=0),)),
+        Parser(
+            "http", _http, (BrokenBody, OversizedBody, ForeignMetadata, *_UPSTREAM),
+            (message(GOOD, etag='"abc"'), chunked(GOOD[:9], GOOD[9:])),
+        ),
         Parser("answer", _answer, (UpstreamUnavailable,), (b"120", b"/pypi/b/json")),
         Parser(
             "frames", lambda raw: list(compression.read_frames(BytesIO(raw))), (DumpCorrupt,),
