@@ -12,7 +12,14 @@ import structlog
 from msgspec.structs import replace
 
 from producers.founding import PRODUCE_ID, found
-from producers.history import CALL_SECONDS, RETRY_SECONDS, HistoryWatch, history_of, next_serial
+from producers.history import (
+    CALL_SECONDS,
+    RETRY_SECONDS,
+    HistoryWatch,
+    history_of,
+    next_serial,
+    no_further,
+)
 from producers.index_changes import (
     Checks,
     change_record,
@@ -180,6 +187,9 @@ class ChangelogProducer:
             if not page.full:
                 self.reached, self.polled_ms = self._head().serial, self._clock.now_ms()
                 break
+            if self._head().serial <= head.serial:
+                # Asked for again at once it would come again, as fast as the pace allows.
+                raise no_further(head.serial)
         if count == 0:
             await self._check_below()
         return count
@@ -365,7 +375,7 @@ def _backoff(error: Exception, failures: int, poll_seconds: float) -> float:
     """Upstream's own wait if it named one, else doubling from the poll period, with jitter."""
     named = error.retry_after_seconds if isinstance(error, Retriable) else None
     if named is not None:
-        return named
+        return max(named, CALL_SECONDS)  # it may say 0, or a moment that is past by our clock
     factor = min(RETRY_POLLS_MAX, 1 << min(failures - 1, RETRY_POLLS_MAX))
     longest = max(poll_seconds, min(RETRY_SECONDS_MAX, poll_seconds * factor))
     return random.uniform(0.5, 1.0) * longest  # jitter, no secret

@@ -75,5 +75,10 @@ def history_of(page: JournalPage, since: int, base: int) -> Part:
     newest = max(serials, default=since)
     reached = min(base, newest) if page.full else base
     if reached <= since:
-        raise UpstreamUnavailable(f"the journal's page after serial {since} leads no further")
+        raise no_further(since)
     return Part(rows, bad, reached)
+
+
+def no_further(since: int) -> UpstreamUnavailable:
+    """What is said of a full page that leads no further."""
+    return UpstreamUnavailable(f"the journal's page after serial {since} leads no further")

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from producers.changelog import ChangelogProducer, ProducerSettings
+from producers.changelog import ChangelogProducer, ProducerSettings, _backoff
+from producers.history import CALL_SECONDS
 from schemas import codec
 from schemas.errors import LogMismatch, SerialJumped, UpstreamUnavailable, WriterFenced
 from schemas.records import ChangelogEntry, DeadLetter, Filter, Marker
@@ -215,6 +216,27 @@ async def test_a_bad_row_s_serial_does_not_poison_the_head(world: World) -> None
 
 async def _now(page: JournalPage) -> JournalPage:
     return page
+
+
+@pytest.mark.parametrize("bad", [(), (BadRow("the name is no text", 0, "x"),)])
+async def test_a_full_page_that_leads_no_further_is_an_error(
+    world: World, bad: tuple[BadRow, ...]
+) -> None:
+    """Asked for again at once it would come again: ten megabytes, ten times a second, for ever."""
+    producer = await world.producer(base=5)
+    known = JournalRow("foo", None, 1, "create", 5)
+    page = JournalPage((known,) if not bad else (), bad, full=True)
+    world.upstream.journal_since = lambda _serial: _now(page)  # type: ignore[assignment, method-assign]
+
+    async with asyncio.timeout(5):
+        with pytest.raises(UpstreamUnavailable, match="leads no further"):
+            await producer.poll()
+
+
+def test_an_upstream_that_asks_for_no_wait_gets_one() -> None:
+    """`Retry-After: 0`, or a date that is past by our clock."""
+    assert _backoff(UpstreamUnavailable("down", retry_after_seconds=0.0), 1, 10.0) == CALL_SECONDS
+    assert _backoff(UpstreamUnavailable("down", retry_after_seconds=90.0), 1, 10.0) == 90.0
 
 
 async def test_a_log_that_fails_ends_the_run_so_that_the_id_is_taken_anew(world: World) -> None:
