@@ -111,11 +111,11 @@ class Downloads:
         if await asyncio.to_thread(_is_right, into, wanted):
             return
         part = into.with_name(f"{into.name}.{wanted.sha256[:16]}.part")
-        tries, before = 0, -1
+        tries, most = 0, -1  # the most that was ever held: one that starts anew gains nothing
         while True:
             held = await asyncio.to_thread(_size, part)
-            tries = 1 if held > before else tries + 1
-            before = held
+            tries = 1 if held > most else tries + 1
+            most = max(most, held)
             try:
                 if held < wanted.bytes:
                     await self._translated(lambda: self._more(path, part, wanted))
@@ -204,8 +204,3 @@ def _is_right(path: Path, wanted: _Wanted) -> bool:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
-
-
-def is_url(place: str) -> bool:
-    """Whether `place` is an address rather than a path."""
-    return place.startswith(("http://", "https://"))

@@ -143,6 +143,25 @@ async def test_what_a_server_may_say(tmp_path: Path, answer: bytes, error: type[
     assert (tries, tries + (b"length: 5" in answer)) == (small, large)
 
 
+async def test_a_server_without_ranges_that_breaks_off_is_given_up(tmp_path: Path) -> None:
+    """Longer, shorter, longer: that is no progress, however often it is more than just before."""
+    count = 0
+
+    async def answer(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        writer.write(message(BODY[: 20 if count % 2 else 10], 200, length=len(BODY)))
+        writer.close()
+
+    async with raw_server(answer) as server:
+        downloads = quick(server.url)
+        async with asyncio.timeout(30):
+            with pytest.raises(UpstreamUnavailable):
+                await downloads.large("a", tmp_path / "a", len(BODY), SHA256)
+        await downloads.close()
+    assert TRIES_MAX + 1 == count
+
+
 async def test_small_files_are_bounded_and_have_etags() -> None:
     """More bytes than allowed are not read on; an unchanged file is not sent."""
 
