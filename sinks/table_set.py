@@ -16,7 +16,10 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from os import SEEK_END
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Timer
 from typing import NamedTuple
 
 import msgspec
@@ -36,6 +39,7 @@ from streams.progress import watermark
 EVERY_SECONDS = 3_600.0
 FIRST_SECONDS = 300.0  # after the start: a run that ends sooner, or begins with much, is not slowed
 EXPORT_SECONDS_MAX = 3_600.0  # 886 000 projects take minutes; what takes longer hangs
+WORDS_BYTES_MAX = 4_096  # of what a failed export says on stderr
 INDEX_FILE, DUCKDB_FILE, PARQUET = "index.json", "pypi.duckdb", ".parquet"
 MODULE = "sinks.duckdb_tables"
 
@@ -204,13 +208,20 @@ class TableSets:
 def _exported(snapshot: Path, folder: Path) -> Told:
     """What the process says. It ends when we do: its stdin is ours to close."""
     command = (sys.executable, "-m", MODULE, str(snapshot), str(folder))
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        said = process.stdout.read()
-        why = process.stderr.read()
+    # A file for its stderr: a pipe that nobody reads meanwhile would fill up and stop it.
+    with TemporaryFile() as words:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words
+        ) as process:
+            assert process.stdout is not None
+            ending = Timer(EXPORT_SECONDS_MAX, process.kill)
+            ending.start()
+            try:
+                said = process.stdout.read()
+            finally:
+                ending.cancel()
+        words.seek(max(0, words.seek(0, SEEK_END) - WORDS_BYTES_MAX))
+        why = words.read()
     try:
         return _told.decode(said)
     except NO_JSON:
