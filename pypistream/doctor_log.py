@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from pypistream.data_dir import DataDir
 from pypistream.doctor_checks import Finding, Verdict, failed, ok
-from pypistream.holding import HOLD_KEY
+from pypistream.holding import HOLD_KEY, hold_of
 from pypistream.settings import Settings
 from pypistream.status_page import duration
 from pypistream.wiring import (
@@ -16,9 +16,7 @@ from pypistream.wiring import (
     open_log_for_reading,
     topics_now,
 )
-from schemas import codec
 from schemas.errors import PypistreamError
-from schemas.records import Hold
 from schemas.topics import Offset, Topic
 from streams.log import Log
 from streams.topic_report import LogReport
@@ -132,9 +130,8 @@ async def held(settings: Settings, data: DataDir) -> str | None:
         return None
     finally:
         await log.close()
-    row = table.rows.get(HOLD_KEY)
-    if row is None or row.value is None:
+    hold = hold_of(table.rows.get(HOLD_KEY))
+    if hold is None:
         return None
-    hold = codec.decode(row.value, Hold)
     left_seconds = hold.until_ms / 1000 - time.time()
     return f"{duration(left_seconds)} more: {hold.reason}" if left_seconds > 0 else None

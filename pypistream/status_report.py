@@ -13,13 +13,13 @@ from producers.history import HISTORY_KEY
 from producers.presence import ALIVE_KEY
 from producers.sweep import SWEEP_KEY, cursor_of
 from pypistream.data_dir import DataDir
-from pypistream.holding import HOLD_KEY
+from pypistream.holding import HOLD_KEY, hold_of
 from pypistream.roles import holders
 from pypistream.state_fold import StateFold
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import DumpCorrupt
-from schemas.records import Alive, Bootstrap, Cut, Filter, Head, Hold, State, Status, Sweep
+from schemas.records import Alive, Bootstrap, Cut, Filter, Head, State, Status, Sweep
 from schemas.topics import Offset, Topic
 from sinks.dump_reader import DumpReader
 from streams.log import Log, Record, TopicPartition
@@ -257,9 +257,9 @@ class StatusReader:
 
 
 def _hold(row: Record | None, now_ms: int) -> HoldReport | None:
-    if row is None or row.value is None:
+    hold = hold_of(row)
+    if hold is None:
         return None
-    hold = codec.decode(row.value, Hold)
     left_seconds = (hold.until_ms - now_ms) / 1000
     if left_seconds <= 0:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,12 @@ from processors.decide import Patience
 from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
+from pypistream.data_dir import DataDir
+from pypistream.doctor_log import held
 from pypistream.holding import HOLD_KEY, SharedHold
+from pypistream.settings import Settings
+from pypistream.status_report import StatusReader
+from pypistream.wiring import open_log
 from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Ask, DeadLetter, Reason, State, Status
@@ -98,3 +104,13 @@ async def test_a_hold_that_is_none_holds_nobody() -> None:
     await hold.load(ScriptedUpstream())
 
     assert hold.present is None
+
+
+async def test_a_hold_that_is_none_ends_neither_status_nor_doctor(tmp_path: Path) -> None:
+    data, settings = DataDir(tmp_path), Settings(data=tmp_path)
+    log = await open_log(settings, data)
+    await log.append([Outgoing(Topic.PROGRESS, HOLD_KEY, b"nonsense", (), log.partitions + 1)])
+
+    assert (await StatusReader(data, log, brief=True).report()).hold is None
+    await log.close()
+    assert await held(settings, data) is None
