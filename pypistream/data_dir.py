@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from schemas.errors import DataDirectoryInUse, DataDirectoryVersion, UsageError
+from sinks.durable import storage
 
 FORMAT = 1  # of the directory's layout; a breaking change raises it and brings a migration
 PROBES_MAX, PROBE_SECONDS = 5, 0.02  # `status` takes the lock for a moment to see who has it
@@ -88,19 +90,22 @@ class DataDir:
         return found
 
     def store(self, settings: dict[str, object]) -> None:
-        """Remember the settings in force, whole or not at all."""
+        """Remember the settings in force, whole or not at all. Raises DiskFull, StorageFailed."""
         text = json.dumps({"format": FORMAT, **settings}, indent=2, sort_keys=True) + "\n"
         aside = self.root / f".{SETTINGS_NAME}.{os.getpid()}"
-        aside.write_text(text)
-        aside.replace(self.root / SETTINGS_NAME)
+        with storage(self.root / SETTINGS_NAME):
+            aside.write_text(text)
+            aside.replace(self.root / SETTINGS_NAME)
 
     def hold(self, role: str) -> RoleLock:
         """Hold a role until closed or until this process ends, however it ends.
 
-        Raises DataDirectoryInUse naming the process that has it.
+        Raises DataDirectoryInUse naming the process that has it, DiskFull, StorageFailed.
         """
-        self.state.mkdir(parents=True, exist_ok=True)
-        handle = (self.state / f"{role}.lock").open("a+")
+        path = self.state / f"{role}.lock"
+        with storage(path):
+            self.state.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+")
         try:
             _lock(handle)
         except OSError as error:
@@ -111,10 +116,11 @@ class DataDir:
                 f"{self.root} is in use: {owner} holds the role {role!r}",
                 hint="stop that process, or give this one another --data directory",
             ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(f"process {os.getpid()}")
-        handle.flush()
+        with contextlib.suppress(OSError):  # a full disk: it is held, only nobody is told by whom
+            handle.seek(0)
+            handle.truncate()
+            handle.write(f"process {os.getpid()}")
+            handle.flush()
         return RoleLock(handle)
 
 
