@@ -91,6 +91,7 @@ async def test_connections_are_kept_and_bounded() -> None:
 
 
 GZIP = gzip.compress(BODY)
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 HOSTILE = {
     "length too long": (message(BODY, length=len(BODY) + 10), BrokenBody),
     "gzip cut, length agrees": (message(GZIP[:-9], content_encoding="gzip"), BrokenBody),
@@ -105,22 +106,19 @@ HOSTILE = {
         BrokenBody,
     ),
     "chunks without an end": (
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        CHUNKED + b"5\r\nhello\r\n",
         BrokenBody,
     ),
     "bad chunk": (
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+        CHUNKED + b"zz\r\nhello\r\n",
         BrokenBody,
     ),
     "a byte in each chunk": (
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-        + b"1\r\nx\r\n" * (PIECES_FREE + 1)
-        + b"0\r\n\r\n",
+        CHUNKED + b"1\r\nx\r\n" * (PIECES_FREE + 1) + b"0\r\n\r\n",
         BrokenBody,
     ),
     "chunks of another length": (
-        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n"
-        b"2\r\n{}\r\n0\r\n\r\n",
+        CHUNKED[:-2] + b"content-length: 9\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         BrokenBody,
     ),
     "gzip without a length, cut": (
