@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 import time
 
 import structlog
 
 from pypistream.restarts import FAILURES_MAX, WELL_SECONDS, Failures
 from pypistream.settings import Settings
-from pypistream.sinks_child import kafka_flags
+from pypistream.sinks_child import child_command
 from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
@@ -59,13 +58,11 @@ class ServingChild:
         settings, descriptor = self._settings, self._listener.fileno()
         hosts = [part for name in settings.http_host for part in ("--http-host", name)]
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "pypistream", "serving"),
-            *("--data", str(settings.data), "--socket", str(descriptor)),
+            *child_command("serving", settings, "keep_removed"),
+            *("--socket", str(descriptor)),
             *hosts,
             *(("--sql",) if settings.sql else ()),
             *(("--http-log",) if settings.http_log else ()),
-            *kafka_flags(settings),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
             env=dict(os.environ),

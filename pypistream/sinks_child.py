@@ -24,20 +24,26 @@ from schemas.errors import NoProgress
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
 LINE_BYTES_MAX = 1024 * 1024
 SINKS = ("duckdb", "dump")
+SETTINGS = (
+    *("snapshot_every", "dump_every", "tables_every"),
+    *("keep_deltas", "keep_hourly", "keep_daily", "keep_removed"),
+)
 WELL_SECONDS = 600.0  # a life as long as that is no failure to start; the dump's period, too
 
 log_ = structlog.get_logger("sinks")
 
 
-def kafka_flags(settings: Settings) -> list[str]:
-    """Flags that name the same log to a child, whatever file or variable it may find.
+def child_command(name: str, settings: Settings, *more: str) -> list[str]:
+    """How a child is started that has the same log and these settings, `more` of them by name.
 
-    The password is not among them: the child has our environment, and the name of the file.
+    Whatever variable it may find: a flag is stronger. It reads no settings file; what is left comes
+    from the data directory, where ours are stored. The Kafka password is not among them: the child
+    has our environment, and the name of the file.
     """
-    values = {name: str(getattr(settings, name)) for name in KAFKA_NAMES}
-    return [
-        part for name, value in values.items() for part in ("--" + name.replace("_", "-"), value)
-    ]
+    command = [sys.executable, "-m", "pypistream", name, "--config", os.devnull]
+    for each in ("data", *KAFKA_NAMES, *more):
+        command += ["--" + each.replace("_", "-"), str(getattr(settings, each))]
+    return command
 
 
 def was_well(before: Mapping[str, float], after: Mapping[str, float], lived_seconds: float) -> bool:
@@ -99,19 +105,8 @@ class SinksChild:
             await end_child(self._process, STOP_SECONDS)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        settings = self._settings
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "pypistream",
-            "sinks",
-            "--data",
-            str(settings.data),
-            "--snapshot-every",
-            str(settings.snapshot_every),
-            "--dump-every",
-            str(settings.dump_every),
-            *kafka_flags(settings),
+            *child_command("sinks", self._settings, *SETTINGS),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,

@@ -8,8 +8,8 @@ from pypistream import options
 
 
 @click.command("serving", hidden=True)
-@options.data
-@options.kafka
+@options.place
+@options.KEEP_REMOVED
 @options.HTTP_HOST
 @options.SQL
 @options.HTTP_LOG

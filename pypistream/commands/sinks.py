@@ -8,10 +8,10 @@ from pypistream import options
 
 
 @click.command("sinks", hidden=True)
-@options.data
-@options.kafka
-@click.option("--snapshot-every", type=float, required=True)
-@click.option("--dump-every", type=float, required=True)
+@options.place
+@options.SNAPSHOT_EVERY
+@options.dumps
+@options.KEEP_REMOVED
 def command(**given: object) -> int:
     """Materialise the log of a data directory until told to finish."""
     from pypistream.sinks_process import run_child
