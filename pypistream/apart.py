@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from pypistream import role_lines
 from pypistream.cli import EXIT_GAVE_UP
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
-from pypistream.logs import as_event, log_to_stderr
+from pypistream.logs import log_to_stderr, say
 from pypistream.noting import noted
 from pypistream.place import located
 from pypistream.processing import Means, Processing
@@ -30,7 +29,6 @@ from pypistream.settings import Settings
 from pypistream.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
 from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
 from pypistream.sweeping import sweeping
-from pypistream.terminal import escaped
 from pypistream.wiring import (
     check_upstream,
     make_assignment,
@@ -74,13 +72,13 @@ class _Role:
             while not (self.stop.is_set() or working.done()):
                 await _first_of(working, self.stop, LINE_SECONDS)
                 if not working.done():
-                    say(line())
+                    say(line(), "role")
         finally:
             working.cancel()
             await asyncio.wait([working])
         if not working.cancelled():
             working.result()
-        say(f"{self.name} stopped: {line()}")
+        say(f"{self.name} stopped: {line()}", "role")
 
     async def _together(self, roles: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -137,7 +135,7 @@ async def _produce(settings: Settings, data: DataDir, take_over: bool) -> None:
         await role.hold.load(role.upstream)
         config = await _until(role.stop, producing.begin)
         if config is not None:
-            say(f"log {config.log_id}: {role_lines.of_produce(producer, role.clock)}")
+            say(f"log {config.log_id}: {role_lines.of_produce(producer, role.clock)}", "role")
             await role.work(
                 {
                     "produce": producing.run,
@@ -189,7 +187,7 @@ async def _config(log: Log, stop: asyncio.Event) -> Config | None:
         progress: Progress = watch.progress
         while progress.config is None and not stop.is_set():
             if not told:
-                say("this log has not begun yet: waiting for `pypistream produce`")
+                say("this log has not begun yet: waiting for `pypistream produce`", "role")
                 told = True
             progress = await watch.look(1.0)
     config = progress.config
@@ -222,7 +220,7 @@ async def _opened(
             stack.callback(data.hold(name).release)
             data.store(settings.stored())
         place = settings.kafka or data.root
-        say(f"{name}  upstream {upstream_url(settings)}  log {place}")
+        say(f"{name}  upstream {upstream_url(settings)}  log {place}", "role")
         log = await _until(stop, lambda: open_log(settings, data if embedded else None))
         if log is None:
             yield None
@@ -249,7 +247,7 @@ async def _until(stop: asyncio.Event, wanted: Callable[[], Awaitable[T]]) -> T |
         except Retriable as error:
             if str(error) != said:
                 said = str(error)
-                say(f"waiting: {said}")
+                say(f"waiting: {said}", "role")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WAIT_SECONDS):
                     await stop.wait()
@@ -269,11 +267,3 @@ async def _first_of(task: asyncio.Task[Any], stop: asyncio.Event, seconds: float
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-
-
-def say(text: str) -> None:
-    """One line for a person."""
-    if as_event(text, "role"):
-        return
-    sys.stderr.write(f"{escaped(text)}\n")
-    sys.stderr.flush()

@@ -6,7 +6,6 @@ Plain writes into `refetch`, as any process may make them: no role is taken and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from producers.reconcile import Reconciler
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.index_copy import IndexCopy
-from pypistream.logs import log_to_stderr
+from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
@@ -139,7 +138,7 @@ def _asked(run: _Run, *, dry: bool, first: bool) -> int:
     if not found:
         return code  # stopped before the index had come
     [owed] = found
-    _say(summary(owed, run.settings.rate))
+    say(summary(owed, run.settings.rate), "ask")
     if dry:
         return run_until_stopped(_show(run, owed))
     if owed.asks and first and not click.confirm("Ask for them?", default=True, err=True):
@@ -170,12 +169,15 @@ async def _look(run: _Run, found: list[Owed]) -> int:
         whole = whole and run.scope.changed_since is None
         backfill = run.scope.reason is Reason.BACKFILL
         if backfill and not whole:
-            _say("not every project of this log: the watermark stays as it is")
+            say("not every project of this log: the watermark stays as it is", "ask")
         base = progress.head.base if progress.head and backfill and whole else 0
         serial_map = await _map_reaching(run, reconciler.log, base)
         plans = await reconciler.plans(serial_map, run.scope)
         if not backfill and progress.head and progress.head.base and not progress.watermark.serial:
-            _say("this log has no backfill yet: only `pypistream backfill` gives it a watermark")
+            say(
+                "this log has no backfill yet: only `pypistream backfill` gives it a watermark",
+                "ask",
+            )
         found.append(Owed(serial_map.last_serial, plans))
     return 0
 
@@ -201,7 +203,7 @@ async def _write(run: _Run, owed: Owed) -> int:
         try:
             count = await reconciler.ask(owed.plans, owed.serial, run.scope)
         except asyncio.CancelledError:
-            _say(f"stopped after {reconciler.asked:,} of {owed.asks:,} asks: {AGAIN}")
+            say(f"stopped after {reconciler.asked:,} of {owed.asks:,} asks: {AGAIN}", "ask")
             raise
         except Retriable as error:
             raise Fatal(
@@ -255,7 +257,7 @@ async def _map_reaching(run: _Run, log: Log, base: int) -> SerialMap:
             except Retriable as error:
                 why = str(error)
             if why != told:
-                _say(f"waiting for the index: {why}")
+                say(f"waiting for the index: {why}", "ask")
                 told = why
             await asyncio.sleep(MAP_SECONDS)
     finally:
@@ -271,10 +273,4 @@ async def _tell(reconciler: Reconciler, asks: int) -> None:
         await asyncio.sleep(LINE_SECONDS)
         slow = "; waiting for the workers to read on" if reconciler.asked == before else ""
         before = reconciler.asked
-        _say(f"asked for {before:,} of {asks:,}{slow}")
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{escaped(text)}\n")
-        sys.stderr.flush()
+        say(f"asked for {before:,} of {asks:,}{slow}", "ask")

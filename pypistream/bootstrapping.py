@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,13 +17,12 @@ from producers.presence import other_holder
 from pypistream import whoami
 from pypistream.bootstrap_source import FILES, Source, open_source
 from pypistream.data_dir import DataDir
-from pypistream.logs import log_to_stderr
+from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.restarts import ended, first_of, restarting
 from pypistream.settings import Settings
 from pypistream.sinks_child import SinksChild
 from pypistream.stopping import run_until_stopped
-from pypistream.terminal import escaped
 from pypistream.wiring import open_log
 from schemas.errors import (
     DeltasMissing,
@@ -193,7 +191,7 @@ class Bootstrap:
         while True:
             await asyncio.sleep(LINE_SECONDS)
             done = self.loader.written + self.loader.same
-            _say(f"{done:,} records of about {3 * names:,}")
+            say(f"{done:,} records of about {3 * names:,}", "bootstrap")
 
     # --- the deltas ---------------------------------------------------------------------------
 
@@ -209,7 +207,7 @@ class Bootstrap:
 
     async def _follow(self) -> None:
         """Take deltas as they come, until cancelled; sinks beside it, as in a `run`."""
-        _say(f"following {self.source.place}; Ctrl-C ends it")
+        say(f"following {self.source.place}; Ctrl-C ends it", "bootstrap")
         sinks = SinksChild(self.settings, on_event=lambda _: None)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -300,9 +298,10 @@ class Bootstrap:
             before = self.loader.written
             await self.loader.take(_records(projects), origin_of_delta(delta, self))
             self.at = delta.end
-            _say(
+            say(
                 f"delta of {delta.created}: {self.loader.written - before:,} records,"
-                f" {_claim(delta.watermark)}"
+                f" {_claim(delta.watermark)}",
+                "bootstrap",
             )
         await self.source.forget()
 
@@ -384,9 +383,3 @@ def summary(manifest: Manifest, written: int, same: int) -> str:
 
 def _claim(watermark: int | None) -> str:
     return "no watermark" if watermark is None else f"watermark {watermark:,}"
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{escaped(text)}\n")
-        sys.stderr.flush()

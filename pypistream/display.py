@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pypistream.facts import Facts
-from pypistream.logs import as_event
+from pypistream.logs import say
+from pypistream.terminal import escaped
 from schemas.records import Status
 from streams.progress import Watermark
 
@@ -60,10 +60,7 @@ class LineDisplay:
 
     def say(self, text: str) -> None:
         """Print at once."""
-        if as_event(text, "run"):
-            return
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        say(text, "run")
 
     def show(self, facts: Facts) -> None:
         """Print every LINE_SECONDS."""
@@ -85,7 +82,7 @@ class TableDisplay:
 
     def say(self, text: str) -> None:
         """Print above the table."""
-        self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._live.console.print(escaped(text), highlight=False, markup=False, soft_wrap=True)
 
     def show(self, facts: Facts) -> None:
         """Redraw."""
@@ -148,7 +145,7 @@ def table_of(facts: Facts) -> RenderableType:
         )
         parts.append(bar)
     if facts.trouble:
-        parts.append(Text(f"trouble: {facts.trouble}", style="yellow"))
+        parts.append(Text(escaped(f"trouble: {facts.trouble}"), style="yellow"))
     return Group(*parts)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import orjson
@@ -53,12 +54,17 @@ def log_to_stderr() -> None:
     )
 
 
-def as_event(text: str, name: str) -> bool:
-    """Whether a line for a person was said as an event of `name`: if JSON is asked for by name."""
-    if os.environ.get(_CHOICE) != JSON:
-        return False
-    structlog.get_logger(name).info(text)
-    return True
+def say(text: str, name: str) -> None:
+    """One line for a person; an event of `name` if JSON is asked for by name.
+
+    There may be nobody any more who reads it: that ends nothing.
+    """
+    with suppress(OSError):
+        if os.environ.get(_CHOICE) == JSON:
+            structlog.get_logger(name).info(text)
+            return
+        sys.stderr.write(f"{escaped(text)}\n")
+        sys.stderr.flush()
 
 
 def log_format() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import sys
@@ -14,13 +13,12 @@ import uvloop
 
 from pypistream.data_dir import DataDir
 from pypistream.listening import DEFAULT_HTTP, address_now, address_of, bound
-from pypistream.logs import as_event, log_to_stderr
+from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.serving import serve
 from pypistream.settings import Settings
 from pypistream.sinks_process import last_word
 from pypistream.stopping import stop_on_signals
-from pypistream.terminal import escaped
 from pypistream.wiring import require_log
 
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
@@ -54,16 +52,16 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 async def _alone(settings: Settings, data: DataDir, listener: socket.socket) -> int:
     address, stop = address_now(listener), stop_on_signals()
-    _say(f"serve: log {settings.kafka or data.log}  data {data.root}")
+    say(f"serve: log {settings.kafka or data.log}  data {data.root}", "serve")
 
     def ready() -> None:
-        _say(f"serve: listening on {address.url()}")
+        say(f"serve: listening on {address.url()}", "serve")
 
     serving = asyncio.create_task(
         serve(settings, data, listener, hosts=settings.http_host, ready=ready)
     )
     await _until(serving, asyncio.create_task(stop.wait()))
-    _say("serve: stopped; the next start goes on from there")
+    say("serve: stopped; the next start goes on from there", "serve")
     return 0
 
 
@@ -85,12 +83,3 @@ async def _until(serving: asyncio.Task[None], end: asyncio.Task[Any]) -> None:
         os._exit(0)  # as safe as kill -9: rows and positions go in together
     if not serving.cancelled():
         serving.result()
-
-
-def _say(text: str) -> None:
-    """A line for whoever keeps the process: there may be nobody any more."""
-    with contextlib.suppress(OSError):
-        if as_event(text, "serve"):
-            return
-        sys.stderr.write(f"{escaped(text)}\n")
-        sys.stderr.flush()

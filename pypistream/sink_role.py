@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import sys
 import time
 from collections.abc import Mapping
 
 from pypistream.data_dir import DataDir
-from pypistream.logs import log_to_stderr
+from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.settings import Settings
 from pypistream.sinks_work import at_work
 from pypistream.status_page import size
 from pypistream.stopping import stop_on_signals
-from pypistream.terminal import escaped
 from pypistream.wiring import require_log
 from schemas.codec import rfc3339
 from sinks.sink import Published
@@ -37,7 +34,7 @@ async def _sink(given: Mapping[str, object], name: str) -> int:
     data.create()
     data.store(settings.stored())
     stop = stop_on_signals()
-    _say(f"sink {name}: log {settings.kafka or data.log}  data {data.root}")
+    say(f"sink {name}: log {settings.kafka or data.log}  data {data.root}", "sink")
     working = asyncio.create_task(_work(settings, data, name))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -47,9 +44,12 @@ async def _sink(given: Mapping[str, object], name: str) -> int:
     working.cancel()
     await asyncio.wait({working}, timeout=STOP_SECONDS)
     if not working.done():
-        _say(f"sink {name}: stopped in the middle of its work, which the next start does again")
+        say(
+            f"sink {name}: stopped in the middle of its work, which the next start does again",
+            "sink",
+        )
         os._exit(0)  # as safe as kill -9: files appear whole, position and effect together
-    _say(f"sink {name}: stopped; the next start goes on from there")
+    say(f"sink {name}: stopped; the next start goes on from there", "sink")
     return 0
 
 
@@ -61,14 +61,8 @@ async def _work(settings: Settings, data: DataDir, name: str) -> None:
 
 def _tell(name: str, published: Published) -> None:
     mark = "null" if published.watermark is None else f"{published.watermark:,}"
-    _say(
+    say(
         f"{rfc3339(time.time())} sink {name}: published {published.path},"
-        f" {size(published.bytes)}, watermark {mark}"
+        f" {size(published.bytes)}, watermark {mark}",
+        "sink",
     )
-
-
-def _say(text: str) -> None:
-    """A line for whoever keeps the process: there may be nobody any more."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{escaped(text)}\n")
-        sys.stderr.flush()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 
 from producers.sweeper import Sweeper
 from pypistream.data_dir import DataDir
-from pypistream.logs import log_to_stderr
+from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.restarts import restarting, supervised
 from pypistream.settings import SWEEP_SECONDS, Settings
 from pypistream.stopping import run_until_stopped
-from pypistream.terminal import escaped
 from pypistream.wiring import open_log_for_reading
 from schemas.errors import Fatal
 from schemas.records import Sweep
@@ -58,7 +56,7 @@ async def _sweep(settings: Settings, data: DataDir, *, once: bool) -> int:
         finally:
             telling.cancel()
             if sweeper.cursor is not None:
-                _say(line_of(sweeper.cursor))
+                say(line_of(sweeper.cursor), "sweep")
     finally:
         await log.close()
     return 0
@@ -66,7 +64,7 @@ async def _sweep(settings: Settings, data: DataDir, *, once: bool) -> int:
 
 async def _round(sweeper: Sweeper) -> None:
     ended = await sweeper.round()
-    _say(f"{line_of(ended)}; waiting until they are fetched")
+    say(f"{line_of(ended)}; waiting until they are fetched", "sweep")
 
 
 async def _tell(sweeper: Sweeper) -> None:
@@ -75,7 +73,7 @@ async def _tell(sweeper: Sweeper) -> None:
         await asyncio.sleep(LINE_SECONDS)
         text = line_of(sweeper.cursor) if sweeper.cursor is not None else ""
         if text != said:
-            _say(text)
+            say(text, "sweep")
             said = text
 
 
@@ -83,8 +81,3 @@ def line_of(cursor: Sweep) -> str:
     """How far the present round is, for a person. Pure."""
     text = f"sweep round {cursor.round}: asked for {cursor.asked:,} of {cursor.names:,} projects"
     return f"{text}, up to {cursor.name}" if cursor.name else text
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{escaped(text)}\n")
-    sys.stderr.flush()

@@ -69,6 +69,22 @@ def test_a_long_command_reaches_the_terminal_in_one_piece() -> None:
     assert command in console.file.getvalue()
 
 
+def test_what_upstream_says_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """U+009B begins an escape sequence as ESC and [ do; U+202E turns the rest of a line round."""
+    evil = "HTTP 503: \x9b2J\u202e"
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    display = TableDisplay(console)
+    display.say(evil)
+    display.show(facts(mark(1), trouble=evil))
+    display.close()
+    LineDisplay().say(evil)
+
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue() + capsys.readouterr().err
+    assert shown.count("\\x9b2J\\u202e") >= 3
+    assert not {"\x9b", "\u202e"} & set(shown)
+
+
 def test_lines_come_no_faster_than_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     display = LineDisplay()
     for _ in range(5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -78,11 +79,22 @@ def test_what_is_said_beside_the_log_is_an_event_if_json_is_asked_for(
     logs.log_to_stderr()
     try:
         LineDisplay().say("serial 5")
+        logs.say("sink dump: \x1b[2J stopped", "sink")
     finally:
         structlog.reset_defaults()
-    text = capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
 
     if form == "json":
-        assert json.loads(text)["event"] == "serial 5"
+        said = [(event["logger"], event["event"]) for event in map(json.loads, lines)]
+        assert said == [("run", "serial 5"), ("sink", "sink dump: \x1b[2J stopped")]
     else:
-        assert text == "serial 5\n"
+        assert lines == ["serial 5", "sink dump: \\x1b[2J stopped"]
+
+
+def test_a_line_that_nobody_reads_any_more_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    logs.say("stopped", "sink")
