@@ -35,7 +35,6 @@ from schemas.errors import (
     JournalGone,
     Retriable,
     SerialJumped,
-    UpstreamRefused,
     UpstreamUnavailable,
 )
 from schemas.records import Alive, Config, EventSource, Filter, Head, History
@@ -111,7 +110,7 @@ class ChangelogProducer:
         self.polled_ms: int | None = None  # when the last complete poll ended
 
     async def begin(self) -> Config:
-        """Take the id, read or found the log. Raises Retriable, UpstreamRefused, LogMismatch."""
+        """Take the id, read or found the log. Raises Retriable, LogMismatch."""
         await self.close()
         # Before the id is taken: that would end a load that is under way.
         check_loaded((await read_progress(self._log)).bootstrap)
@@ -162,7 +161,7 @@ class ChangelogProducer:
                 failures, self.trouble = 0, ""
             except LogUnavailable:
                 raise  # the writer is spent: whoever runs us takes the id anew
-            except (Retriable, UpstreamRefused, JournalGone) as error:
+            except (Retriable, JournalGone) as error:
                 if isinstance(error, JournalGone) and self._gone_for_good():
                     log_.warning("the index is followed from now on", error=str(error))
                     self._by_index = True
@@ -254,7 +253,7 @@ class ChangelogProducer:
                 await self.read_history(since)
             except LogUnavailable:
                 raise
-            except (Retriable, UpstreamRefused, JournalGone) as error:
+            except (Retriable, JournalGone) as error:
                 # The live journal has been read just now: nothing is the matter with that.
                 self._history_not_before = loop.time() + RETRY_SECONDS
                 log_.warning("a page of the history could not be read", error=str(error))

@@ -61,7 +61,7 @@ class Pipeline:
     _head_at_start: int | None = None
 
     async def begin(self) -> Config:
-        """Found or read the log. Raises Retriable, UpstreamRefused: a new log needs upstream."""
+        """Found or read the log. Raises Retriable: a new log needs upstream."""
         await self.hold.load(self.upstream)
         head = (await read_progress(self.log)).head
         if head is None and self.backfill:

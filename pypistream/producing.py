@@ -62,7 +62,7 @@ class Producing:
     async def begin(self) -> Config:
         """Take the id, found or read the log.
 
-        Raises Retriable, UpstreamRefused, LogMismatch; WriterFenced if another one is alive.
+        Raises Retriable, LogMismatch; WriterFenced if another one is alive.
         """
         if self.apart and not self.take_over:
             await self._alone("another `produce` is alive")

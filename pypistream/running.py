@@ -31,7 +31,7 @@ from pypistream.wiring import (
     open_log,
     upstream_url,
 )
-from schemas.errors import Fatal, Retriable, UpstreamRefused
+from schemas.errors import Fatal, Retriable
 from schemas.records import Config, Status
 from streams.clock import SystemClock
 from streams.log import LogUnavailable
@@ -140,7 +140,7 @@ class _Run:
             return False
         try:
             config = beginning.result()
-        except (Retriable, UpstreamRefused) as error:
+        except Retriable as error:
             raise Fatal(
                 f"the log cannot be started: {error}",
                 hint="check the network and --upstream; nothing was written",

@@ -13,7 +13,7 @@ PypistreamError
 │   ├── MalformedRow              a changelog row of the wrong shape
 │   └── InvalidName               not a project name (PEP 508)
 └── Fatal                     stop; the text names the command that mends it
-    ├── UpstreamRefused           upstream says no for good (401, 403, wrong URL, HTML not XML)
+    ├── UpstreamRefused           whoever has the dump does not give it to us (401, 403)
     ├── JournalGone               XML-RPC is not served any more (404, 410, 501)
     ├── SerialJumped              the journal's serial rose by more than is believable
     ├── WriterFenced              another process took this writer id
@@ -115,7 +115,7 @@ class Fatal(PypistreamError):
 
 
 class UpstreamRefused(Fatal):
-    """Upstream says no for good: 401, 403, a wrong URL, HTML where XML was due."""
+    """Whoever has the dump to begin with does not give it to us: 401, 403."""
 
 
 class JournalGone(Fatal):

@@ -12,7 +12,6 @@ from urllib.parse import quote
 from schemas.errors import (
     OversizedBody,
     RateLimited,
-    UpstreamRefused,
     UpstreamUnavailable,
 )
 from schemas.names import NormalizedName
@@ -119,16 +118,13 @@ class PypiRoutes:
 
     async def last_serial(self) -> int:
         """`changelog_last_serial()`. Raises Retriable or JournalGone."""
-        return await self._last_serial(UpstreamUnavailable)
-
-    async def probe(self) -> int:
-        """`last_serial()` for a first start: a wrong URL or a refusal raises UpstreamRefused."""
-        return await self._last_serial(UpstreamRefused)
+        body = await self._journal(xmlrpc.request("changelog_last_serial"))
+        return await self._parsed(body, xmlrpc.parse_serial)
 
     async def journal_since(self, serial: int) -> JournalPage:
         """`changelog_since_serial(serial)`. Raises Retriable or JournalGone."""
         content = xmlrpc.request("changelog_since_serial", serial)
-        body = await self._journal(content, UpstreamUnavailable)
+        body = await self._journal(content)
         return await self._parsed(body, lambda page: xmlrpc.parse_page(page, serial))
 
     async def project(self, name: NormalizedName, etag: str = "") -> Answer:
@@ -207,13 +203,7 @@ class PypiRoutes:
             raise UpstreamUnavailable(f"{call.what}: more than {answers.REDIRECTS_MAX} redirects")
         return reply
 
-    async def _last_serial(self, refused: type[UpstreamUnavailable | UpstreamRefused]) -> int:
-        body = await self._journal(xmlrpc.request("changelog_last_serial"), refused)
-        return await self._parsed(body, xmlrpc.parse_serial)
-
-    async def _journal(
-        self, content: bytes, refused: type[UpstreamUnavailable | UpstreamRefused]
-    ) -> bytes:
+    async def _journal(self, content: bytes) -> bytes:
         url = f"{self._base}/pypi"
         reply = await self._send(
             Call("the journal", url, _XML, self._settings.journal, "POST", content, True)
@@ -221,10 +211,11 @@ class PypiRoutes:
         refusal = answers.journal_refusal(reply)
         if refusal is None:
             return reply.body
-        error = refused(f"{url}: {refusal}", hint="check --upstream, and that --contact names you")
-        if isinstance(error, UpstreamUnavailable) and answers.refuses(reply.head):
-            error.retry_after_seconds = answers.REFUSED_SECONDS
-        raise error
+        raise UpstreamUnavailable(
+            f"{url}: {refusal}",
+            retry_after_seconds=answers.REFUSED_SECONDS if answers.refuses(reply.head) else None,
+            hint="check --upstream, and that --contact names you",
+        )
 
     async def _parsed(self, body: bytes, parse: Callable[[bytes], _T]) -> _T:
         try:

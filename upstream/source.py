@@ -6,7 +6,7 @@ Resume    Ask again with the last serial read. A page of JOURNAL_ROWS_MAX rows m
 Pace      `permit()` first, then one call: permits come no faster than the set rate, and none while
           a hold is on. Who waits for permits can choose the most urgent work when one comes.
 Errors    Retriable: wait (`retry_after_seconds`), the call may be made again. Permanent: this
-          document will not do. Fatal: UpstreamRefused, JournalGone. A missing project is an answer.
+          document will not do. Fatal: JournalGone. A missing project is an answer.
 """
 
 from __future__ import annotations

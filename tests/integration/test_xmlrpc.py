@@ -332,7 +332,7 @@ async def test_another_pypistream_follows_it(library: MemoryLibrary) -> None:
     async with served(library, xmlrpc_calls.routes(library)) as address:
         upstream = HttpUpstream(ClientSettings(address, "me@example.org", rate=0))
         try:
-            assert BIG_SERIAL + 5 == await upstream.probe()
+            assert BIG_SERIAL + 5 == await upstream.last_serial()
             page = await upstream.journal_since(103)
         finally:
             await upstream.close()

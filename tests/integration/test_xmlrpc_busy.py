@@ -109,6 +109,6 @@ async def test_a_client_of_ours_waits_for_what_is_not_there_yet() -> None:
         upstream = HttpUpstream(ClientSettings(url, "me@example.org", rate=0))
         try:
             with pytest.raises(UpstreamUnavailable, match="nothing can be served yet"):
-                await upstream.probe()
+                await upstream.last_serial()
         finally:
             await upstream.close()

@@ -14,7 +14,7 @@ from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.pipeline import Pipeline
 from pypistream.wiring import make_upstream, open_log
-from schemas.errors import Retriable, UpstreamRefused
+from schemas.errors import Retriable
 from schemas.records import State
 from streams.clock import SystemClock
 from streams.progress import watermark
@@ -74,7 +74,7 @@ async def _begun(pipeline: Pipeline) -> None:
     while True:
         try:
             await pipeline.begin()
-        except (Retriable, UpstreamRefused):
+        except Retriable:
             assert time.monotonic() < end, "upstream never answered"
             await asyncio.sleep(LOOK_SECONDS)
         else:
