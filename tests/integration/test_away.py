@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 from schemas.compression import compress, decompress
 from schemas.topics import COMPACTED, TOPICS, Offset, Topic
 from sinks import feed as feed_module
+from sinks import reading
 from sinks.away import AWAY_MS_MAX, as_of_by_log
 from sinks.duckdb_view import DuckDBView
 from sinks.dump import DumpSink
 from sinks.feed import Feed
 from sinks.frame_store import INDEX_FILE
-from sinks.sink import Sink, Standing
+from sinks.sink import Batch, Sink, Standing
 from streams.log import Log, TopicPartition
 from streams.memory_log import MemoryLog
 from tests.support.dump_world import cli_lines
@@ -90,6 +92,11 @@ async def tombstones_come_and_go(log: Log, sink: Sink, clock: Clock) -> None:
     await found(log)
     await publish(log, *NAMES)
     assert 0 == await visit(log, sink, clock)
+    await go_for_good(log, clock)
+
+
+async def go_for_good(log: Log, clock: Clock) -> None:
+    """Five projects go, and so do their tombstones."""
     await let_pass(log, clock, HOUR_MS)
     await remove(log, *REMOVED)
     await let_pass(log, clock, HOUR_MS)
@@ -128,6 +135,32 @@ async def test_without_the_check_there_would_be_ghosts(
         assert 0 == await visit(opened.log, sink := make(tmp_path), clock)
 
     assert set(REMOVED) < shown(tmp_path, sink)
+
+
+@SINKS
+@ADAPTERS
+async def test_a_sink_that_is_built_slowly_has_no_ghosts(
+    adapter: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has read already is removed while it reads on, and the tombstones go, too."""
+    monkeypatch.setattr(reading, "BATCH_RECORDS_MAX", len(NAMES))
+    loop, clock = asyncio.get_running_loop(), Clock()
+    async with opened_log(adapter, 1, tmp_path, clock) as opened:
+        await found(opened.log)
+        await publish(opened.log, *NAMES)
+        sink = make(tmp_path)
+        apply, steps = sink.apply, iter([go_for_good(opened.log, clock)])
+
+        def slowly(batch: Batch) -> None:  # in the feed's thread: the loop is free
+            apply(batch)
+            if batch.records and (step := next(steps, None)):
+                asyncio.run_coroutine_threadsafe(step, loop).result()
+
+        monkeypatch.setattr(sink, "apply", slowly)
+        assert 1 == await visit(opened.log, sink, clock)
+        truth = set((await opened.log.table(METADATA_0)).rows)
+
+    assert {*NAMES, "another"} - set(REMOVED) == truth == shown(tmp_path, sink)
 
 
 @SINKS

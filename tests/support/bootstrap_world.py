@@ -101,6 +101,14 @@ class Other:
         trimmed = trim(raw, NormalizedName(name), header_serial=self.serial)
         await self._answer(name, Kind.NEW_RELEASE, _shown(trimmed), trimmed)
 
+    async def arrive(self, name: str) -> None:
+        """What `stale` was owed comes: no row is written for it, no serial rises."""
+        state = self.states[name]
+        shown = document("0.9", "1.0", name=name, summary="in time")
+        raw = body({**shown, "last_serial": state.event})
+        trimmed = trim(raw, NormalizedName(name), header_serial=state.event)
+        await self._decided(name, state, _shown(trimmed), trimmed)
+
     async def remove(self, name: str) -> None:
         """`remove project`, and upstream says 404."""
         self.serial += 1
@@ -145,9 +153,15 @@ class Other:
             attempts=0,
             reason="",
         )
+        await self._decided(name, event, reply, trimmed)
+
+    async def _decided(
+        self, name: str, state: State, reply: Reply, trimmed: Trimmed | None
+    ) -> None:
+        """What a worker writes that got `reply` for the event in `state`."""
         now_ms = self.clock()
-        verdict = decide(event, reply, Attempt(self.serial, now_ms), DEFAULT_PATIENCE)
-        answered = Answered(NormalizedName(name), event, verdict, now_ms, trimmed)
+        verdict = decide(state, reply, Attempt(state.event, now_ms), DEFAULT_PATIENCE)
+        answered = Answered(NormalizedName(name), state, verdict, now_ms, trimmed)
         records = publication.records(answered, with_releases=True)
         records = [each for each in records if each.topic in COMPACTED]
         await self._put(name, verdict.state, records)
