@@ -6,7 +6,10 @@ Without lambdas, whose two spellings are each unknown to some DuckDB from 1.2 to
 from __future__ import annotations
 
 _PRE = r"(?:[-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?([0-9]*))"
-_POST = r"(?:-([0-9]+)|[-_.]?(post|rev|r)[-_.]?([0-9]*))"
+_NAMED_POST = "[-_.]?(post|rev|r)[-_.]?([0-9]*)"
+_POST = rf"(?:-([0-9]+)|{_NAMED_POST})"
+# What may stand before `-N` for that to be a post-release: 1a-2 is the second alpha.
+_NUMBERED_PRE = "(?:[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview)(?:[-_.]|[-_.]?[0-9]+))"
 _DEV = r"(?:[-_.]?(dev)[-_.]?([0-9]*))"
 _LOCAL = r"(?:[+]([a-z0-9]+(?:[-_.][a-z0-9]+)*))"
 _GROUPS = ("epoch", "number", "pre", "pre_n", "post_n1", "post", "post_n", "dev", "dev_n", "local")
@@ -25,7 +28,7 @@ def _is(kind: str) -> str:
 _ANY = _pattern(f"{_PRE}?{_POST}?{_DEV}?")
 IS_PEP440 = _is(f"{_PRE}?{_POST}?{_DEV}?")
 IS_PRERELEASE = _is(f"(?:{_PRE}{_POST}?{_DEV}?|{_POST}?{_DEV})")
-IS_POSTRELEASE = _is(f"{_PRE}?{_POST}{_DEV}?")
+IS_POSTRELEASE = _is(f"(?:{_PRE}?{_NAMED_POST}|{_NUMBERED_PRE}?-[0-9]+){_DEV}?")
 IS_DEVRELEASE = _is(f"{_PRE}?{_POST}?{_DEV}")
 
 _PARTS = f"regexp_extract(lower(version), '^{_ANY}$', {list(_GROUPS)})"

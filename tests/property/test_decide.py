@@ -22,7 +22,7 @@ from processors.decide import (
 )
 from processors.owing import owe, owe_ask, owe_ask_beside, settle_by_map
 from schemas import codec
-from schemas.records import ABSENT_LOOKS, Ask, ChangelogEntry, Kind, Reason, State, Status
+from schemas.records import ABSENT_LOOKS, Ask, ChangelogEntry, Kind, Reason, Source, State, Status
 
 PATIENCE = Patience()
 START_MS = 1_700_000_000_000
@@ -131,7 +131,8 @@ class History:
             same = (body.hash, body.display_name) == (before.hash, before.display_name)
             assert not same or state.ask is Reason.REPAIR
             # an older rendering may be served at the same serial: it takes two to be believed
-            assert same or body.hash == state.seen or body.display_name != before.display_name
+            twice = same or body.hash == state.seen or body.display_name != before.display_name
+            assert twice or body.source is Source.JSON is not before.source  # or the API itself
         self.document = body
 
     def removed(self, state: State, after: State) -> None:
