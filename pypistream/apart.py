@@ -152,7 +152,7 @@ async def _process(settings: Settings, data: DataDir) -> None:
         config = await _until(role.stop, lambda: _config(role.log, role.stop))
         if config is None:
             return
-        shared = make_assignment(settings, config.partitions)
+        shared = make_assignment(settings, config.partitions, role.hold)
         if shared is not None:
             kept = kept_for_produce(settings.rate, settings.poll)
             role.upstream.follow(shared_rate(settings.rate, kept, shared, produces=False))

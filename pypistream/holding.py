@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from pypistream.leasing import LeasedAssignment
 from schemas import codec
 from schemas.errors import LogCorrupt
 from schemas.records import Hold
@@ -15,7 +16,7 @@ from streams.watching import TableWatch, plain_place
 from upstream.source import Upstream
 
 HOLD_KEY = "hold"
-LOOK_SECONDS = 1.0  # how soon another process learns that it must wait
+LOOK_SECONDS = 1.0  # how soon another process learns that it must wait, at the latest
 
 
 def hold_of(row: Record | None) -> Hold | None:
@@ -29,7 +30,10 @@ def hold_of(row: Record | None) -> Hold | None:
 
 
 class SharedHold:
-    """Writes our own holds, applies those of others. The latest wins."""
+    """Writes our own holds, applies those of others. The latest wins.
+
+    `leased`, if the rate is shared, is kept alive beside: its signs lie in the same place.
+    """
 
     def __init__(self, log: Log, clock: Clock) -> None:
         self._log = log
@@ -37,6 +41,11 @@ class SharedHold:
         self._asked: list[Hold] = []
         self._news = asyncio.Event()
         self.present: Hold | None = None
+        self.leased: LeasedAssignment | None = None
+
+    def wake(self) -> None:
+        """Write and look now: there is something to tell."""
+        self._news.set()
 
     def asked(self, until_unix_seconds: float, reason: str) -> None:
         """Upstream asked this process to wait."""
@@ -59,12 +68,22 @@ class SharedHold:
     async def run(self, upstream: Upstream) -> None:
         """Publish and apply until cancelled; after LogUnavailable it may be run again."""
         async with TableWatch(self._log, [self._at]) as watch:
+            if self.leased is not None:
+                self.leased.watching()
             while True:
                 self._news.clear()
                 await self._publish()
-                await watch.look()
+                wait = await self._look(watch)
                 self._apply(watch.rows[self._at].get(HOLD_KEY), upstream)
-                await heard_within(self._news, LOOK_SECONDS)
+                await heard_within(self._news, wait)
+
+    async def _look(self, watch: TableWatch) -> float:
+        """Seconds until the next one."""
+        if self.leased is None:
+            await watch.look()
+            return LOOK_SECONDS
+        await self.leased.sign(self._log, self._clock.now_ms())
+        return await self.leased.look(watch)
 
     async def _publish(self) -> None:
         """Write the latest of what this process was asked, if nobody was asked for more."""

@@ -139,10 +139,12 @@ class Processing:
         """Tell every session of rules made meanwhile; a new session reads them itself."""
         async with RulesWatch(self.means.log) as watch:
             while True:
-                rules = await watch.look(RULES_SECONDS)
+                rules = await watch.look()
                 for worker in self.workers:
                     if worker.session is not None and rules.count > worker.session.rules.count:
                         worker.session.adopt(rules)
+                # Not waited for in the look: signs of the rate's holders end it time and again.
+                await asyncio.sleep(RULES_SECONDS)
 
     def _new_life(self, partition: int) -> _Life:
         return _Life(self.means.worker(partition), Watchdog(partition))

@@ -107,7 +107,7 @@ class _Run:
         clock = SystemClock()
         hold = SharedHold(log, clock)
         upstream = make_upstream(settings, hold.asked)
-        assignment = make_assignment(settings, log.partitions)
+        assignment = make_assignment(settings, log.partitions, hold)
         if assignment is not None:
             kept = kept_for_produce(settings.rate, settings.poll)
             upstream.follow(shared_rate(settings.rate, kept, assignment, produces=True))

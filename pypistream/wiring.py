@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pypistream.data_dir import DataDir
+from pypistream.holding import SharedHold
+from pypistream.leasing import LeasedAssignment
 from pypistream.settings import Settings
 from schemas.errors import UsageError
 from sinks.full_folder import Keep
@@ -145,14 +147,21 @@ def check_upstream(settings: Settings) -> ClientSettings:
     )
 
 
-def make_assignment(settings: Settings, partitions: int) -> Assignment | None:
-    """Which partitions this process works on; None = on all of them, there is no other process."""
+def make_assignment(settings: Settings, partitions: int, hold: SharedHold) -> Assignment | None:
+    """Which partitions this process works on; None = on all of them, there is no other process.
+
+    Where a rate is shared, `hold` keeps this process's part of it alive.
+    """
     kafka = settings.kafka_settings()
     if kafka is None:
         return None
     from streams.kafka_group import KafkaGroup
 
-    return KafkaGroup(kafka, partitions)
+    group = KafkaGroup(kafka, partitions, on_assigned=hold.wake)
+    if not settings.rate:
+        return group
+    hold.leased = LeasedAssignment(group, partitions)
+    return hold.leased
 
 
 def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> SharedUpstream:

@@ -43,6 +43,7 @@ from schemas.records import (
     Hold,
     Kind,
     Marker,
+    RateSign,
     Reason,
     Rule,
     State,
@@ -147,6 +148,7 @@ HEAD = Head(
 )
 HISTORY_ASKED = HistoryAsked(_TIME)
 HOLD = Hold(_TIME * 1_000 + 30_000, "429 on the XML-RPC route")
+RATE_SIGN = RateSign("9f86d081884c4d659a2feaa0c55ad015", 4_711, (0, 3, 6, 9))
 RULE = Rule("sample-project", ("author", "author_email"), _TIME)
 SWEEP = Sweep(
     3, every=604_800, started=_TIME, time=_TIME + 86_400, names=740_000, asked=106_000, name="cmake"

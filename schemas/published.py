@@ -60,7 +60,7 @@ VALUES = (
         (
             *(examples.CUT, examples.CONFIG, examples.HEAD, examples.ALIVE),
             *(examples.HOLD, examples.SWEEP, examples.HISTORY_ASKED, examples.BOOTSTRAP),
-            examples.RULE,
+            *(examples.RULE, examples.RATE_SIGN),
         ),
     ),
     Published("dead-letter", "What could not be processed", (examples.DEAD_LETTER,)),

@@ -299,6 +299,18 @@ class Hold(msgspec.Struct, frozen=True):
     reason: str
 
 
+class RateSign(msgspec.Struct, frozen=True):
+    """In partition N + 1 of `progress`, key `rate:…`: a process claims parts of the rate.
+
+    Written twice a second by each that shares a rate. `number` counts the signs of `holder`;
+    `parts` are partitions, none = all are given back.
+    """
+
+    holder: str
+    number: int
+    parts: tuple[int, ...]
+
+
 class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     """In partition N + 1 of `progress`, key `sweep`: how far the present round of the sweep is.
 

@@ -4,7 +4,8 @@ Order     What is assigned here is assigned to no other live member. During a ch
           such promise: the writer id is the only fence, and work may go on until the new
           assignment is known.
 Share     The shares of all members together are never more than 1, but for members that the
-          group has not heard of yet. 0 = fetch nothing now.
+          group has not heard of yet; where they are leased (`streams.leases`), never. 0 = fetch
+          nothing now.
 Errors    `run` raises LogUnavailable (Retriable) when the group cannot be reached; it is run
           again, and what was assigned stays so until something else is known.
 """

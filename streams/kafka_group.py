@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -48,10 +48,16 @@ log_ = structlog.get_logger("group")
 
 
 class KafkaGroup:
-    """See `streams.assignment.Assignment`. Belongs to one event loop."""
+    """See `streams.assignment.Assignment`. Belongs to one event loop.
 
-    def __init__(self, settings: KafkaSettings, total: int) -> None:
+    `on_assigned` is called when the group has said what is assigned here.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, total: int, on_assigned: Callable[[], object] = bool
+    ) -> None:
         self._settings = settings
+        self._on_assigned = on_assigned
         self._group_id = settings.prefix + GROUP_ID
         self._member = Membership(total, SESSION_MS / 1000)
         self._news = asyncio.Event()
@@ -152,6 +158,7 @@ class KafkaGroup:
         if partitions != before or not well:
             log_.info("assigned", partitions=sorted(partitions), group=self._group_id)
         self._news.set()
+        self._on_assigned()
 
 
 class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types for it

@@ -1,0 +1,90 @@
+"""The parts of the rate that this process may use: what the group assigns, as far as it is leased.
+
+Signs of all processes lie in `progress`, where any process writes. What they allow is decided by
+`streams.leases`; this writes them, and reads those of others.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from schemas import codec
+from schemas.errors import LogCorrupt
+from schemas.records import RateSign
+from streams.assignment import Assignment
+from streams.leases import Lease, Sign
+from streams.log import Log, Record
+from streams.progress import progress_record
+from streams.watching import TableWatch, plain_place
+
+SIGN_KEY = "rate"
+
+
+class LeasedAssignment:
+    """An assignment whose share of the rate is leased. See `streams.assignment.Assignment`."""
+
+    def __init__(self, group: Assignment, total: int) -> None:
+        self._group = group
+        self._lease = Lease(uuid.uuid4().hex, total)
+        self._claimed: frozenset[int] = frozenset()  # by the last sign that was begun
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """What the group assigned."""
+        return self._group.partitions
+
+    @property
+    def known(self) -> bool:
+        """Whether the group has ever answered."""
+        return self._group.known
+
+    def share(self) -> float:
+        """The part of the rate that may be used now: nothing without group, lease and log."""
+        if self._group.share() <= 0:
+            return 0.0
+        return self._lease.share(self.partitions, time.monotonic())
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        """Wait until something else than `known` is assigned; returns that."""
+        return await self._group.changed(known)
+
+    async def run(self) -> None:
+        """Take part in the group until cancelled."""
+        await self._group.run()
+
+    def watching(self) -> None:
+        """A watch of the place of signs begins, or begins anew."""
+        self._lease.watching(time.monotonic())
+
+    async def sign(self, log: Log, now_ms: int) -> None:
+        """Claim what is assigned, and give back what is not. Raises LogUnavailable."""
+        if not (self.partitions or self._claimed):
+            return
+        sign, begun = self._lease.sign(self.partitions), time.monotonic()
+        self._claimed = sign.parts
+        parts = sorted(sign.parts)
+        value = RateSign(sign.holder, sign.number, tuple(parts))
+        # As many keys as there are partitions at most, whoever comes and goes.
+        key = f"{SIGN_KEY}:{parts[0] if parts else 0}"
+        of = f"{SIGN_KEY}:{sign.holder}:{sign.number}"
+        at = plain_place(log).partition
+        await log.append([progress_record(at, key, value, now_ms, of=of, kind=SIGN_KEY)])
+        self._lease.signed(sign, begun, time.monotonic())
+
+    async def look(self, watch: TableWatch) -> float:
+        """Take in what is new in `progress`; seconds until the next look. Raises LogUnavailable."""
+        begun = time.monotonic()
+        signs = [sign for record in await watch.look() if (sign := _sign_of(record))]
+        self._lease.looked(signs, begun, time.monotonic())
+        return self._lease.next_look(time.monotonic())
+
+
+def _sign_of(record: Record) -> Sign | None:
+    if record.value is None or not (record.key or "").startswith(f"{SIGN_KEY}:"):
+        return None
+    try:
+        value = codec.decode(record.value, RateSign)
+    except LogCorrupt:
+        return None  # any process may write here: what is no sign claims nothing
+    return Sign(value.holder, value.number, frozenset(value.parts))
