@@ -22,7 +22,8 @@ DAY_MS = 24 * 60 * 60 * 1000
 KEYS = {
     Topic.CHANGELOG: "normalised project name; null for a marker",
     Topic.REFETCH: "normalised project name; null for a marker of a backfill",
-    Topic.PROGRESS: "the partition's number for a cut; `config`, `head`, `alive`, `hold`, `rate:…`, `sweep`",
+    Topic.PROGRESS: "the partition's number for a cut; "
+    "`config`, `head`, `alive`, `hold`, `rate:…`, `sweep`",
 }
 TEXTS = {
     Topic.CHANGELOG: "PyPI's journal, row by row, and nothing else. Between the rows lie markers:"
