@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
@@ -63,24 +64,22 @@ def _located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
 
 
 async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: bool) -> None:
-    lock = data.hold(f"sink-{name}")
-    log = await open_log_for_reading(settings, data)
-    try:
+    async with AsyncExitStack() as stack:
+        stack.callback(data.hold(f"sink-{name}").release)
+        log = await open_log_for_reading(settings, data)
+        stack.push_async_callback(log.close)
         tables = make_tables(data, settings)
         tables.ask()
         sink = make_sink(name, data, settings, tables)
         if reset:
             await asyncio.to_thread(sink.reset)
-        async with Feed(log, sink, SystemClock(), publish_every_seconds=0) as feed:
-            if await feed.finish() is None:
-                check_loaded((await read_progress(log)).bootstrap)
-                raise NotPublished(
-                    f"the log in {settings.kafka or data.root} holds nothing yet",
-                    hint="`pypistream backfill`, or a `run --backfill`, fetches every project",
-                )
-    finally:
-        await log.close()
-        lock.release()
+        feed = Feed(log, sink, SystemClock(), publish_every_seconds=0)
+        if await (await stack.enter_async_context(feed)).finish() is None:
+            check_loaded((await read_progress(log)).bootstrap)
+            raise NotPublished(
+                f"the log in {settings.kafka or data.root} holds nothing yet",
+                hint="`pypistream backfill`, or a `run --backfill`, fetches every project",
+            )
 
 
 async def _ask(settings: Settings, data: DataDir, sink: str) -> None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 
 from schemas.codec import encode
-from schemas.records import ChangelogEntry, Config, State
+from schemas.records import SERIAL_MAX, ChangelogEntry, Config, State
 from schemas.topics import Topic
 from sinks.dependencies import Dependency, parse
 from sinks.duckdb_schema import (
@@ -27,7 +27,7 @@ from sinks.duckdb_schema import (
     Table,
 )
 from sinks.release_rows import ReleaseRow, document_releases, release_row
-from sinks.softly import SERIAL_MAX, Fields, moment, moment_of
+from sinks.softly import Fields, moment, moment_of
 from streams.log import Record
 
 RELEASES_LATEST = "latest"  # `Config.releases` of a log without the topic `releases`

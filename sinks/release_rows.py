@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from schemas.records import SERIAL_MAX
 from schemas.releases import SlimFile, SlimReleases
-from sinks.softly import SERIAL_MAX, Fields, moment_of
+from sinks.softly import Fields, moment_of
 
 _typed = msgspec.json.Decoder(SlimReleases)
 _untyped = msgspec.json.Decoder()

@@ -59,10 +59,6 @@ class ServingWriter:
         statuses = {status: number for status, number in self._statuses.items() if number}
         return msgspec.structs.replace(self.counts, statuses=statuses)
 
-    def forget(self) -> None:
-        """Numbers given within a transaction that was undone are no numbers any more."""
-        self._ids.clear()
-
     def take(self, record: Record) -> None:
         """Take one record in."""
         if record.key is None:

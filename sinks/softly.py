@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from schemas.records import SERIAL_MAX
+
 T = TypeVar("T")
 
-SERIAL_MAX = 2**63 - 1
 SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that can be written
 NOTES_MAX = 50  # of one record: more say nothing new
 NOTE_CHARACTERS_MAX = 100  # a key may be of any length
