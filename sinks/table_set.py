@@ -12,6 +12,7 @@ log and left out: it holds up no dump.
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,7 @@ class TableSets:
         self._root = root
         self._every_ms = every_seconds * 1000
         self._period: Period | None = None
+        self._failed_ms = -math.inf  # what failed is not tried again before the next one is due
         self._asked = False
 
     def ask(self) -> None:
@@ -151,12 +153,14 @@ class TableSets:
             return held if self._every_ms else None
         if held is not None and (held.snapshot == stamp or held.stood.cuts == vector.cuts):
             return held
-        if not asked and not self._period.due(held, vector, now_ms):
+        rests = now_ms < self._failed_ms + self._every_ms
+        if not asked and (rests or not self._period.due(held, vector, now_ms)):
             return held
         with storage(self._root):
             made = self._made(stamp, now_ms)
             if made is not None:
                 self._replace(made)
+            self._failed_ms = now_ms if made is None else -math.inf
         return self._held(vector.log_id, mark)
 
     def path(self, found: TableSet, name: str) -> Path:
