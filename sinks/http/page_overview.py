@@ -10,12 +10,12 @@ from schemas.manifest import Manifest
 from schemas.names import NormalizedName, normalize
 from schemas.records import ChangelogEntry, Kind
 from sinks.duckdb_status import VIEWS
+from sinks.http.dumps import ROOT, immutable_url, made_at
 from sinks.http.library import PAGE_MAX, Library, Listed, Removed
 
 FEED_SHOWN = 20
 NEWEST_SHOWN = 10
 REMOVED_SHOWN = 10
-DUMPS_ROOT = "/dumps/"
 BAR_UNITS = 10  # width of a minute in the chart that is drawn without scripts
 CHART_UNITS = 100  # its height
 
@@ -139,10 +139,10 @@ def dump_lines(manifest: Manifest) -> Sequence[DumpLine]:
                 is_table=name not in _FORMATS,
                 bytes=file.bytes,
                 uncompressed_bytes=file.uncompressed_bytes,
-                generated=manifest.created,
+                generated=made_at(name, manifest)[0],
                 sha256=file.sha256,
-                url=f"{DUMPS_ROOT}{name}",
-                immutable_url=f"{DUMPS_ROOT}sha256/{file.sha256}/{name}",
+                url=f"{ROOT}{name}",
+                immutable_url=immutable_url(name, file),
             )
         )
     return lines
