@@ -215,7 +215,7 @@ class Session:
         """Start a fetch whenever one is due, a slot is free and upstream permits."""
         slots, clock = self._worker.slots, self._worker.clock
         while True:
-            lanes = slots.lanes()
+            lanes = slots.lanes(clock.now_ms())
             due_ms = self._due_ms(lanes)
             if due_ms is None or due_ms > clock.now_ms():
                 await self._wait_until(due_ms)
@@ -223,9 +223,10 @@ class Session:
             await self.transactions.room()
             await self._worker.upstream.permit()
             # Only now choose: something more urgent may have come while we waited for the permit.
-            work = self.agenda.next_work(clock.now_ms(), slots.lanes())
+            now_ms = clock.now_ms()
+            work = self.agenda.next_work(now_ms, slots.lanes(now_ms))
             if work is not None:
-                slot = slots.take()
+                slot = slots.take(now_ms)
                 task = tasks.create_task(self._fetch(work, slot))
                 task.add_done_callback(slot.given_by)  # also if it never began
 
@@ -288,7 +289,7 @@ class Session:
     async def _instead(self, asked: Asked, slot: Slot) -> Outcome | None:
         # A slot that was given back may be another's by now: then one too many is in use, and none
         # is given out until that is over. The client's own bound holds all the while.
-        again = slot if slot.held else self._worker.slots.take()
+        again = slot if slot.held else self._worker.slots.take(self._worker.clock.now_ms())
         try:
             return await self._second.instead(asked)
         finally:

@@ -6,30 +6,45 @@ from collections.abc import Callable
 
 from processors.agenda import URGENT, Lane
 
+LENT_MS = 250  # a few round trips: with answers as quick as that a live event hardly waits
+ALL_LANES = tuple(Lane)
+
 
 class Slots:
-    """`capacity` slots, one of which is kept for live events."""
+    """`capacity` slots, one of which is kept for live events once a fetch takes LENT_MS or more.
+
+    Till then it serves everybody: a slot comes back in a moment anyway (ADR 023). Fetches that hang
+    are long out by the time that they have taken the others. Times: Unix milliseconds.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.used = 0
+        self._out: dict[Slot, int] = {}  # since when; the first is the oldest
         self._on_free: list[Callable[[], None]] = []
 
-    def lanes(self) -> tuple[Lane, ...]:
+    @property
+    def used(self) -> int:
+        """How many are in use."""
+        return len(self._out)
+
+    def lanes(self, now_ms: int) -> tuple[Lane, ...]:
         """The lanes that may start a fetch now."""
-        free = self.capacity - self.used
+        free = self.capacity - len(self._out)
         if free <= 0:
             return ()
-        return tuple(Lane) if free > 1 or self.capacity == 1 else URGENT
+        if free > 1 or now_ms - next(iter(self._out.values()), now_ms) < LENT_MS:
+            return ALL_LANES
+        return URGENT
 
-    def take(self) -> Slot:
+    def take(self, now_ms: int) -> Slot:
         """Use a slot."""
-        self.used += 1
-        return Slot(self)
+        slot = Slot(self)
+        self._out[slot] = now_ms
+        return slot
 
-    def freed(self) -> None:
+    def freed(self, slot: Slot) -> None:
         """A slot came back: tell everyone who waits for one."""
-        self.used -= 1
+        del self._out[slot]
         for wake in self._on_free:
             wake()
         if self._on_free:  # who is woken first gets it: each worker in turn
@@ -59,7 +74,7 @@ class Slot:
         """Give it back."""
         slots, self._slots = self._slots, None
         if slots is not None:
-            slots.freed()
+            slots.freed(self)
 
     def given_by(self, _task: object) -> None:
         """Give it back because the task that had it is done."""

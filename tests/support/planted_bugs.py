@@ -191,7 +191,7 @@ def _given_up_at_once() -> Any:
 
 
 def _slots_without_number() -> Any:
-    return patch.object(Slots, "lanes", lambda _: tuple(Lane))
+    return patch.object(Slots, "lanes", lambda *_: tuple(Lane))
 
 
 @contextmanager
