@@ -79,10 +79,10 @@ class Service:
             self.library, self.health, dumps.newest, time.time, version("pypistream")
         )
         return [
+            *queries.routes(self.library),  # looked for in this order: what is asked most
             *pages.routes(),
             *Projects(self.library).routes(),
             *versions.routes(self.library),
-            *queries.routes(self.library),
             *xmlrpc_calls.routes(self.library),
             *streams.routes(self.streams),
             *changes.routes(self.streams),

@@ -12,7 +12,6 @@ from http import HTTPStatus
 
 import structlog
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,12 +32,13 @@ from sinks.http.documents import (
 )
 from sinks.http.library import Library
 
-URL_BYTES_MAX = 4 * 1024
-HEADER_BYTES_MAX = 16 * 1024
+URL_BYTES_MAX = 4 * 1024  # no route of ours needs more
+HEADER_BYTES_MAX = 16 * 1024  # of all fields; browsers and proxies send less
 BODY_BYTES_MAX = 1024 * 1024  # of a request: a batch of queries, an XML-RPC call
 HOSTS_CACHED = 256
 _READING = ("GET", "HEAD")
 _PREFIX, _SUFFIX = PREFIX.encode(), SUFFIX.encode()
+_SAFETY = [(name.lower().encode(), value.encode()) for name, value in SAFETY.items()]
 ANY_HOST = "*"
 
 log_ = structlog.get_logger("http")
@@ -91,10 +91,7 @@ class Front:
         The same answer as by ASGI at a third of the cost, for a server that can write it. `head`:
         header lines that every answer begins with. Limits of size are the caller's.
         """
-        if not (url.startswith(_PREFIX) and url.endswith(_SUFFIX)) or b"?" in url or b"%" in url:
-            return None
-        name = document_name(url.decode("latin-1"))
-        if name is None:
+        if not (url.startswith(_PREFIX) and url.endswith(_SUFFIX)):
             return None
         host = accept = known = b""
         for key, value in headers:
@@ -106,6 +103,8 @@ class Front:
                 known = value
         if not self._welcome(host):
             return None
+        # What is no name (a query in it, an escape, nothing at all) is nobody's: it is not found.
+        name = url[len(_PREFIX) : -len(_SUFFIX)].decode("latin-1")
         return self._documents.quick(name, accept, known, head)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,9 +123,9 @@ class Front:
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = MutableHeaders(scope=message)
-                for name, value in SAFETY.items():
-                    given.setdefault(name, value)
+                said = {name for name, _ in message["headers"]}
+                lacks = [each for each in _SAFETY if each[0] not in said]
+                message["headers"] = [*message["headers"], *lacks]
             await send(message)
 
         await self._routes(scope, bounded, safe)

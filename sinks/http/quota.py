@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -107,6 +108,7 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+@lru_cache(CLIENTS_REMEMBERED)
 def _whose(client: str, *, own: bool) -> str:
     """An address; of IPv6 the network that one customer has. "" = it is not counted."""
     try:

@@ -22,14 +22,17 @@ from sinks.http.documents import Headers, Quick
 
 HEAD_BYTES_MAX = 32 * 1024  # of a request up to its body; the application is stricter in parts
 QUICK_BYTES_MAX = 4 * 1024  # of a head that the short cut takes; others are looked at more closely
+FIELDS_KEPT = 256  # kinds of header fields, up to 4 KB each: clients are few kinds
 REQUEST_SECONDS_MAX = 20.0  # from its first byte (or the connection) to its last
 STALLED_SECONDS_MAX = 60.0  # without taking a byte of the answer
 SWEEP_SECONDS = 2.0  # between two looks at all connections
-CONNECTIONS_MAX = 12_000
+CONNECTIONS_MAX = 12_000  # two thousand streams and ten thousand who say nothing whole
 FILES_KEPT = 256  # of the limit on open files: databases, dumps being sent
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5  # for answers that are under way
+_GET, _HTTP, _END = b"GET ", b" HTTP/1.1", b"\r\n"
+_KNOWN = b"if-none-match"  # what each document has another of is not worth remembering
 
 
 class Watched:
@@ -71,12 +74,41 @@ class _Lines:
         return self._lines
 
 
+class _Fields:
+    """Header fields that were read once. A client's are the same bytes in all its requests."""
+
+    def __init__(self) -> None:
+        self._read: dict[bytes, Headers] = {}
+
+    def learn(self, piece: bytes, url: bytes, headers: Headers) -> None:
+        """Read by the parser out of a piece, with which their request had begun and ended.
+
+        Where the piece is nothing else, the same bytes after any request line are the same fields.
+        """
+        line, _, fields = piece.partition(_END)
+        alone = fields.find(_END + _END) == len(fields) - len(_END + _END)
+        if not alone or line != _GET + url + _HTTP or any(key == _KNOWN for key, _ in headers):
+            return
+        if len(self._read) >= FIELDS_KEPT:
+            self._read.clear()
+        self._read[fields] = headers
+
+    def of(self, piece: bytes) -> tuple[bytes, Headers] | None:
+        """URL and headers of a piece that is a GET with fields known here, and nothing else."""
+        line, _, fields = piece.partition(_END)
+        headers = self._read.get(fields)
+        if headers is None or not (line.startswith(_GET) and line.endswith(_HTTP)):
+            return None
+        return line[len(_GET) : -len(_HTTP)], headers
+
+
 class _Protocol(HttpToolsProtocol):
     """uvicorn's, watched, and with a short cut for answers that are there as bytes."""
 
     watched: Watched
     quick: Quick | None
     lines: _Lines
+    fields: _Fields
     idle_since: float | None  # the last answer was by the short cut, and nothing came since
     reading_since: float | None  # a request has begun, or is due, and is not whole
     _head_bytes: int | None  # None = its head is there
@@ -124,12 +156,17 @@ class _Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
+        begins = self.idle_since is not None  # the parser, too, waits for a request's first byte
+        if begins and self._answer_known(data):
+            return
         self._piece_bytes = len(data)
         if self._head_bytes is not None:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes is not None and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response("The request's head is too long.")
+        if begins and self.idle_since is not None:
+            self.fields.learn(data, self.url, self.headers)
 
     def on_message_begin(self) -> None:
         self.reading_since = self.loop.time()
@@ -161,9 +198,20 @@ class _Protocol(HttpToolsProtocol):
             or self.flow.write_paused
         ):
             return False
-        answer = self.quick(
-            self.url, self.headers, self.lines.now(self.server_state.default_headers)
-        )
+        return self._write_quickly(self.quick, self.url, self.headers)
+
+    def _answer_known(self, piece: bytes) -> bool:
+        """The same without the parser, where nothing is under way and all of it is known."""
+        found = self.fields.of(piece)
+        if found is None or self.quick is None or self.flow.write_paused:
+            return False
+        if not self._write_quickly(self.quick, *found):
+            return False
+        self.idle_since = self.loop.time()
+        return True
+
+    def _write_quickly(self, quick: Quick, url: bytes, headers: Headers) -> bool:
+        answer = quick(url, headers, self.lines.now(self.server_state.default_headers))
         if answer is None:
             return False
         self._answered = True
@@ -228,7 +276,7 @@ async def serve_app(
     watched = Watched(_connections_max())
     # A function in a class would be bound to each connection.
     shortcut = None if quick is None else staticmethod(quick)
-    protocol = {"watched": watched, "quick": shortcut, "lines": _Lines()}
+    protocol = {"watched": watched, "quick": shortcut, "lines": _Lines(), "fields": _Fields()}
     config = uvicorn.Config(
         app,
         http=type("Protocol", (_Protocol,), protocol),

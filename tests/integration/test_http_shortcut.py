@@ -63,19 +63,34 @@ def counting(quick: Quick) -> tuple[Quick, list[bytes]]:
 
 
 async def answers(address: tuple[str, int], sent: bytes, count: int) -> list[tuple[Any, ...]]:
-    """Status, headers but for the date, and body, of so many answers to what is sent at once."""
+    """So many answers to what is sent at once."""
     reader, writer = await asyncio.open_connection(*address)
-    found: list[tuple[Any, ...]] = []
     async with asyncio.timeout(SECONDS_MAX):
         writer.write(sent)
-        for _ in range(count):
-            status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = dict(line.split(": ", 1) for line in lines)
-            headers.pop("date", None)
-            length = 0 if "304" in status else int(headers.get("content-length", "0"))
-            found.append((status, headers, await reader.readexactly(length)))
+        found = [await answered(reader) for _ in range(count)]
     writer.close()
     return found
+
+
+async def in_turn(address: tuple[str, int], *asked: bytes) -> list[tuple[Any, ...]]:
+    """The answers on one connection, on which each is asked when the one before is answered."""
+    reader, writer = await asyncio.open_connection(*address)
+    found = []
+    async with asyncio.timeout(SECONDS_MAX):
+        for each in asked:
+            writer.write(each)
+            found.append(await answered(reader))
+    writer.close()
+    return found
+
+
+async def answered(reader: asyncio.StreamReader) -> tuple[Any, ...]:
+    """Status, headers but for the date, and body, of the next answer."""
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+    headers = dict(line.split(": ", 1) for line in lines)
+    headers.pop("date", None)
+    length = 0 if "304" in status else int(headers.get("content-length", "0"))
+    return status, headers, await reader.readexactly(length)
 
 
 async def both(front: Front, sent: bytes, count: int = 1) -> tuple[list[Any], list[Any], int]:
@@ -92,7 +107,7 @@ def tag(library: MemoryLibrary) -> str:
     return library.documents[FOO].etag
 
 
-@pytest.mark.parametrize(
+HEADERS = pytest.mark.parametrize(
     "lines",
     [
         lambda _: (),
@@ -105,20 +120,11 @@ def tag(library: MemoryLibrary) -> str:
         lambda _: ("Host: localhost", "X: \xe9"),
     ],
 )
-async def test_it_says_what_asgi_says(
-    library: MemoryLibrary, front: Front, lines: Callable[[MemoryLibrary], tuple[str, ...]]
-) -> None:
-    """Status, every header and every byte."""
-    plain, short, taken = await both(front, ask(*lines(library)))
-
-    assert plain == short
-    assert 1 == taken
-
-
-@pytest.mark.parametrize(
+MORE = pytest.mark.parametrize(
     "sent",
     [
         ask(path="/pypi/unknown/json"),
+        ask(path="/pypi/json"),
         ask(path="/pypi/Foo/json"),
         ask(path="/pypi/foo/json?x=1"),
         ask(path="/pypi/f%6fo/json"),
@@ -129,12 +135,88 @@ async def test_it_says_what_asgi_says(
         ask("Host: localhost", "Content-Length: 0", method="POST"),
     ],
 )
+
+
+@HEADERS
+async def test_it_says_what_asgi_says(
+    library: MemoryLibrary, front: Front, lines: Callable[[MemoryLibrary], tuple[str, ...]]
+) -> None:
+    """Status, every header and every byte."""
+    plain, short, taken = await both(front, ask(*lines(library)))
+
+    assert plain == short
+    assert 1 == taken
+
+
+@MORE
 async def test_what_is_more_than_a_document_goes_the_usual_way(front: Front, sent: bytes) -> None:
     """Other spellings, other methods, other hosts, large heads, a last request."""
     plain, short, taken = await both(front, sent)
 
     assert plain == short
     assert 0 == taken
+
+
+async def both_in_turn(front: Front, *asked: bytes) -> tuple[list[Any], list[Any], int]:
+    """As `both`, of what is asked one after the other on one connection."""
+    async with serving(front) as address:
+        plain = await in_turn(address, *asked)
+    quick, taken = counting(front.quick)
+    async with serving(front, quick=quick) as address:
+        short = await in_turn(address, *asked)
+    return plain, short, len(taken)
+
+
+@HEADERS
+async def test_header_fields_that_were_read_once_are_not_read_again(
+    library: MemoryLibrary, front: Front, lines: Callable[[MemoryLibrary], tuple[str, ...]]
+) -> None:
+    """The same bytes under another request line are the same headers."""
+    foo, bar = ask(*lines(library)), ask(*lines(library), path="/pypi/bar/json")
+    plain, short, taken = await both_in_turn(front, foo, bar, foo, foo, bar)
+
+    assert plain == short
+    assert 5 == taken
+
+
+@MORE
+async def test_known_header_fields_lead_nowhere_else(front: Front, sent: bytes) -> None:
+    """Nor does what comes between them."""
+    plain, short, _ = await both_in_turn(front, ask(), ask(), ask(), sent)
+
+    assert plain == short
+    assert short[:3] == 3 * short[:1]
+
+
+@pytest.mark.parametrize("kept", [1, 256])
+async def test_few_kinds_of_header_fields_are_kept(
+    front: Front, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(server, "FIELDS_KEPT", kept)
+    kinds = [ask("Host: localhost", f"Accept-Encoding: {each}") for each in ("gzip", "zstd", "x")]
+    plain, short, taken = await both_in_turn(front, *(3 * kinds), *reversed(3 * kinds))
+
+    assert plain == short
+    assert 18 == taken
+
+
+async def test_half_a_request_teaches_nothing(front: Front) -> None:
+    """Its second half looks like a whole one, and the fields of both are those of this request."""
+    async with serving(front, quick=front.quick) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        async with asyncio.timeout(SECONDS_MAX):
+            writer.write(ask())
+            await answered(reader)
+            writer.write(b"GET /pypi/foo/json HTTP/1.1\r\nAccept-Encoding: gzip\r\nX: ")
+            # Once another is answered the half has been read, too.
+            await in_turn(address, ask("Host: localhost", "X: 1"))
+            writer.write(ask())
+            _, packed, _ = await answered(reader)
+        after = await in_turn(address, ask(), ask(), ask())
+        writer.close()
+
+    assert "gzip" == packed["content-encoding"]
+    assert not any("content-encoding" in headers for _, headers, _ in after)
 
 
 async def test_answers_keep_the_order_of_their_questions(front: Front) -> None:
@@ -207,9 +289,10 @@ async def test_its_answers_are_counted(library: MemoryLibrary, front: Front) -> 
     known = ask("Host: localhost", f"If-None-Match: {tag(library)}")
     async with serving(observed, quick=observed.quick) as address:
         await answers(address, ask() + ask() + known, 3)
+        await in_turn(address, ask(), ask(), ask())
     route = "/pypi/{name}/json"
 
-    assert {Kind(route, "GET", 200): 2, Kind(route, "GET", 304): 1} == requests.count
+    assert {Kind(route, "GET", 200): 5, Kind(route, "GET", 304): 1} == requests.count
     assert (
         Observed(front, [], requests, told=True, shortcut=front.quick).quick(
             b"/pypi/foo/json", [(b"host", b"localhost")], b""
