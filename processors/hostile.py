@@ -10,7 +10,7 @@ r"""What a body may not be, decided in this one place.
 | `1e999`, an integer of over 4 300 digits | MalformedMetadata `number-out-of-range` |
 | a `\ud800` escape without its other half | MalformedMetadata `lone-surrogate` |
 | nested deeper than DEPTH_MAX, but see below | MalformedMetadata `too-deep` |
-| more than VALUES_MAX brackets and commas | MalformedMetadata `too-many-values` |
+| more values than are read (VALUES_MAX and what follows it) | MalformedMetadata `too-many-values` |
 | not JSON for any other reason (HTML, raw control characters) | MalformedMetadata `not-json` |
 | JSON, but no object `info` with a text `name` | MalformedMetadata `not-a-project-document` |
 | a duplicate key | the last one wins, as in every JSON library of Python |
@@ -24,16 +24,26 @@ to what the parser steps over (below a thousand levels): none of it ever comes o
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
+from collections import Counter
 
 import msgspec
 
+from processors.structure import commas_by_depth
 from schemas.errors import MalformedMetadata
 
 DEPTH_MAX = 64  # the deepest known document has 6; orjson refuses to write more than 254 levels
 VALUES_MAX = 4_000_000  # brackets and commas; a real document of 64 MiB has half of it at most
-CHECK_VALUES_BYTES = 4 * 1024 * 1024  # a smaller body cannot hold enough values to hurt (500 MB)
+# Of keys and elements within one bracket or two (releases, fields, the files of a page): the most
+# known are some ten thousand releases, and to order so many takes half a second.
+SHALLOW_MAX = 60_000
+# Within three (files of all releases, classifiers): a releases record holds 30 000 files.
+WITHIN_THREE_MAX = 250_000
+DEEP_PER_ELEMENT = 64  # of what lies deeper for each of those; a file has 20 keys
+CHECK_VALUES_BYTES = 6 * SHALLOW_MAX  # `"a":1,`: a smaller body cannot hold enough to hurt
+UTF8_BYTES = 1024 * 1024  # decoded at a time, to see that it can be
 EXCERPT_CHARACTERS = 120
 STRING_BYTES_MAX = 1024 * 1024  # of what is kept; a flag, the value stays
 DIGITS_MAX = 4_300  # what CPython converts (sys.int_info.default_max_str_digits)
@@ -44,14 +54,14 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _LONE_HIGH = re.compile(
-    rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"(?<!\\)(?:\\\\)*+\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 )
 _ODD_NUMBER = re.compile(
     rb"(?<![0-9.eE+])(?:-?[0-9][0-9.]*[eE][+-]?[0-9]{3,}|-?[0-9]{19,}[0-9.eE+-]*)"
 )
 _DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 _ODD_SIGNS = (b"0" * 19, b"0e")  # without one of these no number is odd: a look that costs nothing
-_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\u00([01][0-9a-fA-F])")
+_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u00([01][0-9a-fA-F])")
 _HARMLESS_CONTROLS = (b"08", b"09", b"0a", b"0c", b"0d")  # those with an escape of their own
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
@@ -62,9 +72,23 @@ def refuse_bulk(body: bytes) -> None:
         return
     values = body.count(b"{") + body.count(b"[") + body.count(b",")
     if values > VALUES_MAX:
-        raise MalformedMetadata(
-            f"{values} brackets and commas; at most {VALUES_MAX} are read", reason="too-many-values"
-        )
+        raise too_many(f"{values} brackets and commas; at most {VALUES_MAX} are read")
+    if values <= SHALLOW_MAX:
+        return
+    found: Counter[int] = Counter()
+    for found in commas_by_depth(body):
+        if found[1] + found[2] > SHALLOW_MAX:
+            raise too_many(f"over {SHALLOW_MAX} keys or elements within two brackets")
+        if found[3] > WITHIN_THREE_MAX:
+            raise too_many(f"over {WITHIN_THREE_MAX} keys or elements within three brackets")
+    deep, above = found.total() - found[1] - found[2] - found[3], found[2] + found[3]
+    if deep > WITHIN_THREE_MAX + DEEP_PER_ELEMENT * above:
+        raise too_many(f"{deep} keys or elements deep within {above}")
+
+
+def too_many(what: str) -> MalformedMetadata:
+    """The error for a body that holds more than is read."""
+    return MalformedMetadata(what, reason="too-many-values")
 
 
 def refuse_deep(body: bytes) -> frozenset[str]:
@@ -130,7 +154,7 @@ def _reason(body: bytes, text: str) -> str:
         return "bom"
     if not _is_utf8(body):
         return "not-utf8"
-    if "surrogate" in text or _LONE_HIGH.search(body):
+    if "surrogate" in text or (b"\\u" in body and _LONE_HIGH.search(body)):
         return "lone-surrogate"
     for part, reason in _BY_TEXT:
         if part in text:
@@ -151,7 +175,7 @@ _BY_TEXT = (
 
 def _is_utf8(body: bytes) -> bool:
     try:
-        str(body, "utf-8")
+        check_utf8(body)
     except UnicodeDecodeError:
         return False
     return True
@@ -159,7 +183,10 @@ def _is_utf8(body: bytes) -> bool:
 
 def check_utf8(part: bytes | msgspec.Raw) -> None:
     """Raises UnicodeDecodeError; msgspec does not look into what it skips or hands out raw."""
-    str(memoryview(part), "utf-8")
+    view, at = memoryview(part), 0
+    while at < len(view):  # one emoji makes text of four times the bytes: not all of it at once
+        end = at + UTF8_BYTES
+        at += codecs.utf_8_decode(view[at:end], "strict", end >= len(view))[1]
 
 
 def control_anomalies(text: bytes) -> frozenset[str]:

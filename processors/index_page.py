@@ -17,7 +17,7 @@ from schemas.records import SERIAL_MAX
 
 API_MAJOR = "1"
 QUARANTINED = "quarantined"
-PAGE_FILES_MAX = 100_000  # three times what fits a record; the largest known has 3 172
+PAGE_FILES_MAX = 60_000  # twice what fits a record; the largest known has 3 172
 FILE_BYTES = 700  # of a usual file in the JSON API's shape
 
 _Serial: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=SERIAL_MAX)]
