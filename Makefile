@@ -10,7 +10,7 @@ READY := .venv/.ready
 BIN := .venv/bin
 # Hundreds of processes are started here: each would compile all it imports, 0.4 s of the 0.7 s.
 unexport PYTHONDONTWRITEBYTECODE
-PAGES := asyncapi command_reference cookbook_page duckdb_reference topic_reference
+PAGES := asyncapi command_reference cookbook_page duckdb_reference limits_page topic_reference
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 # of them are usual when absent names are looked at a second time: every eighth costs one request.
 LACKING_IN_A_ROW = 8
 PROBE_MS_FIRST = 5_000
-PROBE_MS_MAX = 900_000
+PROBE_MS_MAX = 900_000  # a quarter of an hour: so late at most is it seen that the API is back
 # After a doubt all are asked again, and then some times more: answers without a whole document may
 # have been on their way, on a busy machine for many seconds, and for as long as one fetch of three
 # requests takes at most. Whoever has its own document by then is not asked.

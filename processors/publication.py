@@ -14,7 +14,7 @@ from schemas.records import DeadLetter, Reason, Source, State, Status
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing, Record
 
-REASON_CHARACTERS_MAX = 200
+REASON_CHARACTERS_MAX = 200  # of a reason in `state`, which has 100 bytes a name
 EXCERPT_BYTES_MAX = 4096  # of a body that could not be used: enough to see what it was
 
 

@@ -38,9 +38,9 @@ from schemas.topics import VALUE_BYTES_MAX
 
 HASH_CHARACTERS = 32  # 128 bits of SHA-256: two bodies of one project never meet by accident
 RELEASES_MAX = 50_000  # these four are flags, not limits: upstream's largest is 1 649
-FILES_MAX = 200_000
-REQUIRES_DIST_MAX = 1_000
-CLASSIFIERS_MAX = 500
+FILES_MAX = 200_000  # sixty times the largest known project
+REQUIRES_DIST_MAX = 1_000  # seven times the most known
+CLASSIFIERS_MAX = 500  # nobody means so many
 
 _decode = msgspec.json.Decoder(Document).decode
 _decode_files = msgspec.json.Decoder(list[File]).decode

@@ -22,7 +22,7 @@ SIGN_SECONDS = 2.0  # between two signs: one small transaction each
 # Three signs missed. A successor waits for so long, and all it does until it holds the id has to
 # fit into the 15 s for which a killed `produce` may hold readers up.
 SILENT_SECONDS = 7.0
-READ_RECORDS_MAX = 100
+READ_RECORDS_MAX = 100  # there is one every few seconds
 
 
 def sign_record(log: Log, sign: Alive, now_ms: int) -> Outgoing:

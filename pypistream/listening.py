@@ -10,7 +10,7 @@ from typing import NamedTuple
 from schemas.errors import UsageError
 
 DEFAULT_HTTP = "127.0.0.1:8000"
-PORT_MAX = 65_535
+PORT_MAX = 65_535  # 16 bits
 _ADDRESS = re.compile(r"(?:(?P<host>[^\s:/@\[\]]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
 
 

@@ -21,7 +21,7 @@ import structlog
 from pypistream.terminal import escaped, shortened
 
 VALUE_CHARACTERS_MAX = 300  # upstream's own words may be in it
-TRACE_CHARACTERS_MAX = 20_000
+TRACE_CHARACTERS_MAX = 20_000  # some hundred frames
 TEXT, JSON = "text", "json"
 _CHOICE = "PYPISTREAM_LOG"
 _FIRST = ("time", "level", "logger", "event")  # keys of our own, in this order

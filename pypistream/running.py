@@ -37,7 +37,7 @@ from streams.clock import SystemClock
 from streams.log import LogUnavailable
 
 LOOK_SECONDS = 0.25  # between two looks at how far things are
-EXCEPTIONS_NAMED_MAX = 20
+EXCEPTIONS_NAMED_MAX = 20  # a screen; `pypistream status` names all
 
 
 @dataclass(frozen=True)

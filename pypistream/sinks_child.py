@@ -22,7 +22,7 @@ from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
-LINE_BYTES_MAX = 1024 * 1024
+LINE_BYTES_MAX = 1024 * 1024  # of an event; the longest names a path
 SINKS = ("duckdb", "dump")
 SETTINGS = (
     *("snapshot_every", "dump_every", "tables_every"),

@@ -14,8 +14,8 @@ from pypistream.terminal import escaped, shortened
 from schemas.records import Status
 
 NAMES_SHOWN_MAX = 10  # of each status; --json has more
-REASON_CHARACTERS_MAX = 60
-PARTITIONS_SHOWN_MAX = 12
+REASON_CHARACTERS_MAX = 60  # a column of the page
+PARTITIONS_SHOWN_MAX = 12  # as many as a new log on Kafka has
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
 
 

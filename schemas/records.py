@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-SERIAL_MAX = 2**63 - 1
+SERIAL_MAX = 2**63 - 1  # what a signed 64-bit column holds, everywhere
 
 
 class Kind(StrEnum):

@@ -15,6 +15,7 @@ from sinks.sink import Positions, Standing
 from streams.log import Log, TopicPartition
 
 TOMBSTONE_MS = min(TOPICS[topic].tombstone_ms or 0 for topic in COMPACTED)
+# Half of the tombstones' time: clocks differ, and compaction is no promise.
 AWAY_MS_MAX = TOMBSTONE_MS // 2
 FIRST_WAIT_SECONDS = 5.0  # for one record that is committed; without it the sink is built anew
 UNKNOWN_MS = 0  # stored by versions that knew no time: as long ago as can be

@@ -42,7 +42,7 @@ PIECE_BYTES = 96 * 1024 * 1024  # of a table, as text: what is sorted at once, w
 SAMPLE_ROWS = 20_000  # by which the pieces are cut: they differ by a few percent
 ROW_BYTES, ELEMENT_BYTES = 200, 24  # about what a row takes, and an element of a list in it
 ROW_GROUP_ROWS = 61_440  # a reader of one name reads one of these per column
-PIECES_MAX = 200
+PIECES_MAX = 200  # each is read and written on its own: more cost more than they save
 READ_BYTES = 1024 * 1024
 READ_ONLY = 0o444
 

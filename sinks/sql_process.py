@@ -17,7 +17,7 @@ import msgspec
 from schemas.errors import QueryFailed
 
 SQL_CHARACTERS_MAX = 16 * 1024  # an address has 4 KiB; who asks in another way might have more
-ROWS_MAX = 1_000
+ROWS_MAX = 1_000  # what a page can show; the DuckDB file answers the rest
 BYTES_MAX = 1024 * 1024  # of the answer
 JSON, CSV, PARQUET = FORMATS = ("json", "csv", "parquet")
 READ_BYTES = 64 * 1024

@@ -20,6 +20,7 @@ REPLICATION_MAX = (
 BATCH_OVERHEAD_BYTES = 128 * 1024
 """What a batch of one record is more than the record: 61 bytes of header, the record's own framing,
 and what zstd adds to bytes that it cannot compress (1/256: 64 KiB of 16 MiB)."""
+# What a batch of one record adds to it comes on top.
 MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + BATCH_OVERHEAD_BYTES
 
 MAX_COMPACTION_LAG_MS = 7 * 24 * 60 * 60 * 1000

@@ -41,10 +41,11 @@ logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
 
 _TOPIC_NAME_MAX = 249  # characters: Kafka's Topic.MAX_NAME_LENGTH
+# The longest topic's name has to follow it.
 _PREFIX_MAX = _TOPIC_NAME_MAX - max(len(topic) for topic in Topic)
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+")  # Kafka's Topic.LEGAL_CHARS
 _SERVER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:,/\[\]]+)):(?P<port>\d{1,5})")
-_PORT_MAX = 65_535
+_PORT_MAX = 65_535  # 16 bits
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from schemas.errors import (
 from schemas.names import NormalizedName, normalize
 from upstream.source import Answer, Document, NotFound, NotModified
 
-SERIAL_MAX = 2**63 - 1
-SERIAL_DIGITS_MAX = 19
+SERIAL_MAX = 2**63 - 1  # what a signed 64-bit column holds
+SERIAL_DIGITS_MAX = 19  # of SERIAL_MAX
 ETAG_CHARACTERS_MAX = 256  # PyPI's have 24
 RETRY_AFTER_SECONDS_MAX = 3_600.0  # a longer wait is asked for again when this one is over
 
@@ -34,7 +34,7 @@ FILE_URL_CHARACTERS_MAX = 2_000  # PyPI's have about 150
 _LOCAL = (".local", ".internal", ".localhost", ".lan", ".home", ".intranet", ".corp")
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-REDIRECTS_MAX = 3
+REDIRECTS_MAX = 3  # PyPI needs one: to the normalised name
 _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _GONE = _ABSENT | {HTTPStatus.NOT_IMPLEMENTED}

@@ -34,7 +34,7 @@ from upstream.settings import CONNECT_SECONDS_MAX, program_version
 READ_SECONDS_MAX = 30.0  # between two pieces of an answer
 TRIES_MAX = 5  # in a row without a byte more than before; then whoever asked decides
 RETRY_SECONDS = 1.0  # before the second try; doubled with each
-REDIRECTS_MAX = 5
+REDIRECTS_MAX = 5  # a loop ends here
 WRITE_BUFFER_BYTES = 1024 * 1024  # pieces are small; what is written lands in the page cache
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)

@@ -31,7 +31,7 @@ from upstream.source import (
 )
 
 PARSE_IN_THREAD_BYTES = 256 * KIB  # about 20 ms of parsing: more would delay every fetch
-VERSION_CHARACTERS_MAX = 200
+VERSION_CHARACTERS_MAX = 200  # nothing that long is a version, and it goes into a URL
 
 _T = TypeVar("_T")
 

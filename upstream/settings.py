@@ -15,7 +15,7 @@ MIB = 1024 * KIB
 RATE_PER_SECOND = 10.0  # what PyPI tolerates of one crawler
 IN_FLIGHT = 8  # connections for documents; upstream allows itself 16 at most
 
-CONNECT_SECONDS_MAX = 5.0
+CONNECT_SECONDS_MAX = 5.0  # a host that answers at all does so sooner
 READ_SECONDS_MAX = 10.0  # between two pieces of an answer
 DOCUMENT_SECONDS_MAX = 30.0  # a whole document, redirects not counted: a slow drip ends
 JOURNAL_SECONDS_MAX = 60.0  # 50 000 rows are 9 to 12 MiB, made by one slow query
@@ -27,11 +27,11 @@ SLOW_BYTES_PER_SECOND = 1 * KIB  # a full page, packed, needs twenty times that 
 # Each chunk costs 10 us however short it is: so many may be as short as they like (0.1 s), after
 # that they must have so many bytes in the mean. A packet of a poor line has 1 400.
 PIECES_FREE = 10_000
-PIECE_BYTES_MIN = 512
+PIECE_BYTES_MIN = 512  # in the mean, after PIECES_FREE; a packet of a poor line has 1 400
 
 DOCUMENT_BYTES_MAX = 64 * MIB  # nothing up to here is refused; the largest seen is over 50 MiB
 JOURNAL_RAW_BYTES_MAX = 32 * MIB  # three times a full page
-JOURNAL_DECODED_BYTES_MAX = 64 * MIB
+JOURNAL_DECODED_BYTES_MAX = 64 * MIB  # five times a full page of 50 000 rows
 INDEX_BYTES_MAX = 256 * MIB  # 48.6 MB today, for 886 000 names
 # Most have under 20 KB; the longest descriptions stand in it, too.
 CORE_METADATA_BYTES_MAX = 8 * MIB
@@ -43,7 +43,7 @@ JOURNAL_RATIO_MAX = 1_100  # rows of one project repeat: gzip's own limit (1032)
 # (60 KB) are half a MiB, so this binds only when several giants come at once.
 BYTES_IN_FLIGHT_MAX = 64 * MIB
 
-CONTACT_CHARACTERS_MAX = 200
+CONTACT_CHARACTERS_MAX = 200  # a mail address or a URL, in each request's header
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from upstream.source import JOURNAL_ROWS_MAX, BadRow, JournalPage, JournalRow
 
 DEPTH_MAX = 8  # arrays and structs: a page has two, a fault one
 TEXT_CHARACTERS_MAX = 65_536  # of one field of a row; an action holds a file name at most
-EXCERPT_CHARACTERS_MAX = 200
+EXCERPT_CHARACTERS_MAX = 200  # of upstream's own words in an error
 FIELDS = len(JournalRow._fields)
 CONTENT_TYPE = "text/xml"
 

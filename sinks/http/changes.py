@@ -26,7 +26,7 @@ from sinks.http.streams_frames import ChangeData
 from sinks.http.streams_selection import Selection, one_of, selection, serial_of, since_of
 from streams.log import LogUnavailable
 
-LIMIT, LIMIT_MAX = 100, 1_000
+LIMIT, LIMIT_MAX = 100, 1_000  # more is asked for in pages
 READS_AT_ONCE = 8  # pages read out of the log at a time; others wait for their turn
 PATH, ATOM_PATH = "/v1/changes", "/v1/changes.atom"
 

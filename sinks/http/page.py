@@ -39,7 +39,7 @@ from sinks.http.status import ServiceStatus
 HTML = "text/html"
 LIST_SHOWN = 100
 SEARCH_SHOWN = 50
-WORDS_MAX, QUERY_CHARACTERS_MAX = 8, 200
+WORDS_MAX, QUERY_CHARACTERS_MAX = 8, 200  # each narrows the search; a name has no more
 SQL_CHARACTERS_MAX = 4_000  # what fits an address
 OVERVIEW_SECONDS = 1.0  # a rendered first page serves all who ask within it: it costs milliseconds
 

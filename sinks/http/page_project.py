@@ -22,13 +22,13 @@ from sinks.softly import Fields
 RELEASES_SHOWN = 25
 RELEASES_MAX = 1_000  # on the page that shows all; upstream's most is 1 649, and it says how many
 FILES_MAX = 100  # of one release
-DEPENDENCIES_MAX = 300
+DEPENDENCIES_MAX = 300  # twice the most known
 DEPENDENTS_SHOWN = 30
 HISTORY_SHOWN = 25
-LINKS_MAX = 50
-PEOPLE_MAX = 50
-VULNERABILITIES_MAX = 50
-CLASSIFIERS_MAX = 100
+LINKS_MAX = 50  # more is no help to a reader
+PEOPLE_MAX = 50  # more is no help to a reader
+VULNERABILITIES_MAX = 50  # the newest; all are in the document
+CLASSIFIERS_MAX = 100  # more is no help to a reader
 
 _body = msgspec.json.Decoder(dict[str, object])
 

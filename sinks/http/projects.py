@@ -21,7 +21,7 @@ from sinks.http.answers import json_answer, not_ready, problem
 from sinks.http.library import PAGE_MAX, Library
 
 PAGE_USUAL = 100
-WORDS_MAX, WORDS_CHARACTERS_MAX = 8, 200
+WORDS_MAX, WORDS_CHARACTERS_MAX = 8, 200  # each narrows the search; a name has no more
 ROOT = "/v1/projects"
 
 _document = msgspec.json.Decoder(dict[str, Raw])

@@ -42,7 +42,7 @@ from sinks.http.resolver_files import (
 )
 
 SPECIFIERS_CACHED_MAX = 1_024  # of queries; a few hundred bytes each, 20 KB at most
-SPECIFIER_CHARACTERS_MAX = 1_000
+SPECIFIER_CHARACTERS_MAX = 1_000  # some hundred clauses; real ones have a few
 CLAUSES_MAX = 50  # of one specifier: each is a comparison per version
 
 Yanked = Literal["auto", "include", "exclude"]

@@ -27,7 +27,7 @@ TAG_SETS_CACHED_MAX = 1_024  # of one environment; real files have some hundred 
 SPECIFIERS_CACHED_MAX = 1_024  # of one environment: texts of requires-python, some hundred are real
 TAGS_MAX = 1_000  # of one wheel: its compressed set, written out
 PLATFORMS_MAX = 8  # of one query; a real machine is one
-ABIS_MAX = 8
+ABIS_MAX = 8  # an interpreter has a few
 SPECIFIER_CHARACTERS_MAX = 1_000  # a longer requires-python is nobody's, and counts as none
 
 IMPLEMENTATIONS = {"cp": "CPython", "pp": "PyPy", "py": None}

@@ -17,7 +17,7 @@ from sinks.http.resolver_environment import Asked, environment_of
 
 FILES_DEFAULT = 100  # enough for every candidate of most projects that an installer would try
 FILES_MAX = 5_000  # of one answer: some 3 MB
-EXTRAS_MAX = 50
+EXTRAS_MAX = 50  # nobody asks for so many
 VALUE_CHARACTERS_MAX = 1_000  # of any one value; the specifier is the longest
 
 SINGLE = (

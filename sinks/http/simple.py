@@ -26,7 +26,7 @@ from streams.clock import Clock
 
 MEDIA_TYPE = "application/vnd.pypi.simple.v1+json"
 API_VERSION = "1.0"  # the fields here are all of that version's
-RENEW_SECONDS_MIN = 1.0
+RENEW_SECONDS_MIN = 1.0  # the list of all names is too long to be written for each request
 RENEW_SHARE_MAX = 0.05  # of the time at most goes into writing it: some seconds at PyPI's size
 GZIP_LEVEL = 1
 KEPT = 2  # the one before is still being sent to somebody

@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.records import SERIAL_MAX
 
-CURSOR_CHARACTERS_MAX = 4096
+CURSOR_CHARACTERS_MAX = 4096  # a quarter of what all header fields may have
 PARTITIONS_MAX = 512  # so many positions always fit
 _VERSION = 1
 _CHARACTERS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

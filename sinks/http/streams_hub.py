@@ -24,8 +24,8 @@ from streams.bell import heard_within
 BURST_BYTES = 256 * 1024  # after so many at once the clients are waited for
 BURST_SECONDS_MAX = 1.0  # but not longer: one that does not read must not hold up all
 BURST_LOOK_SECONDS = 0.01
-RING_EVENTS_MAX = 10_000
-RING_BYTES_MAX = 32 * 1024 * 1024
+RING_EVENTS_MAX = 10_000  # who is away for longer reads from the log
+RING_BYTES_MAX = 32 * 1024 * 1024  # of those events, whichever comes first
 RING_PIECE = 256  # events given to a client between two looks
 TICK_SECONDS = 1.0  # how often slow and silent connections are looked for
 SLOT_SECONDS = 10.0  # reading out of the log, before another client has its turn

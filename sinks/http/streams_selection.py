@@ -14,11 +14,11 @@ from schemas.errors import UsageError
 from schemas.filters import project_glob
 from schemas.records import SERIAL_MAX, Kind
 
-GLOBS_MAX = 20
+GLOBS_MAX = 20  # each is matched with each event
 GLOB_CHARACTERS_MAX = 200  # as many as a name may have
 STARS_MAX = 8  # each of them is a loop over the name
-SERIAL_DIGITS_MAX = 19
-TIME_CHARACTERS_MAX = 40
+SERIAL_DIGITS_MAX = 19  # of 2^63 - 1
+TIME_CHARACTERS_MAX = 40  # RFC 3339 with nanoseconds has 35
 VALUES_MAX = 50  # of one parameter
 SECURITY = "security"
 SECURITY_KINDS = frozenset(

@@ -20,7 +20,7 @@ from sinks.http.xmlrpc_journal import held
 from sinks.http.xmlrpc_parameters import counted, flag, project, text
 from sinks.http.xmlrpc_wire import APPLICATION_ERROR, LONG_MAX, Refusal, Value
 
-_WHEEL_PARTS_MIN = 5
+_WHEEL_PARTS_MIN = 5  # PEP 427: name, version, three tags
 _PACKAGES = "/packages/"  # in a file's address; its path begins after that
 _TEXTS = (
     *("bugtrack_url", "package_url", "release_url", "docs_url", "home_page", "download_url"),

@@ -18,7 +18,7 @@ APPLICATION_ERROR = -32500  # what PyPI gives every error of a method, too
 CONTENT_TYPE = "text/xml"
 
 INT_MAX = 2**31 - 1  # of <int>; above it is <i8>, which all readers of PyPI's serials know
-LONG_MAX = 2**63 - 1
+LONG_MAX = 2**63 - 1  # what an `i8` of XML-RPC holds
 REPLACEMENT = "\ufffd"  # for what XML 1.0 cannot hold, not even escaped
 
 
