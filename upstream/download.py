@@ -32,6 +32,7 @@ from upstream.proxies import proxy_for
 from upstream.settings import CONNECT_SECONDS_MAX, program_version
 
 READ_SECONDS_MAX = 30.0  # between two pieces of an answer
+SMALL_SECONDS_MAX = 120.0  # for all of a small file: a byte now and then would never end
 TRIES_MAX = 5  # in a row without a byte more than before; then whoever asked decides
 RETRY_SECONDS = 1.0  # before the second try; doubled with each
 REDIRECTS_MAX = 5  # a loop ends here
@@ -83,17 +84,12 @@ class Downloads:
         """A file of at most so many bytes; None if it still is what `etag` names."""
 
         async def once() -> Fetched | None:
-            headers = {"If-None-Match": etag} if etag else {}
-            async with self._client.stream("GET", self._url(path), headers=headers) as answer:
-                if answer.status_code == HTTPStatus.NOT_MODIFIED and etag:
-                    return None
-                self._check(answer, (HTTPStatus.OK,))
-                body = bytearray()
-                async for piece in answer.aiter_raw():
-                    body += piece
-                    if len(body) > bytes_max:
-                        raise DumpCorrupt(f"{answer.url} has over {bytes_max} bytes")
-                return Fetched(bytes(body), answer.headers.get("etag", ""))
+            try:
+                async with asyncio.timeout(SMALL_SECONDS_MAX):
+                    return await self._whole(path, bytes_max, etag)
+            except TimeoutError:
+                message = f"{self._url(path)}: not there after {SMALL_SECONDS_MAX:.0f} s"
+                raise UpstreamUnavailable(message) from None
 
         tries = 0
         while True:
@@ -104,6 +100,19 @@ class Downloads:
                 if tries == TRIES_MAX:
                     raise
             await self._wait(tries)
+
+    async def _whole(self, path: str, bytes_max: int, etag: str) -> Fetched | None:
+        headers = {"If-None-Match": etag} if etag else {}
+        async with self._client.stream("GET", self._url(path), headers=headers) as answer:
+            if answer.status_code == HTTPStatus.NOT_MODIFIED and etag:
+                return None
+            self._check(answer, (HTTPStatus.OK,))
+            body = bytearray()
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > bytes_max:
+                    raise DumpCorrupt(f"{answer.url} has over {bytes_max} bytes")
+            return Fetched(bytes(body), answer.headers.get("etag", ""))
 
     async def large(self, path: str, into: Path, size: int, sha256: str) -> None:
         """Have that file of `size` bytes at `into`; goes on with what an earlier call had got."""
@@ -148,7 +157,8 @@ class Downloads:
             held = held if ranged else 0
             mode = "ab" if ranged else "wb"
             # What has come is kept when the answer ends early: the next request goes on from there.
-            with await asyncio.to_thread(part.open, mode, WRITE_BUFFER_BYTES) as file:
+            # Opened here, not in a thread: there it would stay open if we are cancelled meanwhile.
+            with part.open(mode, WRITE_BUFFER_BYTES) as file:
                 async for piece in answer.aiter_raw():
                     held += len(piece)
                     if held > wanted.bytes:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from schemas.manifest import MANIFEST_FILE
 from streams.memory_log import MemoryLog
 from tests.support.bootstrap_world import FILES, Clock, Other, Own, files
 from tests.support.raw_server import Asked, always, message, raw_server
+from upstream import download
 from upstream.download import TRIES_MAX, Downloads
 
 BODY = bytes(range(256)) * 4_000
@@ -155,11 +157,36 @@ async def test_a_server_without_ranges_that_breaks_off_is_given_up(tmp_path: Pat
 
     async with raw_server(answer) as server:
         downloads = quick(server.url)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             with pytest.raises(UpstreamUnavailable):
                 await downloads.large("a", tmp_path / "a", len(BODY), SHA256)
         await downloads.close()
     assert TRIES_MAX + 1 == count
+
+
+async def test_a_download_that_is_cancelled_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several files at once the first that fails ends the others, wherever they are."""
+    opened: list[IO[Any]] = []
+    opening = Path.open
+
+    def spied(path: Path, *arguments: Any, **more: Any) -> IO[Any]:
+        file = opening(path, *arguments, **more)
+        if path.suffix == ".part":
+            opened.append(file)
+            loop.call_soon_threadsafe(task.cancel)
+        return file
+
+    monkeypatch.setattr(Path, "open", spied)
+    loop = asyncio.get_running_loop()
+    async with raw_server(always(message(BODY))) as server:
+        downloads = quick(server.url)
+        task = asyncio.create_task(downloads.large("a", tmp_path / "a", len(BODY), SHA256))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await downloads.close()
+    assert [True] == [file.closed for file in opened]
 
 
 async def test_small_files_are_bounded_and_have_etags() -> None:
@@ -179,6 +206,23 @@ async def test_small_files_are_bounded_and_have_etags() -> None:
         assert None is await downloads.small("a", 100, found.etag)
         with pytest.raises(DumpCorrupt, match="over 99 bytes"):
             await downloads.small("a", 99)
+        await downloads.close()
+
+
+async def test_a_small_file_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that waited for it would follow nothing any more, and say nothing."""
+    monkeypatch.setattr(download, "SMALL_SECONDS_MAX", 0.1)
+
+    async def answer(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(message(b"x", 200, length=100))
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    async with raw_server(answer) as server:
+        downloads = quick(server.url)
+        async with asyncio.timeout(60):
+            with pytest.raises(UpstreamUnavailable, match="not there after"):
+                await downloads.small("a", 100)
         await downloads.close()
 
 
