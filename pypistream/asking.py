@@ -22,6 +22,7 @@ from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.index_copy import IndexCopy
 from pypistream.logs import log_to_stderr, say
+from pypistream.memory import collecting_seldom
 from pypistream.place import located
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
@@ -172,7 +173,8 @@ async def _look(run: _Run, found: list[Owed]) -> int:
             say("not every project of this log: the watermark stays as it is", "ask")
         base = progress.head.base if progress.head and backfill and whole else 0
         serial_map = await _map_reaching(run, reconciler.log, base)
-        plans = await reconciler.plans(serial_map, run.scope)
+        with collecting_seldom():
+            plans = await reconciler.plans(serial_map, run.scope)
         if not backfill and progress.head and progress.head.base and not progress.watermark.serial:
             say(
                 "this log has no backfill yet: only `pypistream backfill` gives it a watermark",

@@ -18,6 +18,7 @@ from pypistream import whoami
 from pypistream.bootstrap_source import FILES, Source, open_source
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr, say
+from pypistream.memory import collecting_seldom
 from pypistream.place import located
 from pypistream.restarts import ended, first_of, restarting
 from pypistream.settings import Settings
@@ -73,7 +74,7 @@ class How:
 async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
     source = open_source(how.place, data.state / "bootstrap")
     try:
-        log = await open_log(settings, data)
+        log = await open_log(settings, data, loading=True)
         try:
             with contextlib.ExitStack() as locks:
                 for role in ("produce", "process"):
@@ -181,7 +182,8 @@ class Bootstrap:
         telling = asyncio.create_task(self._tell(manifest.names))
         try:
             projects = of_dump(rows[0], rows[1], rows[2], manifest.created)
-            await self.loader.load(_records(projects), origin)
+            with collecting_seldom():
+                await self.loader.load(_records(projects), origin)
         finally:
             await ended(telling)
         self.at, self.other = origin.places, origin.log

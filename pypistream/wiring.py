@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobody is there
 
 
-async def open_log(settings: Settings, data: DataDir | None) -> Log:
-    """The log these settings name, made if it is not there.
+async def open_log(settings: Settings, data: DataDir | None, *, loading: bool = False) -> Log:
+    """The log these settings name, made if it is not there. `loading`: see SqliteLog.
 
     The embedded one lies in `data`; on Kafka `data` is made all the same, for what roles keep.
     None: a role that keeps nothing. Raises UsageError for an embedded log without a directory.
@@ -43,7 +43,7 @@ async def open_log(settings: Settings, data: DataDir | None) -> Log:
     if kafka is None:
         if data is None:
             raise UsageError("the embedded log needs a data directory", hint="add --data DIR")
-        return await SqliteLog.open(data.log, settings.partitions)
+        return await SqliteLog.open(data.log, settings.partitions, loading=loading)
     from streams.kafka_log import KafkaLog  # 0.1 s: an embedded run never loads a Kafka client
 
     return await KafkaLog.open(kafka, settings.partitions)

@@ -6,6 +6,7 @@ Values hold nothing of ours but in the topics that are ours; what we know of a r
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -102,18 +103,22 @@ def cloudevent(
     schema: str,
 ) -> list[tuple[str, bytes]]:
     """CloudEvents' own headers; `time` is RFC 3339."""
-    out = [
+    about = [("ce_subject", subject.encode())] if subject else []
+    return [
         _SPECVERSION,
         ("ce_id", id.encode()),
-        ("ce_type", type.encode()),
+        _pair("ce_type", type),
         _SOURCE,
+        *about,
         ("ce_time", time.encode()),
-        ("ce_dataschema", schema.encode()),
+        _pair("ce_dataschema", schema),
         _CONTENT_TYPE,
     ]
-    if subject:
-        out.insert(4, ("ce_subject", subject.encode()))
-    return out
+
+
+@lru_cache(maxsize=64)  # there are a few of each, in every record
+def _pair(name: str, text: str) -> tuple[str, bytes]:
+    return name, text.encode()
 
 
 _SPECVERSION = ("ce_specversion", b"1.0")

@@ -6,10 +6,10 @@ limit or a state that is none are DumpCorrupt. What a document says is not looke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from heapq import merge as heap_merge
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -20,10 +20,10 @@ from schemas.names import normalize
 from schemas.records import SERIAL_MAX, State
 from schemas.topics import COMPACTED, VALUE_BYTES_MAX, Topic
 from sinks.dump_lines import name_of
-from streams.log import Headers, Outgoing
+from streams.log import Outgoing
 
-Line = tuple[str, Topic, bytes]
-"""Name, topic, and the line without its newline."""
+Rows = dict[Topic, bytes]
+"""The lines of one name, without their newlines."""
 
 REMOVED = "removed"  # the reason of a tombstone of which nothing more is known
 _SCHEMAS = {topic: dataschema(topic) for topic in COMPACTED}
@@ -81,32 +81,52 @@ def of_dump(
     packages: Iterable[bytes], releases: Iterable[bytes], states: Iterable[bytes], created: str
 ) -> Iterator[Project]:
     """The projects of a dump's three files, in name order. `created` is the dump's own."""
-    tables = zip(COMPACTED, (packages, releases, states), strict=True)
-    ordered = [_ordered(topic, rows) for topic, rows in tables]
-    return _projects(heap_merge(*ordered), created, whole=True)
+    return _projects(_side_by_side((packages, releases, states)), created, whole=True)
 
 
 def of_delta(rows: Iterable[bytes], created: str) -> Iterator[Project]:
     """The projects of a delta's lines, in name order."""
-    return _projects(_with_topics(rows), created, whole=False)
+    return _projects(_one_after_the_other(rows), created, whole=False)
 
 
-def _ordered(topic: Topic, rows: Iterable[bytes]) -> Iterator[tuple[str, int, Topic, bytes]]:
-    order = COMPACTED.index(topic)
+def _side_by_side(tables: Sequence[Iterable[bytes]]) -> Iterator[tuple[str, Rows]]:
+    """The lines of each name, out of three files in name order."""
+    feeds = [_named(rows) for rows in tables]
+    heads = [next(feed, None) for feed in feeds]
+    while names := [head[0] for head in heads if head is not None]:
+        name = min(names)
+        rows: Rows = {}
+        for place, topic in enumerate(COMPACTED):
+            head = heads[place]
+            if head is not None and head[0] == name:
+                rows[topic] = head[1]
+                heads[place] = next(feeds[place], None)
+        yield name, rows
+
+
+def _named(rows: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     for row in rows:
-        yield _name(row), order, topic, row
+        yield _name(row), row
 
 
-def _with_topics(rows: Iterable[bytes]) -> Iterator[tuple[str, int, Topic, bytes]]:
-    for row in rows:
-        name = _name(row)
-        _, _, rest = row.partition(_TOPIC_KEY)
-        try:
-            topic = Topic(rest[: rest.index(b'"')].decode())
-            order = COMPACTED.index(topic)
-        except ValueError as error:
-            raise DumpCorrupt(f"a line of a delta has no topic: {row[:80]!r}") from error
-        yield name, order, topic, row
+def _one_after_the_other(lines: Iterable[bytes]) -> Iterator[tuple[str, Rows]]:
+    """The same out of one file, whose lines say their topic."""
+    for name, group in groupby(_named(lines), key=itemgetter(0)):
+        rows: Rows = {}
+        for _, row in group:
+            topic = _topic(row)
+            if topic in rows:
+                raise DumpCorrupt(f"{name} is there twice in {topic}")
+            rows[topic] = row
+        yield name, rows
+
+
+def _topic(row: bytes) -> Topic:
+    _, _, rest = row.partition(_TOPIC_KEY)
+    try:
+        return COMPACTED[COMPACTED.index(Topic(rest[: rest.index(b'"')].decode()))]
+    except ValueError as error:
+        raise DumpCorrupt(f"a line of a delta has no topic: {row[:80]!r}") from error
 
 
 def _name(row: bytes) -> str:
@@ -127,26 +147,19 @@ def _is_normal(name: str) -> bool:
         return False
 
 
-def _projects(
-    lines: Iterable[tuple[str, int, Topic, bytes]], created: str, *, whole: bool
-) -> Iterator[Project]:
+def _projects(names: Iterable[tuple[str, Rows]], created: str, *, whole: bool) -> Iterator[Project]:
     last = ""
-    for name, group in groupby(lines, key=lambda line: line[0]):
+    for name, rows in names:
         if name <= last:
             raise DumpCorrupt(f"{name} is out of order, or there twice")
         last = name
-        rows: dict[Topic, bytes] = {}
-        for _, _, topic, row in group:
-            if topic in rows:
-                raise DumpCorrupt(f"{name} is there twice in {topic}")
-            rows[topic] = row
         try:
             yield Project(name, _records(name, rows, created, whole=whole))
         except NO_JSON as error:
             raise DumpCorrupt(f"the lines of {name} cannot be read: {error}") from error
 
 
-def _records(name: str, rows: dict[Topic, bytes], created: str, *, whole: bool) -> list[Outgoing]:
+def _records(name: str, rows: Rows, created: str, *, whole: bool) -> list[Outgoing]:
     deleted = {topic for topic, row in rows.items() if not whole and _is_deleted(row)}
     lines = {topic: row for topic, row in rows.items() if topic not in deleted}
     state = _state_of(lines.get(Topic.STATE))
@@ -175,34 +188,33 @@ def _is_deleted(row: bytes) -> bool:
 _DELETED_BYTES_MAX = 1_000  # such a line is a name and little more: documents need no look
 
 
-def _documents(
-    name: str, lines: dict[Topic, bytes], state: State | None, created: str
-) -> list[Outgoing]:
+def _documents(name: str, lines: Rows, state: State | None, created: str) -> list[Outgoing]:
     package = _package.decode(lines[Topic.METADATA]) if Topic.METADATA in lines else None
     release = _release.decode(lines[Topic.RELEASES]) if Topic.RELEASES in lines else None
-    omitted = release.releases_omitted if release is not None else 0
+    about = package
+    if about is None and release is not None:
+        about = _Package(*(name, release.serial, None, False, None, None, release.document))
+    if about is None:
+        return []
+    # As the worker wrote them: see `processors.publication`. Both documents have the same id.
+    known = state.hash if state is not None else ""
+    identity = f"{about.name}:{about.event_serial}:{about.serial}:{known}"
+    time = about.event_time or about.fetched_at or created
+    ours = _ours(about, release.releases_omitted if release is not None else 0)
     made = []
     for topic, line in ((Topic.METADATA, package), (Topic.RELEASES, release)):
         if line is not None:
             value = bytes(line.document)
             if len(value) > VALUE_BYTES_MAX:
                 raise DumpCorrupt(f"the document of {name} in {topic} has {len(value)} bytes")
-            about = package or _Package(
-                *(name, line.serial, None, False, None, None, line.document)
-            )
-            headers = _headers(topic, about, omitted, state, created)
-            made.append(Outgoing(topic, name, value, headers))
+            headers = cloudevent(identity, _TYPES[topic], about.name, time, _SCHEMAS[topic])
+            made.append(Outgoing(topic, name, value, (*headers, *ours)))
     return made
 
 
-def _headers(
-    topic: Topic, about: _Package, omitted: int, state: State | None, created: str
-) -> Headers:
-    """As the worker wrote them: see `processors.publication`. Both documents have the same id."""
-    known = state.hash if state is not None else ""
-    identity = f"{about.name}:{about.event_serial}:{about.serial}:{known}"
-    time = about.event_time or about.fetched_at or created
-    out = cloudevent(identity, _TYPES[topic], about.name, time, _SCHEMAS[topic])
+def _ours(about: _Package, omitted: int) -> list[tuple[str, bytes]]:
+    """The headers behind CloudEvents' own."""
+    out = []
     if about.event_serial is not None:
         out.append(("event-serial", _serial(about.event_serial)))
     if about.serial is not None:
@@ -217,7 +229,7 @@ def _headers(
         out.append(("releases-omitted", _serial(omitted)))
     if about.anomalies:
         out.append(("anomalies", about.anomalies.encode()))
-    return tuple(out)
+    return out
 
 
 def _serial(number: int) -> bytes:

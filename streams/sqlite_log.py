@@ -34,11 +34,11 @@ from streams.sqlite_writer import Taken, WriteSide, Written
 class SqliteLog:
     """See `streams.log.Log`. Made by `open`."""
 
-    def __init__(self, threads: SqliteThreads, partitions: int, now_ms: Callable[[], int]) -> None:
+    def __init__(self, threads: SqliteThreads, partitions: int, write_side: WriteSide) -> None:
         self._threads = threads
         self._partitions = partitions
         self._tables = partition_tables(partitions)
-        self._write_side = WriteSide(self._tables, partitions, now_ms)
+        self._write_side = write_side
 
     @classmethod
     async def open(
@@ -47,16 +47,20 @@ class SqliteLog:
         partitions: int | None = None,
         *,
         create: bool = True,
+        loading: bool = False,
         now_ms: Callable[[], int] = unix_ms,
     ) -> Self:
         """Open the log at `path`; `partitions` None = as it is (1 for a new one).
 
         `create` False is for whoever only follows: nothing is made, and no lock is taken unless it
-        writes. Raises UsageError (no log there, no permission), LogMismatch, DataDirectoryVersion,
-        LogCorrupt, LogFull, LogUnavailable.
+        writes. `loading` is for whoever begins again where a power cut left him: transactions of
+        writers wait for the disk only where they have a `closing`. Before that one the last of them
+        may be undone, never one that others came after. Raises UsageError (no log there, no
+        permission), LogMismatch, DataDirectoryVersion, LogCorrupt, LogFull, LogUnavailable.
         """
         found = await asyncio.to_thread(open_file, path, partitions, create=create)
-        return cls(SqliteThreads(path), found, now_ms)
+        write_side = WriteSide(partition_tables(found), found, now_ms, loading=loading)
+        return cls(SqliteThreads(path, loading=loading), found, write_side)
 
     @property
     def partitions(self) -> int:

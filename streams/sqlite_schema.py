@@ -18,6 +18,7 @@ from streams.sqlite_errors import MEND, storage_errors, translated
 FILE_VERSION = 1  # PRAGMA user_version; raised when older programs could not read the file
 APPLICATION_ID = 0x70795073  # "pyPs": `file` and we recognise our own
 CHECKPOINT_PAGES = 2000  # 8 MB: each checkpoint syncs the file, a longer WAL slows readers
+LOADING_CHECKPOINT_PAGES = 16_000  # 64 MB: while a log is loaded nobody reads it
 WAL_BYTES_KEPT = 64 * 1024 * 1024  # after one huge transaction the WAL shrinks to this
 WRITER_CACHE_KIB = 32 * 1024  # holds the inner pages of every `latest` table of PyPI's size
 READER_CACHE_KIB = 4 * 1024  # reads are sequential
@@ -74,8 +75,11 @@ def partition_tables(partitions: int) -> dict[TopicPartition, PartitionTable]:
     }
 
 
-def connect(path: Path, *, cache_kib: int, create: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, cache_kib: int, create: bool = False, loading: bool = False
+) -> sqlite3.Connection:
     """A connection with our settings. Raises sqlite3.Error."""
+    checkpoint_pages = LOADING_CHECKPOINT_PAGES if loading else CHECKPOINT_PAGES
     pragmas = (
         "synchronous = FULL",  # a commit that was acknowledged survives a power cut
         "fullfsync = ON",  # macOS: fsync alone does not reach the disk
@@ -85,7 +89,7 @@ def connect(path: Path, *, cache_kib: int, create: bool = False) -> sqlite3.Conn
         "secure_delete = ON",  # what was removed or replaced is no more in any page
         "temp_store = MEMORY",
         f"cache_size = -{cache_kib}",
-        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"wal_autocheckpoint = {checkpoint_pages}",
         f"journal_size_limit = {WAL_BYTES_KEPT}",
     )
     return open_connection(path, pragmas, statements_cached=STATEMENTS_CACHED, create=create)

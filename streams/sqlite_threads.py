@@ -31,8 +31,9 @@ Job = Callable[[sqlite3.Connection], T]
 class SqliteThreads:
     """Runs blocking jobs, each on a connection that no other thread uses meanwhile."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, loading: bool = False) -> None:
         self._path = path
+        self._loading = loading
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="log-write")
         self._reading = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="log-read")
         self._writer: sqlite3.Connection | None = None  # opened by the first write
@@ -90,7 +91,9 @@ class SqliteThreads:
 
     def _on_writer(self, job: Job[T]) -> T:
         with self._guarded():
-            connection = self._writer or connect(self._path, cache_kib=WRITER_CACHE_KIB)
+            connection = self._writer or connect(
+                self._path, cache_kib=WRITER_CACHE_KIB, loading=self._loading
+            )
             self._writer = None
             try:
                 return job(connection)

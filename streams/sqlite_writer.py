@@ -64,8 +64,11 @@ class WriteSide:
         tables: Mapping[TopicPartition, PartitionTable],
         partitions: int,
         now_ms: Callable[[], int],
+        *,
+        loading: bool = False,
     ) -> None:
         self.partitions = partitions
+        self._loading = loading
         self._tables = tables
         self.now_ms = now_ms
 
@@ -101,6 +104,9 @@ class WriteSide:
         `batch` is made beforehand: others need not wait for zstd. Raises WriterFenced, and whatever
         `closing` raises: nothing is written then.
         """
+        if self._loading:
+            later = closing is None
+            connection.execute(f"PRAGMA synchronous = {'NORMAL' if later else 'FULL'}")
         with write_transaction(connection):
             if _epoch(connection, taken.writer_id) != taken.epoch:
                 raise WriterFenced(f"another process has taken the writer id {taken.writer_id!r}")
