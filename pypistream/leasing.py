@@ -11,9 +11,9 @@ import uuid
 
 from schemas import codec
 from schemas.errors import LogCorrupt
-from schemas.records import RateSign
+from schemas.records import RateHanded, RateSign
 from streams.assignment import Assignment
-from streams.leases import Lease, Sign
+from streams.leases import Handed, Lease, Sign
 from streams.log import Log, Record
 from streams.progress import progress_record
 from streams.watching import TableWatch, plain_place
@@ -27,12 +27,16 @@ class LeasedAssignment:
     def __init__(self, group: Assignment, total: int) -> None:
         self._group = group
         self._lease = Lease(uuid.uuid4().hex, total)
-        self._claimed: frozenset[int] = frozenset()  # by the last sign that was begun
 
     @property
     def partitions(self) -> frozenset[int]:
         """What the group assigned."""
         return self._group.partitions
+
+    @property
+    def well(self) -> bool:
+        """Whether the group is known to count us in."""
+        return self._group.well
 
     @property
     def known(self) -> bool:
@@ -41,9 +45,7 @@ class LeasedAssignment:
 
     def share(self) -> float:
         """The part of the rate that may be used now: nothing without group, lease and log."""
-        if self._group.share() <= 0:
-            return 0.0
-        return self._lease.share(self.partitions, time.monotonic())
+        return self._lease.share(time.monotonic()) if self._group.well else 0.0
 
     async def changed(self, known: frozenset[int]) -> frozenset[int]:
         """Wait until something else than `known` is assigned; returns that."""
@@ -58,13 +60,14 @@ class LeasedAssignment:
         self._lease.watching(time.monotonic())
 
     async def sign(self, log: Log, now_ms: int) -> None:
-        """Claim what is assigned, and give back what is not. Raises LogUnavailable."""
-        if not (self.partitions or self._claimed):
+        """Claim what is assigned, hand over what is not, if it is time. Raises LogUnavailable."""
+        begun = time.monotonic()
+        if not self._lease.due(self.partitions, begun):
             return
-        sign, begun = self._lease.sign(self.partitions), time.monotonic()
-        self._claimed = sign.parts
+        sign = self._lease.sign(self.partitions, begun)
         parts = sorted(sign.parts)
-        value = RateSign(sign.holder, sign.number, tuple(parts))
+        handed = tuple(RateHanded(*each) for each in sign.handed)
+        value = RateSign(sign.holder, sign.number, tuple(parts), handed)
         # As many keys as there are partitions at most, whoever comes and goes.
         key = f"{SIGN_KEY}:{parts[0] if parts else 0}"
         of = f"{SIGN_KEY}:{sign.holder}:{sign.number}"
@@ -87,4 +90,5 @@ def _sign_of(record: Record) -> Sign | None:
         value = codec.decode(record.value, RateSign)
     except LogCorrupt:
         return None  # any process may write here: what is no sign claims nothing
-    return Sign(value.holder, value.number, frozenset(value.parts))
+    handed = tuple(Handed(each.part, each.holder, each.number) for each in value.handed)
+    return Sign(value.holder, value.number, frozenset(value.parts), handed)

@@ -43,6 +43,7 @@ from schemas.records import (
     Hold,
     Kind,
     Marker,
+    RateHanded,
     RateSign,
     Reason,
     Rule,
@@ -148,7 +149,12 @@ HEAD = Head(
 )
 HISTORY_ASKED = HistoryAsked(_TIME)
 HOLD = Hold(_TIME * 1_000 + 30_000, "429 on the XML-RPC route")
-RATE_SIGN = RateSign("9f86d081884c4d659a2feaa0c55ad015", 4_711, (0, 3, 6, 9))
+RATE_SIGN = RateSign(
+    "9f86d081884c4d659a2feaa0c55ad015",
+    4_711,
+    (0, 3, 6),
+    (RateHanded(9, "b94d27b9934d3e08a52e52d7da7dabfa", 12),),
+)
 RULE = Rule("sample-project", ("author", "author_email"), _TIME)
 SWEEP = Sweep(
     3, every=604_800, started=_TIME, time=_TIME + 86_400, names=740_000, asked=106_000, name="cmake"

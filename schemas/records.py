@@ -299,16 +299,25 @@ class Hold(msgspec.Struct, frozen=True):
     reason: str
 
 
-class RateSign(msgspec.Struct, frozen=True):
+class RateHanded(msgspec.Struct, frozen=True):
+    """A part of the rate (a partition) for the holder whose sign of that number claims it."""
+
+    part: int
+    holder: str
+    number: int
+
+
+class RateSign(msgspec.Struct, frozen=True, omit_defaults=True):
     """In partition N + 1 of `progress`, key `rate:…`: a process claims parts of the rate.
 
     Written twice a second by each that shares a rate. `number` counts the signs of `holder`;
-    `parts` are partitions, none = all are given back.
+    `parts` are partitions, none = all are given back; `handed` are those that go to another.
     """
 
     holder: str
     number: int
     parts: tuple[int, ...]
+    handed: tuple[RateHanded, ...] = ()
 
 
 class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -32,6 +32,11 @@ class Assignment(Protocol):
         """Whether it was ever said what is assigned here, if only that nothing is."""
         ...
 
+    @property
+    def well(self) -> bool:
+        """Whether this process is known to be counted in."""
+        ...
+
     def share(self) -> float:
         """The part of the rate that may be used now, 0 to 1."""
         ...
@@ -59,6 +64,11 @@ class Everything:
     @property
     def known(self) -> bool:
         """From the beginning."""
+        return True
+
+    @property
+    def well(self) -> bool:
+        """Nobody else counts."""
         return True
 
     def share(self) -> float:

@@ -74,6 +74,11 @@ class KafkaGroup:
         """Whether the group has ever answered."""
         return self._member.known
 
+    @property
+    def well(self) -> bool:
+        """Whether the group has said so lately."""
+        return self._member.well(_now())
+
     def share(self) -> float:
         """The part of the rate that may be used now."""
         return self._member.share(_now())

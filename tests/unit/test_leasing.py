@@ -9,7 +9,7 @@ from schemas import codec
 from schemas.records import RateSign
 from schemas.topics import Topic
 from streams.assignment import Everything
-from streams.leases import LEASE_SECONDS, SIGN_SECONDS, VIEW_SECONDS, Lease, Sign
+from streams.leases import LEASE_SECONDS, SIGN_SECONDS, VIEW_SECONDS, Handed, Lease, Sign
 from streams.log import Outgoing
 from streams.memory_log import MemoryLog
 from streams.watching import TableWatch, plain_place
@@ -47,7 +47,7 @@ async def test_what_is_assigned_is_claimed_and_what_is_not_is_given_back_once() 
     assert (key, sign.number, sign.parts) == (f"{SIGN_KEY}:1", 1, (1, 3))
 
     group.give()
-    for _ in range(3):
+    for _ in range(3):  # what it claimed was never its own to use: nothing is handed to anybody
         await leased.sign(log, 0)
     given_back = (await signs(log))[f"{SIGN_KEY}:0"]
     assert (given_back.holder, given_back.number, given_back.parts) == (sign.holder, 2, ())
@@ -69,10 +69,72 @@ def test_parts_that_do_not_exist_are_none() -> None:
     """Another's nonsense neither adds to the rate nor takes of it."""
     lease = Lease("mine", TOTAL)
     lease.watching(0.0)
-    lease.signed(lease.sign({0, 1}), 0.0, 0.0)
-    now = LEASE_SECONDS
-    lease.signed(lease.sign({0, 1}), now, now)
+    now, mine = LEASE_SECONDS, frozenset({0, 1})
+    lease.signed(lease.sign(mine, 0.0), 0.0, 0.0)
+    lease.signed(lease.sign(mine, now), now, now)
     lease.looked([Sign("other", 1, frozenset({-1, 1, 99}))], now, now)
 
     assert VIEW_SECONDS < now
-    assert lease.share(frozenset({0, 1}), now) == 0.5
+    assert lease.share(now) == 0.5
+
+
+def holding(holder: str, now: float, *parts: int) -> Lease:
+    """A lease whose parts are its own at that time, and have been for long."""
+    lease = Lease(holder, TOTAL)
+    lease.watching(now - 2 * LEASE_SECONDS)
+    for moment in (now - LEASE_SECONDS, now):
+        lease.signed(lease.sign(frozenset(parts), moment), moment, moment)
+    lease.looked([], now, now)
+    return lease
+
+
+CLAIM = Sign("other", 7, frozenset({0}))
+NONE: frozenset[int] = frozenset()
+
+
+def test_a_part_goes_to_the_one_that_claims_it() -> None:
+    """It is used until then, and by nobody before the other has read that it was handed over."""
+    lease = holding("mine", 100.0, 0, 1)
+    assert lease.sign(frozenset({1}), 100.0).parts == {0, 1}
+    assert lease.share(100.0) == 1.0
+
+    lease.looked([CLAIM], 100.0, 100.0)
+    assert lease.share(100.0) == 0.5
+    sign = lease.sign(frozenset({1}), 100.0)
+    assert sign.parts == {1}
+    assert sign.handed == (Handed(0, "other", 7),)
+
+
+def test_whose_lease_is_over_hands_nothing_over() -> None:
+    """Others may have taken the part by then."""
+    late = 100.0 + LEASE_SECONDS + 0.1
+    lease = holding("mine", 100.0, 0, 1)
+    lease.looked([CLAIM], late, late)
+
+    assert lease.sign(frozenset({1}), late).handed == ()
+
+
+def test_what_is_not_ones_own_yet_is_not_handed_over() -> None:
+    """Its former holder may still use it."""
+    lease = holding("mine", 100.0, 1)
+    lease.signed(lease.sign(frozenset({0, 1}), 100.0), 100.0, 100.0)
+    lease.looked([CLAIM], 100.1, 100.1)
+
+    assert lease.sign(frozenset({1}), 100.1).handed == ()
+
+
+@pytest.mark.parametrize(
+    ("part", "to", "number", "used"),
+    [(0, "mine", 3, 0.5), (0, "mine", 2, 0.0), (0, "third", 3, 0.0), (1, "mine", 3, 0.0)],
+    ids=["to this claim", "to an older one", "to another", "another part"],
+)
+def test_what_is_handed_over_is_used_at_once(part: int, to: str, number: int, used: float) -> None:
+    """But only by the claim that the holder has seen; one that lapsed since is another."""
+    lease = holding("mine", 100.0)
+    first = lease.sign(frozenset({0}), 100.0)
+    assert first.number == 3
+    lease.signed(first, 100.0, 100.0)
+    handed = (Handed(part, to, number),)
+    lease.looked([Sign("other", 9, frozenset({1}), handed)], 100.0, 100.1)
+
+    assert lease.share(100.1) == used
