@@ -32,7 +32,7 @@ def page(report: StatusReport) -> RenderableType:
 def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
     for label, text in (
         ("data", report.data),
-        ("upstream", report.upstream or "PyPI"),
+        ("upstream", "" if report.upstream is None else report.upstream or "PyPI"),
         ("log", _log(report)),
         ("head", _head(report)),
         ("watermark", _watermark(report)),

@@ -138,6 +138,8 @@ class DumpReport(msgspec.Struct):
 class StatusReport(msgspec.Struct):
     """Times in RFC 3339, UTC. `lag_serials` and `lag_seconds` are null while `watermark` is.
 
+    `upstream`: "" is PyPI itself; null = nothing of this directory asks one, others fill its log.
+
     `kafka` names the brokers, "" = the log is embedded. `source`: where changes come from, PyPI's
     `journal` or, without XML-RPC, its `index`.
 
@@ -149,7 +151,7 @@ class StatusReport(msgspec.Struct):
 
     time: str
     data: str
-    upstream: str
+    upstream: str | None
     kafka: str
     log_id: str | None
     partitions: int
@@ -204,7 +206,7 @@ class StatusReader:
         return StatusReport(
             time=rfc3339(now_ms / 1000),
             data=str(self._data.root.absolute()),
-            upstream=str(self._data.stored().get("upstream", "")),
+            upstream=_upstream(self._data.stored()),
             kafka=self._kafka,
             log_id=config.log_id if config else None,
             partitions=self._log.partitions,
@@ -297,6 +299,12 @@ def _position(partition: int, cut: Cut | None, ends: tuple[Ends, Ends]) -> Parti
         refetch=cut.refetch if cut else None,
         refetch_end=refetch[TopicPartition(Topic.REFETCH, partition)],
     )
+
+
+def _upstream(stored: Mapping[str, object]) -> str | None:
+    """What the directory's roles ask. PyPI wants a contact: who has neither is told of neither."""
+    upstream = str(stored.get("upstream", ""))
+    return upstream if upstream or stored.get("contact") else None
 
 
 def _marker_time(cuts: tuple[Cut | None, ...]) -> int:
