@@ -84,13 +84,13 @@ class Standin:
             if answer is None:
                 answer = self.site.answer(request)
             await self._wait_until(began + self._latency)
+            if answer.retry_after is not None:  # before it leaves: who reads it may be quicker
+                self.stats.told_to_wait(request, answer.retry_after)
             if answer.deliver is not None:
                 await answer.deliver(exchange, answer)
             else:
                 await plain(exchange, answer, head=request.method == "HEAD")
             status = answer.status
-            if answer.retry_after is not None:
-                self.stats.told_to_wait(request, answer.retry_after)
         finally:
             self.stats.end(request, status, fault)
 
