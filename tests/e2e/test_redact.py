@@ -16,7 +16,7 @@ from tests.support.process import Program, command, started, status
 from tests.support.standin import Running, standin
 from tests.support.where import Where, embedded, on_kafka, placed
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 240.0
 QUICK = ("--rate", "0", "--poll", "1", "--settle", "0.1", "--snapshot-every", "5")
 PIECE = 1024 * 1024  # bytes of a file that one frame is looked for in
 FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins (RFC 8878)

@@ -22,7 +22,7 @@ from tests.support.standin import Running, standin
 from tests.support.where import Where, embedded, on_kafka, placed
 
 PROJECTS = 60
-SECONDS_MAX = 60.0
+SECONDS_MAX = 240.0
 QUICK = ("--rate", "0", "--poll", "1", "--settle", "0.3", "--snapshot-every", "5")
 ONCE = (*QUICK, "--once", "--once-wait", "1", "--dump-every", "1")
 

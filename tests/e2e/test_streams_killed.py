@@ -19,7 +19,7 @@ from tests.support.sse import frames_of
 from tests.support.streams_world import document, publish
 
 ROWS, PAGE, LIVES = 8_000, 1_000, 3
-SECONDS_MAX = 60.0
+SECONDS_MAX = 240.0
 
 
 async def written(data: Path, first: int, last: int) -> None:

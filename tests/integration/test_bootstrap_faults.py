@@ -244,7 +244,7 @@ async def test_a_delta_of_many_transactions_that_is_killed(
     assert pair.other.serial == (await pair.own.watermark()).serial
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 async def test_a_kill_at_any_transaction(pair: Pair, tmp_path: Path) -> None:
     """SIGKILL before or after each: nothing looks whole that is not, and again makes it whole."""
     folder = tmp_path / "killed"

@@ -228,7 +228,7 @@ async def test_a_full_page_that_leads_no_further_is_an_error(
     page = JournalPage((known,) if not bad else (), bad, full=True)
     world.upstream.journal_since = lambda _serial: _now(page)  # type: ignore[assignment, method-assign]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(UpstreamUnavailable, match="leads no further"):
             await producer.poll()
 
@@ -246,5 +246,5 @@ async def test_a_log_that_fails_ends_the_run_so_that_the_id_is_taken_anew(world:
     await world.log.close()
 
     with pytest.raises(LogUnavailable):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await producer.run()

@@ -54,7 +54,7 @@ def _second_dump(folder: Path) -> tuple[dict[str, bytes], World]:
     return world.files(), world
 
 
-@pytest.mark.timeout(180)  # every point is a run of its own, with all its syncs
+@pytest.mark.timeout(600)  # every point is a run of its own, with all its syncs
 def test_a_kill_at_any_point_leaves_the_old_dump_or_the_new_one(
     template: Path, tmp_path: Path
 ) -> None:
@@ -110,7 +110,7 @@ def _read_on(world: World, standing: Standing) -> None:
     world.offset = 315
 
 
-@pytest.mark.timeout(180)  # every point is a run of its own, with all its syncs
+@pytest.mark.timeout(600)  # every point is a run of its own, with all its syncs
 def test_a_full_disk_at_any_point_leaves_the_old_dump_and_the_next_attempt_works(
     template: Path, tmp_path: Path
 ) -> None:
@@ -202,7 +202,7 @@ while True:
 """
 
 
-@pytest.mark.timeout(180)  # a dozen processes are started
+@pytest.mark.timeout(600)  # a dozen processes are started
 def test_a_reader_beside_a_writer_that_is_killed_again_and_again_sees_whole_dumps(
     tmp_path: Path, seed: int
 ) -> None:

@@ -6,13 +6,10 @@ import io
 import itertools
 import json
 import os
-import random
-import shutil
 import subprocess
 from pathlib import Path
 
 import duckdb
-import msgspec
 import pytest
 import zstandard
 
@@ -34,6 +31,7 @@ from tests.support.dump_world import (
     document,
     expected,
     found,
+    many_published,
     parsed,
     project,
     removed,
@@ -44,29 +42,7 @@ REPOLOGY_INFO = ("name", "project_url", "home_page", "author_email", "summary", 
 
 @pytest.fixture(name="world")
 def _world(tmp_path: Path) -> World:
-    """300 projects published, some removed, some in trouble."""
-    world = World(tmp_path / "data")
-    world.apply([change for i in range(300) for change in project(f"p{i}", "x", 400)])
-    world.apply([change for i in range(0, 300, 50) for change in removed(f"p{i}")])
-    troubled = {"parked": "p7", "dead": "p8", "absent": "never-was"}
-    world.apply(
-        [
-            (Topic.STATE, name, compact({"status": status, "event": 9, "attempts": 1}))
-            for status, name in troubled.items()
-        ]
-    )
-    world.publish()
-    return world
-
-
-@pytest.fixture(name="copy")
-def _copy(world: World, tmp_path: Path) -> Path:
-    """The files and the manifest as someone downloaded them, without the versions."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for name in (*FILES, "manifest.json"):
-        shutil.copyfile(world.dumps / name, copy / name)
-    return copy
+    return many_published(tmp_path)
 
 
 def test_the_zstd_command_and_plain_json_read_everything(world: World) -> None:
@@ -202,110 +178,6 @@ def test_an_empty_dump_is_whole_too(tmp_path: Path) -> None:
     DumpReader(world.dumps).verify()
 
     assert {name: [] for name in FILES} == found(world.dumps)
-
-
-def test_a_copy_is_read_like_the_original(copy: Path) -> None:
-    DumpReader(copy).verify()
-
-
-def test_any_cut_or_flipped_bit_is_refused(copy: Path, seed: int) -> None:
-    draw = random.Random(seed)
-    for name in FILES:
-        path = copy / name
-        whole = path.read_bytes()
-        for damaged in (
-            whole[:-1],
-            whole[: draw.randrange(len(whole))],
-            b"",
-            whole + whole[-20:],
-            *(_flipped(whole, draw.randrange(len(whole) * 8)) for _ in range(40)),
-        ):
-            path.write_bytes(damaged)
-            with pytest.raises(DumpCorrupt):
-                DumpReader(copy).verify()
-        path.write_bytes(whole)
-    DumpReader(copy).verify()
-
-
-def _flipped(content: bytes, bit: int) -> bytes:
-    damaged = bytearray(content)
-    damaged[bit // 8] ^= 1 << bit % 8
-    return bytes(damaged)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_files_of_two_dumps_are_refused(world: World, copy: Path, name: str) -> None:
-    """A download during which a new dump was published."""
-    world.apply([*project("p1", "newer"), *removed("p2")])
-    world.apply([(Topic.RELEASES, "p1", b'{"releases":{}}')])
-    world.apply([(Topic.STATE, "p1", b'{"status":"dead","event":9}')])
-    world.publish()
-    shutil.copyfile(world.dumps / name, copy / name)
-
-    with pytest.raises(DumpCorrupt):
-        DumpReader(copy).verify()
-
-
-def test_a_missing_file_is_refused(copy: Path) -> None:
-    (copy / "state.jsonl.zst").unlink()
-
-    with pytest.raises(DumpCorrupt, match="No such file"):
-        DumpReader(copy).verify()
-    with pytest.raises(DumpCorrupt, match=r"holds no other\.zst"):
-        list(DumpReader(copy).rows("other.zst"))
-
-
-@pytest.mark.parametrize(
-    ("manifest", "says"),
-    [
-        (b"", "malformed|truncated"),
-        (b"{}", "missing required field"),
-        (b'{"format":2}', "format 2, this version reads 1"),
-        (b"[" * 100_000, "."),
-        (b" " * (16 * 1024 * 1024 + 1), "has over"),
-    ],
-    ids=["empty", "fields", "later", "deep", "large"],
-)
-def test_a_manifest_that_is_none_is_refused(copy: Path, manifest: bytes, says: str) -> None:
-    (copy / "manifest.json").write_bytes(manifest)
-
-    with pytest.raises(DumpCorrupt, match=says):
-        DumpReader(copy)
-
-
-def test_a_manifest_cannot_name_files_elsewhere(copy: Path) -> None:
-    manifest = json.loads((copy / "manifest.json").read_bytes())
-    manifest["files"]["../state"] = manifest["files"].pop("state.jsonl.zst")
-    (copy / "manifest.json").write_bytes(compact(manifest))
-
-    with pytest.raises(DumpCorrupt, match="outside of its directory"):
-        DumpReader(copy)
-
-
-def test_a_manifest_cannot_lead_to_another_version(copy: Path) -> None:
-    manifest = json.loads((copy / "manifest.json").read_bytes())
-    manifest["version"] = "../.."
-    (copy / "manifest.json").write_bytes(compact(manifest))
-
-    assert DumpReader(copy).directory == copy
-
-
-def test_a_dump_older_than_one_taken_is_refused(world: World, copy: Path) -> None:
-    """A mirror that lags or was rolled back; another log is another matter."""
-    old = DumpReader(copy)
-    world.apply(project("p1", "newer"))
-    world.publish()
-    new = DumpReader(world.dumps)
-
-    new.refuse_older_than(old.manifest)
-    new.refuse_older_than(new.manifest)
-    with pytest.raises(DumpCorrupt, match="lies behind"):
-        old.refuse_older_than(new.manifest)
-    old.refuse_older_than(msgspec.structs.replace(new.manifest, log="another"))
-    with pytest.raises(DumpCorrupt, match="lies behind"):
-        new.refuse_older_than(msgspec.structs.replace(new.manifest, vector=()))
-    unstarted = msgspec.structs.replace(new.manifest, vector=(None,))
-    new.refuse_older_than(unstarted)
 
 
 def test_a_reader_keeps_its_version_while_a_new_one_is_published(world: World) -> None:

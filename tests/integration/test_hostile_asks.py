@@ -73,7 +73,7 @@ async def test_what_is_no_ask_is_a_dead_letter_and_the_next_ask_is_served(what: 
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
 
     ends = await log.ends(Topic.REFETCH)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             cuts = (await read_progress(log)).cuts
             if all(

@@ -20,7 +20,11 @@ from tests.support.view_records import document
 ASK = b"GET /pypi/foo/json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+under_way = asyncio.Event()  # a slow answer is
+
+
 async def _slow(_request: Request) -> Response:
+    under_way.set()
     await asyncio.sleep(0.3)
     return Response(b"at last")
 
@@ -96,10 +100,13 @@ async def test_who_sends_too_slowly_is_closed(app: Front, monkeypatch: pytest.Mo
             assert await closed(reader)
 
             writer.close()
+        monkeypatch.setattr(server, "REQUEST_SECONDS_MAX", SECONDS_MAX)
         reader, writer = await asyncio.open_connection(*address)
         writer.write(ASK)
         await reader.readuntil(b"\r\n\r\n")
+        monkeypatch.setattr(server, "REQUEST_SECONDS_MAX", 0.2)
         await asyncio.sleep(0.4)
+        monkeypatch.setattr(server, "REQUEST_SECONDS_MAX", SECONDS_MAX)
         writer.write(ASK)
         async with asyncio.timeout(SECONDS_MAX):
             assert b"HTTP/1.1 200" in await reader.readuntil(b"HTTP/1.1 200")
@@ -147,11 +154,12 @@ async def test_too_many_connections_push_out_the_one_that_waits_longest(
 async def test_what_is_under_way_ends_before_the_server_does(app: Front) -> None:
     """Streams without end are told first."""
     told: list[str] = []
+    under_way.clear()
     async with serving(app, stopping=lambda: told.append("stopping")) as address:
         asking = asyncio.create_task(
             asked(address, b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         )
-        await asyncio.sleep(0.1)
+        await under_way.wait()
 
     assert (await asking).endswith(b"at last")
     assert ["stopping"] == told

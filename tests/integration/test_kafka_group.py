@@ -17,7 +17,7 @@ from streams.kafka_settings import KafkaSettings
 
 PARTITIONS = 12
 ALL = frozenset(range(PARTITIONS))
-JOIN_SECONDS_MAX = 25.0  # a broker waits up to 3 s for more members, a heartbeat is 3 s more
+JOIN_SECONDS_MAX = 90.0  # a broker waits up to 3 s for more members, a heartbeat is 3 s more
 LOOK_SECONDS = 0.05
 
 

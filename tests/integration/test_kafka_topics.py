@@ -19,7 +19,7 @@ from streams.kafka_topics import ensure_topics, inspect_topics, mend_topics
 from tests.support.reading_world import run
 
 CREATORS = 4
-LEARN_SECONDS = 10.0  # until the broker shows what the controller was told
+LEARN_SECONDS = 60.0  # until the broker shows what the controller was told
 LOOK_SECONDS = 0.05
 
 

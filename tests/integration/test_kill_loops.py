@@ -16,7 +16,7 @@ from tests.support.tools import needs
 ROOT = Path(__file__).parents[2]
 KILLS = 20
 CYCLES = 2
-pytestmark = pytest.mark.timeout(300)  # a hundred processes on a busy machine
+pytestmark = pytest.mark.timeout(600)  # a hundred processes on a busy machine
 
 
 def said(seed: int, module: str, *arguments: object) -> str:

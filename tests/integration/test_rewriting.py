@@ -120,7 +120,7 @@ async def test_an_answer_that_was_under_way_is_not_published_as_it_was(world: Wo
     world.upstream.delay_seconds = 0.2
     async with world.working(config) as workers:
         await world.log.append([operator("foo")])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not world.upstream.in_flight["foo"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         count = await make_rule(world, Rule("foo", ("personal",)))
@@ -173,7 +173,7 @@ async def test_a_document_without_its_other_half_is_fetched(
     monkeypatch.setattr("processors.rewriting._Partners.of", none)
     async with world.working(config):
         await applied(world, count)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while EMAIL.encode() in ((await world.rows(Topic.METADATA))["foo"].value or b""):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 

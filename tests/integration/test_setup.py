@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sh", "dirname", "grep", "tail", "touch", "rm", "mkdir", "ln")
 NOTICES = ("pypistream: making ", "pypistream: installing the ")
 CLOSED_PORT = "http://127.0.0.1:9/simple"  # discard: nothing listens there
-REAL_VENV_SECONDS = 120  # 3 s on an idle machine, a minute on a busy one with a slow disk
+REAL_VENV_SECONDS = 400  # 3 s on an idle machine, a minute on a busy one with a slow disk
 LOCK = "nothing==1.0 --hash=sha256:" + "0" * 64 + "\n"
 
 OLD = """#!/bin/sh

@@ -147,7 +147,7 @@ def test_what_duckdb_tells_of_itself_tells_nothing_of_the_machine(
     assert [word for word in hidden if word in "\n".join(told)] == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "heavy",
     HEAVY if ALL else ONE_EACH,

@@ -25,6 +25,7 @@ from tests.support.logs import cleaned, drained, read_all, state
 
 ROOT = Path(__file__).parents[2]
 KILLS = 6
+WAIT_SECONDS = 60.0  # much longer than any of it takes, also on a busy machine
 
 
 async def child(role: str, path: Path, number: int = 0) -> Process:
@@ -101,14 +102,13 @@ async def test_kill_at_any_moment(tmp_path: Path, seed: int) -> None:
 
 
 async def test_other_process_wakes_and_fences(tmp_path: Path) -> None:
-    """Another process's record arrives in less than a second; its writer fences ours."""
+    """Another process's record arrives; its writer fences ours."""
     path = tmp_path / "log.sqlite"
     log = await SqliteLog.open(path)
     reader = await log.reader({STATES: Offset(0)})
-    waiting = asyncio.create_task(reader.read(10, 15))
+    waiting = asyncio.create_task(reader.read(10, WAIT_SECONDS))
     await finished(await child("append", path, 7))
-    async with asyncio.timeout(1):
-        [record] = await waiting
+    [record] = await waiting
 
     assert number_of(record) == 7
     writer = await log.writer("child")
@@ -121,11 +121,11 @@ async def test_other_process_wakes_and_fences(tmp_path: Path) -> None:
 
 async def test_own_commits_wake_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit of the same process is not found by polling, nor lost if its caller is cancelled."""
-    monkeypatch.setattr(streams.sqlite_threads, "POLL_SECONDS", 60)
+    monkeypatch.setattr(streams.sqlite_threads, "POLL_SECONDS", 2 * WAIT_SECONDS)
     log = await SqliteLog.open(tmp_path / "log.sqlite")
     reader = await log.reader({STATES: Offset(0)})
     for number in range(5):
-        waiting = asyncio.create_task(reader.read(10, 15))
+        waiting = asyncio.create_task(reader.read(10, WAIT_SECONDS))
         await asyncio.sleep(0.02)
         writing = asyncio.create_task(log.append([state("a", str(number))]))
         await asyncio.sleep(0)
@@ -134,8 +134,7 @@ async def test_own_commits_wake_at_once(tmp_path: Path, monkeypatch: pytest.Monk
             await log.writer("a")  # after whatever the cancelled one may still do
             if number not in [number_of(record) for record in await read_all(log, [STATES])]:
                 await log.append([state("a", str(number))])
-        async with asyncio.timeout(5):
-            [record] = await waiting
+        [record] = await waiting
         assert number_of(record) == number
     await log.close()
 
@@ -177,8 +176,9 @@ async def test_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await log.close()
 
 
-async def test_waits_for_the_lock(tmp_path: Path) -> None:
+async def test_waits_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that is let go within the busy time-out is waited for; the event loop runs on."""
+    monkeypatch.setattr(streams.connections, "BUSY_SECONDS", WAIT_SECONDS)
     path = tmp_path / "log.sqlite"
     log = await SqliteLog.open(path)
     reader = await log.reader({STATES: Offset(0)})

@@ -133,7 +133,7 @@ def test_rpc_errors_are_faults(site: Running, rpc: Any) -> None:
     assert 413 == site.ask("/pypi", "POST", b"x" * (1 << 20) + b"x").status
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(600)
 def test_fifty_thousand_rows_a_call() -> None:
     """A call answers at most 50 000 rows; asking on from the last one gets the rest."""
     with standin(projects=17_000, seed=5) as site:
@@ -319,7 +319,7 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(600)
 def test_pip_downloads_and_resolves(site: Running, tmp_path: Path) -> None:
     """It reads the JSON index, resolves through PEP 658 metadata and checks hashes."""
     index = ["--index-url", f"{site.url}/simple/"]

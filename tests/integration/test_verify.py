@@ -55,9 +55,7 @@ def made(
 @pytest.fixture
 def world(made: World, tmp_path: Path) -> World:
     """A copy to be spoilt."""
-    data = tmp_path / "data"
-    shutil.copytree(made.data, data)
-    return World(made.site, data, made.where)
+    return made.copied(tmp_path / "data")
 
 
 def dead_name(world: World) -> str:

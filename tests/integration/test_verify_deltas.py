@@ -22,11 +22,15 @@ from tests.support.verify_world import World, found, make
 Lines = list[bytes]
 
 
-@pytest.fixture(params=[1, 2])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+@pytest.fixture(scope="module", params=[1, 2])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Two deltas lie beside the dump: a project changed in both, one was removed."""
+    return asyncio.run(_made(tmp_path_factory.mktemp("deltas") / "data", request.param))
+
+
+async def _made(data: Path, partitions: int) -> World:
     with standin(projects=40, changes_per_second=0) as site:
-        world = await make(site, tmp_path / "data", request.param)
+        world = await make(site, data, partitions)
         first, second, third = site.served_names()[:3]
         for kind, name in (("role", first), ("release", second), ("remove-project", third)):
             site.change(kind, name)
@@ -36,6 +40,12 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
         await world.work()
         await world.publish()
     return world
+
+
+@pytest.fixture
+def world(made: World, tmp_path: Path) -> World:
+    """A copy to be spoilt."""
+    return made.copied(tmp_path / "data")
 
 
 async def verified(world: World) -> VerifyReport:

@@ -37,7 +37,7 @@ def quiet() -> Iterator[None]:
     structlog.configure(**kept)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SCHEDULES, PER_TEST))
 def test_after_all_faults_have_healed_everything_is_true(first: int, seed: int) -> None:
     """The twelve invariants, but for memory (I11), hold in schedules drawn from the run's seed."""

@@ -19,25 +19,17 @@ from pypistream.data_dir import DataDir
 from streams.log import Outgoing
 from streams.sqlite_log import SqliteLog, SqliteWriter
 from tests.support.bootstrap_world import Clock, Own
+from tests.support.each_point import killed_at_each_point
 
 POINTS_MAX = 200  # a small dump takes fewer transactions than this
 BATCH_RECORDS = 20
 
 
 def main(dumps: Path, folder: Path) -> int:
-    """One child per point; it is a fork."""
-    for point in range(1, POINTS_MAX):
-        child = os.fork()
-        if child == 0:
-            asyncio.run(_load(dumps, folder / str(point), point))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if status == 0:
-            sys.stdout.write(str(point))
-            return 0
-        if not os.WIFSIGNALED(status):
-            return 1
-    return 1
+    """One child per point; the exit code."""
+    return killed_at_each_point(
+        POINTS_MAX, lambda point: asyncio.run(_load(dumps, folder / str(point), point))
+    )
 
 
 async def _load(dumps: Path, root: Path, point: int) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TERMINAL = (40, 100)  # lines and columns: what the shown outputs were copied from
-COMMAND_SECONDS_MAX = 60.0
+COMMAND_SECONDS_MAX = 150.0
 READ_BYTES = 65_536
 SAID = "background.txt"  # where what runs in the background writes to
 

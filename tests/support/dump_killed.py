@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from sinks import dump
 from tests.support.dump_world import World, project, removed
+from tests.support.each_point import killed_at_each_point
 from tests.support.faulty_disk import Disk, killed
 
 POINTS_MAX = 1_000  # a run that asks more of the disk than this is not a small one
@@ -31,24 +32,14 @@ def second(world: World) -> None:
 
 
 def main(template: Path, folder: Path) -> int:
-    """One child per point; it is a fork, so that a thousand take seconds."""
-    for point in range(1, POINTS_MAX):
-        root = folder / str(point)
-        shutil.copytree(template, root, copy_function=os.link)
-        child = os.fork()
-        if child == 0:
-            _publish(root, point)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if status == 0:
-            sys.stdout.write(str(point))
-            return 0
-        if not os.WIFSIGNALED(status):
-            return 1
-    return 1
+    """One child per point; the exit code."""
+    return killed_at_each_point(
+        POINTS_MAX, lambda point: _publish(template, folder / str(point), point)
+    )
 
 
-def _publish(root: Path, point: int) -> None:
+def _publish(template: Path, root: Path, point: int) -> None:
+    shutil.copytree(template, root, copy_function=os.link)
     with Disk(point, killed).watched(), patch.object(dump, "BUFFER_BYTES_MAX", 1_000):
         world = World(root)
         world.sink.standing()

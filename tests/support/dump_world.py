@@ -119,6 +119,22 @@ def removed(name: str) -> list[Change]:
     ]
 
 
+def many_published(tmp_path: Path) -> World:
+    """300 projects published, some removed, some in trouble."""
+    world = World(tmp_path / "data")
+    world.apply([change for i in range(300) for change in project(f"p{i}", "x", 400)])
+    world.apply([change for i in range(0, 300, 50) for change in removed(f"p{i}")])
+    troubled = {"parked": "p7", "dead": "p8", "absent": "never-was"}
+    world.apply(
+        [
+            (Topic.STATE, name, compact({"status": status, "event": 9, "attempts": 1}))
+            for status, name in troubled.items()
+        ]
+    )
+    world.publish()
+    return world
+
+
 def cli_lines(path: Path) -> list[str]:
     """What `zstd -dc` makes of a file, by lines."""
     done = subprocess.run(["zstd", "-dcq", str(path)], capture_output=True, check=True)

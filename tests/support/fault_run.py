@@ -35,8 +35,8 @@ RATE = 20  # requests per second
 IN_FLIGHT = 8
 CONTROL_MAX = 2  # connections for journal and map
 OPTIONS = (
-    f"--rate={RATE}", f"--in-flight={IN_FLIGHT}", "--poll=1", "--settle=1", "--snapshot-every=1",
-    "--dump-every=1", "--backfill",
+    f"--rate={RATE}", f"--in-flight={IN_FLIGHT}", "--poll=1", "--settle=1", "--snapshot-every=2",
+    "--dump-every=2", "--backfill",
 )  # fmt: skip
 FAULT_SECONDS = 20.0
 # Names are asked again ever later. On a machine so busy that sixty changes take minutes the fault
@@ -47,9 +47,9 @@ EVENTS_SECONDS = 19.0  # the rows of the last one come under the fault, too
 # spoilt for the 20 s and the journal for the second half of them.
 JOURNAL_AFTER_SECONDS = 10.0
 CONVERGE_SECONDS_MAX = 60.0
-START_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 60.0  # 10 are promised; tests/e2e look at that, where less is under way
-LOOK_SECONDS = 0.25
+START_SECONDS_MAX = 240.0
+STOP_SECONDS_MAX = 10.0
+LOOK_SECONDS = 0.5
 WRONG_SHOWN_MAX = 5
 
 

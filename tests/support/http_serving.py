@@ -11,7 +11,7 @@ from pypistream.listening import Address, bound
 from sinks.http.documents import Quick
 from sinks.http.server import serve_app
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from streams.progress import watermark
 from tests.support.standin import Site
 from tests.support.where import Where
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 150.0
 LOOK_SECONDS = 0.05
 
 

@@ -34,7 +34,7 @@ AT_WORK_SHARE = 0.8  # of the lives that are let come to work; the others may di
 AT_WORK_SECONDS_MAX = 60.0  # on a busy machine
 STOPPED_SECONDS = 0.02
 STALL_SECONDS = 0.1
-DRAINED_SECONDS_MAX = 10.0  # SIGTERM
+DRAINED_SECONDS_MAX = 60.0  # SIGTERM; the longest is told: on an idle machine well below ten
 JUMP_SECONDS = 86_400.0
 WAYS = {"kill": 14, "stop": 2, "terminate": 1, "jump": 2, "stall": 1}
 

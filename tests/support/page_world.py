@@ -28,7 +28,7 @@ from tests.support.view_records import document, file
 from upstream.source import JournalRow
 
 NOW = 1_795_262_400  # 2026-11-21 12:00:00 UTC
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 ROWS = (
     ("tidewater", "new release", "2.4.0"),
     ("tidewater", "add py3 file tidewater-2.4.0-py3-none-any.whl", "2.4.0"),

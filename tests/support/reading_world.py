@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ BASE, HEAD = 100, 110
 LOG_ID = "0d9c7c1e6f0e4b619c8e6c1f3f0f6f35"
 HOSTILE = "add file \x1b[2J\x1b]0;owned\x07 \u202etxt.exe\u2066 a\u200bb"
 HOSTILE_SHOWN = "add file \\x1b[2J\\x1b]0;owned\\x07 \\u202etxt.exe\\u2066 a\\u200bb"
-SECONDS_MAX = 15  # for one command on a busy machine
+SECONDS_MAX = 60  # for one command on a busy machine
 
 
 @dataclass(frozen=True)
@@ -284,3 +285,36 @@ def serials(lines: Sequence[dict[str, object]]) -> list[object]:
 def where(name: str, world: World) -> int:
     """The partition of a name."""
     return partition_of(name, world.partitions)
+
+
+async def append_rows(world: World, *serials_new: int) -> None:
+    """As another process would: rows with these serials, and a marker behind them."""
+    log = await SqliteLog.open(world.data.log)
+    rows = [row(serial, "theta", "new release", Kind.NEW_RELEASE, "1") for serial in serials_new]
+    await log.append(rows)
+    await log.append([marker(serials_new[-1], world.now, p) for p in range(world.partitions)])
+    await log.close()
+
+
+def on_terminal(world: World, *arguments: str) -> str:
+    """Run a command with a terminal of its own; what it shows."""
+    control, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    with subprocess.Popen(
+        command_line(*arguments), cwd=world.root, env=environment,
+        stdin=terminal, stdout=terminal, stderr=terminal,
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        deadline = time.monotonic() + SECONDS_MAX
+        while time.monotonic() < deadline:
+            try:
+                piece = os.read(control, 65_536)
+            except OSError:  # Linux's way to say that the other side was closed
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(control)
+        assert process.wait(SECONDS_MAX) == 0
+    return shown.decode()

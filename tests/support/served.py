@@ -17,6 +17,6 @@ def free_port() -> int:
 def answers(url: str) -> bool:
     """Whether it has read the log's head."""
     try:
-        return httpx.get(f"{url}/v1/changes?limit=1", timeout=5).status_code == 200
+        return httpx.get(f"{url}/v1/changes?limit=1", timeout=30).status_code == 200
     except httpx.TransportError:
         return False

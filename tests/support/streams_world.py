@@ -43,7 +43,7 @@ class StreamsWorld:
 
     async def shown(self, serial: int) -> None:
         """Wait until the streams have read that far."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.streams.recent.through < serial:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.01)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import duckdb
@@ -45,6 +47,20 @@ class World:
     site: Site
     data: Path
     where: Where
+
+    def copied(self, data: Path) -> World:
+        """The same, in a directory of its own; what was one file under two names is one again."""
+        copies: dict[int, str] = {}
+
+        def copy(one: str, other: str) -> None:
+            if first := copies.get(Path(one).stat().st_ino):
+                Path(other).hardlink_to(first)
+                return
+            copies[Path(one).stat().st_ino] = other
+            shutil.copy2(one, other)
+
+        shutil.copytree(self.data, data, copy_function=copy)
+        return replaced(self, data=data)
 
     async def work(self) -> None:
         """Process until nothing is owed that patience settles; then nobody runs."""

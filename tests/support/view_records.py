@@ -18,6 +18,7 @@ from sinks.sink import Batch, Reached, Sink, Vector
 from streams.log import Headers, Outgoing, Record, TopicPartition
 from tests.support.cuts import cut_at
 
+NOW_MS = 1_700_000_100_000
 CONFIG = Config("log-1", 1, 1)
 TIME = 1_700_000_000  # 2023-11-14T22:13:20Z
 HEAD = Head(99, 0, TIME, (0,))
@@ -168,3 +169,15 @@ def tables(path: Path) -> dict[str, list[str]]:
             for table in TABLES
             if table not in REMOVED_OF.values()
         }
+
+
+def live(root: Path) -> Path:
+    """The file that the sink in this directory writes."""
+    return root / "state" / "live.duckdb"
+
+
+def published(view: DuckDBView, root: Path) -> Path:
+    """Publish what it holds; the file for readers."""
+    reach(view)
+    view.publish(NOW_MS)
+    return root / "pypi.duckdb"

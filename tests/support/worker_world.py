@@ -28,7 +28,7 @@ QUICK = Patience(
     arrival_grace_seconds=0.01,
     absent_again_seconds=0.05,
 )
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 class World:
