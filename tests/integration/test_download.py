@@ -172,7 +172,7 @@ async def test_a_download_that_is_cancelled_leaves_no_file_open(
     opening = Path.open
 
     def spied(path: Path, *arguments: Any, **more: Any) -> IO[Any]:
-        file = opening(path, *arguments, **more)
+        file: IO[Any] = opening(path, *arguments, **more)
         if path.suffix == ".part":
             opened.append(file)
             loop.call_soon_threadsafe(task.cancel)
