@@ -65,8 +65,8 @@ fuzz: $(READY)  ## bytes that nobody wrote, against every parser for SECONDS=60;
 soak: $(READY)  ## the whole program for MINUTES=30 with changes and lies; exit 1 if its memory grows
 	@$(BIN)/python -m tests.support.soak $(MINUTES) $(ARGS)
 
-coverage: $(READY)  ## which branches the quick tests reach, those of processes too (15 minutes)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-branch --cov-report=term --timeout 240 tests/unit tests/contract tests/property tests/integration $(ARGS)
+coverage: $(READY)  ## which branches the quick tests reach, those of processes too; ARGS="tests/e2e" for more (25 minutes)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-branch --cov-report=term --timeout 900 -W default::pytest.PytestUnraisableExceptionWarning tests/unit tests/contract tests/property tests/integration $(ARGS)
 
 whole-truth: $(READY)  ## PROJECTS=20000 under every fault at once, XML-RPC removed half-way; what verify says then (5 minutes)
 	@PYPISTREAM_TEST_WHOLE=$${PROJECTS:-20000} $(BIN)/python -m pytest -s tests/e2e/test_whole_truth.py $(ARGS)
