@@ -64,7 +64,8 @@ async def test_framing_made_to_hurt_is_answered_or_refused() -> None:
             assert not found or found.startswith(b"HTTP/1.1 "), (name, found[:200])
             assert all(200 <= each < 500 for each in status), (name, found[:300])
             assert took < CPU_SECONDS_MAX * HEADROOM, (name, took)
-            assert not SMUGGLES.match(name) or status == [400], (name, found[:300])
+            # An answer may be lost where the connection ends before all was read.
+            assert not SMUGGLES.match(name) or status in ([400], []), (name, found[:300])
             seen += 1
         assert (await exchanged(address, SECOND)).endswith(b"second")
     assert seen > 200
