@@ -110,7 +110,7 @@ _parse = lru_cache(DEPENDENCIES_CACHED_MAX)(parse)
 def answer(query: Query, document: Document, releases: Releases) -> Answer:
     """Answer a query from what is held of its project, both of one cut."""
     fits = fitting(releases.slim, query)
-    shown = fits[: query.limit]
+    files = [_file(fit) for fit in fits[: query.limit]]
     known = _read(document)
     slim = releases.slim
     return Answer(
@@ -123,8 +123,8 @@ def answer(query: Query, document: Document, releases: Releases) -> Answer:
         releases_omitted=releases.omitted,
         environment=query.environment.variables,
         fitting=len(fits),
-        files=[_file(fit) for fit in shown],
-        releases=_releases(query, shown, known),
+        files=files,
+        releases=_releases(query, files, known),
     )
 
 
@@ -152,12 +152,14 @@ def _pointer(file: SlimFile) -> Pointer | None:
     return Pointer(f"{file.url}.metadata", core if isinstance(core, dict) else {})
 
 
-def _releases(query: Query, shown: Sequence[Fit], known: _Document) -> dict[str, ReleaseAnswer]:
+def _releases(
+    query: Query, files: Sequence[FileAnswer], known: _Document
+) -> dict[str, ReleaseAnswer]:
     found: dict[str, ReleaseAnswer] = {}
     pointers: dict[str, Pointer | None] = {}
-    for fit in shown:
-        if pointers.get(fit.release) is None:
-            pointers[fit.release] = _pointer(fit.file)
+    for file in files:
+        if pointers.get(file.version) is None:
+            pointers[file.version] = file.core_metadata
     for release, pointer in pointers.items():
         if release == known.info.version:
             dependencies = [_dependency(line, query) for line in _texts(known.info.requires_dist)]
