@@ -35,7 +35,7 @@ def site(shared: Running) -> Running:
 
 def settled(site: Running, name: str, count: int) -> None:
     """Wait until that many connections of a class are open: closing one takes a moment."""
-    for _ in range(200):
+    for _ in range(6_000):
         if site.control("stats")["connections"][name]["now"] == count:
             return
         time.sleep(0.01)
@@ -185,7 +185,7 @@ def test_a_request_given_up_is_no_longer_in_flight(site: Running) -> None:
         while site.control("stats")["in_flight"]["all"]["now"] == 0:
             time.sleep(0.01)
     settled(site, "all", 0)
-    for _ in range(100):
+    for _ in range(6_000):
         if site.control("stats")["total"]:
             break
         time.sleep(0.01)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.standin import Reply, Running
+from tests.support.standin import SECONDS_MAX, Reply, Running
 from upstream.standin.faults import KINDS
 
 HELLO = "/pypi/loopback-hello/json"
@@ -96,23 +96,30 @@ def _all_that_comes(connection: socket.socket) -> bytes:
     pytest.fail("the connection was closed")
 
 
+def _in_flight(site: Running, count: int) -> None:
+    """Wait until so many requests are."""
+    end = time.monotonic() + SECONDS_MAX
+    while (now := site.control("stats")["in_flight"]["all"]["now"]) != count:
+        assert time.monotonic() < end, f"{now} requests are in flight, not {count}"
+        time.sleep(0.02)
+
+
 def hang_check(checks: Checks, kind: str) -> None:
     """Register a check that nothing more comes, and that a client that leaves is let go."""
 
     def function(site: Running) -> None:
         site.fault(kind)
-        with socket.create_connection(site.address, timeout=0.3) as connection:
+        with socket.create_connection(site.address, timeout=SECONDS_MAX) as connection:
             if kind == "xmlrpc-hang":
                 connection.sendall(b"POST /pypi HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx")
             else:
                 connection.sendall(f"GET {HELLO} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-            data = _all_that_comes(connection)
+            _in_flight(site, 1)
+            data = connection.recv(1) if kind == "hang-in-body" else b""
+            connection.settimeout(0.3)
+            data += _all_that_comes(connection)
             assert (kind == "hang-in-body") == bool(data)
             assert site.control("stats")["in_flight"]["all"]["now"] == 1
-        for _ in range(100):
-            if site.control("stats")["in_flight"]["all"]["now"] == 0:
-                return
-            time.sleep(0.02)
-        pytest.fail("the hanging request is still in flight after the client has gone")
+        _in_flight(site, 0)
 
     checks[kind] = function
