@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Protocol
 
@@ -15,17 +16,27 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Wall time at the start, carried on by the monotonic clock.
+    """Wall time at the start, carried on by a clock that is never set.
 
     So a wall clock that is set, by hand or by NTP, moves no schedule.
     """
 
     def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._offset_ns = time.time_ns() - steady_ns()
 
     def now_ms(self) -> int:
         """Unix milliseconds."""
-        return (time.monotonic_ns() + self._offset_ns) // 1_000_000
+        return (steady_ns() + self._offset_ns) // 1_000_000
+
+
+def steady_ns() -> int:
+    """Nanoseconds of a clock that is never set; where there is one, it goes on in a suspend.
+
+    Linux's monotonic clock does not: hours later every time of a laptop would be hours old.
+    """
+    if sys.platform == "linux":
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return time.monotonic_ns()
 
 
 def unix_ms() -> int:
