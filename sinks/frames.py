@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge as heap_merge
-from itertools import chain
 from zlib import crc32
 
 from schemas.errors import DumpCorrupt
@@ -141,10 +140,11 @@ def array_text(documents: Sequence[bytes], *, opens: bool) -> bytes:
     Only the array's first section begins with `[` instead: one byte is all that differs, so the
     opening needs no frame of its own (a one-shot reader would take that frame for the whole file).
     """
-    text = b"".join(chain.from_iterable((ARRAY_NEXT, document) for document in documents))
+    text = ARRAY_NEXT.join((b"", *documents))
     return reopened(text, opens=opens)
 
 
 def reopened(text: bytes, *, opens: bool) -> bytes:
     """The same section as the array's first one, or as a later one."""
-    return (ARRAY_OPEN if opens else ARRAY_NEXT) + text[len(ARRAY_NEXT) :] if text else text
+    begins = ARRAY_OPEN if opens else ARRAY_NEXT
+    return text if not text or text.startswith(begins) else begins + text[len(begins) :]
