@@ -115,6 +115,8 @@ def main(arguments: list[str] | None = None) -> None:
         now = {"about": about, "result": json.loads(done.stdout)}
         before = last(name)
         print(beside(now, before))
+        for figure, text in now["result"].get("covers", {}).items():
+            print(f"  {figure}: {text}")
         if before:
             print(f"  last: {before['about']}")
         print(f"  now:  {about}", flush=True)

@@ -15,6 +15,9 @@ from typing import TypeAlias
 from packaging.version import InvalidVersion, Version
 
 VERSION_CHARACTERS_MAX = 200  # of 886 000 latest versions the longest has 96; a guard, not a rule
+# Version texts recur across projects, the first ones most: a miss costs about a microsecond, and
+# each text that is kept some 400 bytes.
+KEYS_KEPT = 16_384
 
 VersionKey: TypeAlias = tuple[int, int, tuple[int, ...] | str, tuple[object, ...]]
 """(1, epoch, release, rest) for a PEP 440 version, (0, 0, text, ()) for any other text."""
@@ -29,7 +32,7 @@ _NO_POST, _NO_DEV = -1, (1,)
 _FINAL = (_NO_PRE, _NO_POST, _NO_DEV, ())
 
 
-@lru_cache(maxsize=65_536)  # version texts recur across projects; a miss costs about a microsecond
+@lru_cache(maxsize=KEYS_KEPT)
 def version_key(text: str) -> VersionKey:
     """Sort key of a release; never raises. Longer than VERSION_CHARACTERS_MAX = not a version."""
     if len(text) > VERSION_CHARACTERS_MAX:

@@ -62,6 +62,9 @@ TOPICS: dict[Topic, TopicSpec] = {
     )
 }
 
+# Of the keys used last: each takes some 250 bytes, and a miss costs microseconds, not correctness.
+PARTITIONS_KEPT = 8_192
+
 COMPACTED = (Topic.METADATA, Topic.RELEASES, Topic.STATE)
 """The three topics that a cut, a dump and a delta consist of."""
 
@@ -71,7 +74,7 @@ def partition_count(topic: Topic, partitions: int) -> int:
     return partitions + TOPICS[topic].extra_partitions
 
 
-@lru_cache(maxsize=65_536)  # the keys of a busy hour; a miss costs microseconds, not correctness
+@lru_cache(maxsize=PARTITIONS_KEPT)
 def partition_of(key: str, partitions: int) -> int:
     """Kafka's default partitioner: murmur2 of the UTF-8 key, sign bit off, modulo N."""
     if partitions == 1:
