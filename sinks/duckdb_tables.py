@@ -35,7 +35,7 @@ from sinks.duckdb_schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb_schema import SCHEMA, TABLES, VIEW_FORMAT, Table
 from sinks.duckdb_status import VIEWS, view_statements
 from sinks.durable import storage, sync_directory, sync_file
-from sinks.table_set import DUCKDB_FILE, PARQUET, Stood, TableFile, Told
+from sinks.exported import DUCKDB_FILE, PARQUET, Stood, TableFile, Told
 
 MEMORY_LIMIT = "512MB"  # of DuckDB's own; the process takes 100 MB more
 PIECE_BYTES = 96 * 1024 * 1024  # of a table, as text: what is sorted at once, with room to spare

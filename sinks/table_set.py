@@ -28,10 +28,10 @@ import structlog
 
 from schemas.codec import NO_JSON, rfc3339
 from schemas.manifest import DumpFile, Tables, hashed_name, places
-from schemas.records import Cut
 from sinks.delta_file import Mark
 from sinks.duckdb_schema import VIEW_FORMAT
 from sinks.durable import storage, sync_directory, write_synced
+from sinks.exported import DUCKDB_FILE, PARQUET, Stood, TableFile, Told
 from sinks.forgetting import must_go
 from sinks.publication import link
 from sinks.sink import Vector
@@ -41,33 +41,10 @@ EVERY_SECONDS = 3_600.0
 FIRST_SECONDS = 300.0  # after the start: a run that ends sooner, or begins with much, is not slowed
 EXPORT_SECONDS_MAX = 3_600.0  # 886 000 projects take minutes; what takes longer hangs
 WORDS_BYTES_MAX = 4_096  # of what a failed export says on stderr
-INDEX_FILE, DUCKDB_FILE, PARQUET = "index.json", "pypi.duckdb", ".parquet"
+INDEX_FILE = "index.json"
 MODULE = "sinks.duckdb_tables"
 
 log_ = structlog.get_logger("sinks.dump")
-
-
-class TableFile(msgspec.Struct, frozen=True):
-    """A finished file: as of a manifest. Of the DuckDB file `rows` are its projects."""
-
-    bytes: int
-    sha256: str
-    rows: int
-
-
-class Stood(msgspec.Struct, frozen=True):
-    """Where the DuckDB file stands: see `sinks.sink.Vector`."""
-
-    log_id: str
-    cuts: tuple[Cut | None, ...]
-
-
-class Told(msgspec.Struct, frozen=True):
-    """What the exporting process says on its stdout. With an `error` there is nothing else."""
-
-    files: dict[str, TableFile] = {}
-    stood: Stood | None = None
-    error: str = ""
 
 
 class TableSet(msgspec.Struct, frozen=True):

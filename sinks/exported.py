@@ -1,0 +1,32 @@
+"""What the process that exports the DuckDB file's tables says to the one that asked for them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.records import Cut
+
+DUCKDB_FILE, PARQUET = "pypi.duckdb", ".parquet"
+
+
+class TableFile(msgspec.Struct, frozen=True):
+    """A finished file: as of a manifest. Of the DuckDB file `rows` are its projects."""
+
+    bytes: int
+    sha256: str
+    rows: int
+
+
+class Stood(msgspec.Struct, frozen=True):
+    """Where the DuckDB file stands: see `sinks.sink.Vector`."""
+
+    log_id: str
+    cuts: tuple[Cut | None, ...]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the exporting process says on its stdout. With an `error` there is nothing else."""
+
+    files: dict[str, TableFile] = {}
+    stood: Stood | None = None
+    error: str = ""
