@@ -41,8 +41,7 @@ SEARCH_ROWS_MAX = 5_000  # of a word's matches that are put in order
 TIME_SLACK_SECONDS = 3_600  # a journal row's time is that of its transaction's begin
 
 _DOCUMENT = (
-    "SELECT body, serial, etag, stale FROM document"
-    " WHERE id = (SELECT id FROM name WHERE name = ?)"
+    "SELECT body, serial, etag, stale FROM document WHERE id = (SELECT id FROM name WHERE name = ?)"
 )
 _LISTED = "n.name, n.display_name, n.version, n.summary, n.serial"
 _CHANGE = "c.serial, c.display_name, c.version, c.time, c.action, c.kind, c.source"

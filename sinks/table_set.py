@@ -31,7 +31,7 @@ from schemas.manifest import DumpFile, Tables, hashed_name, places
 from sinks.delta_file import Mark
 from sinks.duckdb_schema import VIEW_FORMAT
 from sinks.durable import storage, sync_directory, write_synced
-from sinks.exported import DUCKDB_FILE, PARQUET, Stood, TableFile, Told
+from sinks.exported import DUCKDB_FILE, Stood, TableFile, Told
 from sinks.forgetting import must_go
 from sinks.publication import link
 from sinks.sink import Vector
