@@ -14,7 +14,7 @@ from schemas import codec
 from schemas.errors import LogCorrupt
 from schemas.records import Alive
 from schemas.topics import Topic
-from streams.log import Log, Outgoing, Record, TopicPartition
+from streams.log import Log, Outgoing, Reader, Record, TopicPartition
 from streams.progress import progress_record
 
 ALIVE_KEY = "alive"
@@ -46,16 +46,21 @@ async def other_holder(
     if not fenced and (last is None or last.ended or has_ended(last)):
         return None
     reader = await log.reader({at: table.next_offset})
-    loop = asyncio.get_running_loop()
-    end = loop.time() + SILENT_SECONDS
     try:
-        while (left := end - loop.time()) > 0:
-            for record in await reader.read(READ_RECORDS_MAX, left):
-                sign = _sign(record) if record.key == ALIVE_KEY else None
-                if sign is not None and sign.holder != own:
-                    return None if sign.ended else sign
+        sign = await _sign_of_another(reader, own)
     finally:
         await reader.close()
+    return None if sign is None or sign.ended else sign
+
+
+async def _sign_of_another(reader: Reader, own: str) -> Alive | None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + SILENT_SECONDS
+    while (left := end - loop.time()) > 0:
+        for record in await reader.read(READ_RECORDS_MAX, left):
+            sign = _sign(record) if record.key == ALIVE_KEY else None
+            if sign is not None and sign.holder != own:
+                return sign
     return None
 
 
