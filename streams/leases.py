@@ -86,6 +86,7 @@ class Lease:
     _others: dict[str, _Other] = field(default_factory=dict, init=False)
     _watching: float = field(default=float("inf"), init=False)
     _looked: float = field(default=float("-inf"), init=False)  # when the last look was begun
+    _free: dict[int, float] = field(default_factory=dict, init=False)  # the last that showed it so
 
     def due(self, assigned: frozenset[int], now: float) -> bool:
         """Whether a sign is to be written: for news, or because the last one grows old."""
@@ -126,6 +127,7 @@ class Lease:
     def watching(self, now: float) -> None:
         """Looks begin, or begin anew: signs before this may have been missed."""
         self._watching, self._looked = now, float("-inf")
+        self._free.clear()
         for other in self._others.values():
             other.seen = now
 
@@ -142,19 +144,24 @@ class Lease:
         silent = [name for name, other in self._others.items() if begun >= _free_at(other)]
         for name in silent:
             del self._others[name]
+        if self._watched:
+            claimed = self._claimed_by_others().union(self._claims)
+            self._free.update((part, begun) for part in range(self.total) if part not in claimed)
 
     def share(self, now: float) -> float:
         """The part of the rate, 0 to 1, that may be used now."""
         if not self._valid(now):
             return 0.0
-        others = frozenset().union(*(other.sign.parts for other in self._others.values()))
-        used = [
+        others = self._claimed_by_others()
+        used = {
             part
             for part, claim in self._claims.items()
             if claim.usable <= now and part not in others and 0 <= part < self.total
-        ]
-        claimed = others.union(self._claims).intersection(range(self.total))
-        return len(used) / len(claimed) if used else 0.0  # u / (N - f): all that is not free
+        }
+        # A claim since a look that showed a part free does not count before that look is too old:
+        # the claimant waits for just that.
+        free = {part for part, looked in self._free.items() if now - looked <= VIEW_SECONDS}
+        return len(used) / (self.total - len(free - used)) if used else 0.0
 
     def next_look(self, now: float) -> float:
         """Seconds until something may be free that is not yet, or is on its way; or a while."""
@@ -174,8 +181,14 @@ class Lease:
     def _valid(self, now: float) -> bool:
         """Whether our last sign still holds, and what others claim is known and recent enough."""
         signed = now - self._signed <= LEASE_SECONDS
-        watched = self._looked - self._watching >= LEASE_SECONDS
-        return signed and watched and now - self._looked <= VIEW_SECONDS
+        return signed and self._watched and now - self._looked <= VIEW_SECONDS
+
+    @property
+    def _watched(self) -> bool:
+        return self._looked - self._watching >= LEASE_SECONDS
+
+    def _claimed_by_others(self) -> frozenset[int]:
+        return frozenset().union(*(other.sign.parts for other in self._others.values()))
 
 
 def _free_at(other: _Other) -> float:

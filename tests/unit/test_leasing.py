@@ -125,10 +125,10 @@ def test_what_is_not_ones_own_yet_is_not_handed_over() -> None:
 
 @pytest.mark.parametrize(
     ("part", "to", "number", "used"),
-    [(0, "mine", 3, 0.5), (0, "mine", 2, 0.0), (0, "third", 3, 0.0), (1, "mine", 3, 0.0)],
+    [(0, "mine", 3, True), (0, "mine", 2, False), (0, "third", 3, False), (1, "mine", 3, False)],
     ids=["to this claim", "to an older one", "to another", "another part"],
 )
-def test_what_is_handed_over_is_used_at_once(part: int, to: str, number: int, used: float) -> None:
+def test_what_is_handed_over_is_used_at_once(part: int, to: str, number: int, used: bool) -> None:
     """But only by the claim that the holder has seen; one that lapsed since is another."""
     lease = holding("mine", 100.0)
     first = lease.sign(frozenset({0}), 100.0)
@@ -137,4 +137,15 @@ def test_what_is_handed_over_is_used_at_once(part: int, to: str, number: int, us
     handed = (Handed(part, to, number),)
     lease.looked([Sign("other", 9, frozenset({1}), handed)], 100.0, 100.1)
 
-    assert lease.share(100.1) == used
+    assert (lease.share(100.1) > 0) is used
+
+
+def test_whoever_has_not_looked_for_a_while_uses_nothing() -> None:
+    """Another may have been given the part; the next look shows it, and nothing else is lost."""
+    lease = holding("mine", 100.0, 0)
+    late = 100.0 + VIEW_SECONDS + 0.1
+    assert lease.share(100.0 + VIEW_SECONDS) > 0
+    assert lease.share(late) == 0.0
+
+    lease.looked([], late, late)
+    assert lease.share(late) == 1.0
