@@ -138,22 +138,22 @@ class Ownership(_Shape):
 
 
 class Document(_Shape, kw_only=True):
-    """A whole document of the project route; files are looked into where they are needed."""
+    """A whole document of the project route; each release is looked into where it is needed."""
 
     info: Info
     last_serial: Count | Absent | None = UNSET
     ownership: Ownership | Absent | None = UNSET
     releases: dict[str, msgspec.Raw] | Absent = UNSET
-    urls: msgspec.Raw | Absent = UNSET
+    urls: list[File] | Absent = UNSET
     vulnerabilities: list[Vulnerability] | Absent | None = UNSET
 
 
 class Published(_Shape):
-    """`Document` behind `info` and `last_serial`, as it is written out; files are it already."""
+    """`Document` behind `info` and `last_serial`, as it is written out."""
 
     ownership: Ownership | Absent | None = UNSET
-    releases: dict[str, msgspec.Raw] | Absent = UNSET
-    urls: msgspec.Raw | Absent = UNSET
+    releases: dict[str, list[File]] | Absent = UNSET
+    urls: list[File] | Absent = UNSET
     vulnerabilities: list[Vulnerability] | Absent | None = UNSET
 
 

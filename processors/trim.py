@@ -50,7 +50,6 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _NULL = b"null"
-_NO_FILES = Raw(b"[]")
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -186,20 +185,16 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
         info.description = UNSET
     if not body.isascii():
         hostile.check_utf8(body)
+    _check_name(info.name, asked)
     anomalies: set[str] = set()
     releases = {} if document.releases is UNSET else document.releases
     versions = ascending(releases)
-    given = document.urls
     try:
-        urls = UNSET if given is UNSET else _written(given)
-        kept: dict[str, Raw] = {}
-        for version in _kept(versions, info.version):
-            files = releases[version]
-            # PyPI writes the files of the latest release twice, and reading them twice is waste.
-            kept[version] = urls if urls is not UNSET and files == given else _written(files)
+        kept = {
+            version: _decode_files(releases[version]) for version in _kept(versions, info.version)
+        }
     except msgspec.ValidationError:
         return None
-    _check_name(info.name, asked)
     _note_versions(info.version, versions, anomalies)
     _note_counts(versions, len(info.requires_dist or ()), len(info.classifiers or ()), anomalies)
     front = b'{"info":%b' % _encode(info)
@@ -207,30 +202,24 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
         Published(
             ownership=document.ownership,
             releases=UNSET if document.releases is UNSET else kept,
-            urls=urls,
+            urls=document.urls,
             vulnerabilities=document.vulnerabilities,
         )
     )
     if rest == b"{}":  # an info and nothing else: not worth a rule of its own here
         return None
     serial = document.last_serial
-    shown = b"" if serial is UNSET else b',"last_serial":%b' % _encode(serial)
+    given = b"" if serial is UNSET else b',"last_serial":%b' % _encode(serial)
     return _Parts(
-        metadata=b"%b%b,%b" % (front, shown, rest[1:]),
+        metadata=b"%b%b,%b" % (front, given, rest[1:]),
         canonical=b"%b,%b" % (front, rest[1:]),
         releases={version: releases[version] for version in versions},
         last_serial=serial,
         display_name=info.name,
         version=info.version,
         anomalies=anomalies,
-        lacks_releases=document.releases is UNSET
-        or not (releases or urls is UNSET or urls == _NO_FILES),
+        lacks_releases=document.releases is UNSET or not (releases or not document.urls),
     )
-
-
-def _written(files: Raw) -> Raw:
-    """Files of known shape as they are published. Raises ValidationError for others."""
-    return Raw(_encode(_decode_files(files)))
 
 
 def _general(body: bytes, asked: NormalizedName) -> _Parts:
