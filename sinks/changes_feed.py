@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import NamedTuple, Self
 
 from schemas import codec
-from schemas.records import ChangelogEntry, Config, Head
+from schemas.records import ChangelogEntry, Config, EventSource, Head
 from schemas.topics import Offset, Topic
 from sinks.changes_order import Change, ChangesOrder
 from streams.log import Log, Reader, Record, TopicPartition
@@ -142,6 +142,7 @@ async def serial_before(log: Log, head: Head, unix_seconds: int) -> int:
     spans = await _spans(log, head)
     places = _earlier(await seek(log, spans, unix_seconds - 1, _time_of), spans)
     first: dict[TopicPartition, int] = {}
+    enough = {at: span[1] for at, span in spans.items()}  # what follows has higher serials
     reader = await log.reader(places)
     try:
         async for records in up_to(reader, _ends(head), READ_RECORDS):
@@ -149,7 +150,9 @@ async def serial_before(log: Log, head: Head, unix_seconds: int) -> int:
                 at, entry = TopicPartition(record.topic, record.partition), _entry_of(record)
                 if entry is not None and entry.time >= unix_seconds:
                     first[at] = min(entry.serial, first.get(at, entry.serial))
-            if all(at in first or reader.position(at) >= spans[at][1] for at in spans):
+                    ahead = DISPLACED_OFFSETS_MAX if entry.source is EventSource.INDEX else 0
+                    enough[at] = min(enough[at], Offset(record.offset + ahead))
+            if all(reader.position(at) >= enough[at] for at in spans):
                 break
     finally:
         await reader.close()

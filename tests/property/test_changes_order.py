@@ -39,21 +39,21 @@ def _little_displaced() -> Iterator[None]:
 def pages(draw: st.DrawFn) -> list[Page]:
     """Pages of rising rows; with markers, late rows, and rows an index gives ahead of itself."""
     serial, found = 0, []
-    ahead: dict[str, int] = {}
+    ahead: set[int] = set()
     for _ in range(draw(st.integers(0, 12))):
         by_index = draw(st.booleans())
         rows = []
         for _ in range(draw(st.integers(0, 6))):
             serial += draw(st.integers(1, 3))
             name = draw(st.sampled_from(NAMES))
-            if serial not in ahead.values():  # upstream gives a serial once
+            if serial not in ahead:  # upstream gives a serial once
                 rows.append(row(serial, name, by_index=by_index))
         head = serial
         if by_index and draw(st.booleans()):
             name = draw(st.sampled_from(NAMES))
             given = serial + draw(st.integers(1, 5))
-            if given not in ahead.values():
-                ahead[name] = given
+            if given not in ahead:
+                ahead.add(given)
                 rows.append(row(given, name, by_index=True))
                 if draw(st.booleans()):  # and the journal has it, too
                     found.append(Page(rows, head, marker=True))
@@ -188,6 +188,17 @@ async def test_a_time_is_a_serial(given: list[Page], data: st.DataObject) -> Non
 
     wanted = [each for each in expected(given, journal.head.serial) if each[0] >= moment]
     assert wanted == found
+
+
+async def test_a_row_that_an_index_gave_ahead_of_itself_hides_none_before_it() -> None:
+    """It lies before the journal's rows of its time, which are looked for behind it."""
+    given = [
+        Page([row(1, "a"), row(9, "a", by_index=True)], head=1, marker=True),
+        *(Page([row(serial, "a")], head=serial) for serial in range(2, 9)),
+    ]
+    log, journal = await written(1, given)
+    for moment in range(1, 9):
+        assert await serial_before(log, journal.head, BEGIN + moment) == moment - 1
 
 
 async def test_one_serial_for_two_projects_is_never_divided() -> None:
