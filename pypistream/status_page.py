@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pypistream.roles import Holder, by_process
-from pypistream.status_report import FileReport, NameReport, StatusReport
+from pypistream.status_files import FileReport
+from pypistream.status_report import NameReport, StatusReport
 from pypistream.terminal import escaped, shortened
 from schemas.records import Status
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Self
 
 import msgspec
 
@@ -16,6 +14,7 @@ from pypistream.data_dir import DataDir
 from pypistream.holding import HOLD_KEY, hold_of
 from pypistream.roles import holders
 from pypistream.state_fold import StateFold
+from pypistream.status_files import FileReport, files_of
 from schemas import codec
 from schemas.codec import rfc3339
 from schemas.errors import DumpCorrupt
@@ -118,14 +117,6 @@ class PartitionReport(msgspec.Struct):
     refetch_end: int
 
 
-class FileReport(msgspec.Struct):
-    """A file or directory under the data directory; bytes and the time it was last written."""
-
-    path: str
-    bytes: int
-    time: str
-
-
 class DumpReport(msgspec.Struct):
     """What the dump's manifest says; `problem` instead if it cannot be read."""
 
@@ -202,7 +193,7 @@ class StatusReader:
         marker_time = _marker_time(progress.cuts)
         claimed = mark.serial is not None
         plain = (await self._log.table(plain_place(self._log))).rows
-        files = _files(self._data)
+        files = files_of(self._data)
         return StatusReport(
             time=rfc3339(now_ms / 1000),
             data=str(self._data.root.absolute()),
@@ -366,39 +357,3 @@ def _dump(data: DataDir, log_id: str | None) -> DumpReport | None:
     except DumpCorrupt as error:
         return DumpReport(problem=str(error))
     return DumpReport(manifest.created, manifest.watermark, log_id in (None, manifest.log))
-
-
-class _Size(msgspec.Struct):
-    """Bytes and time of what lies at and below a path."""
-
-    bytes: int = 0
-    seconds: float = 0.0
-
-    def add(self, path: Path) -> Self:
-        try:
-            stat = path.stat()
-        except OSError:
-            return self  # it went away while we looked
-        if not path.is_dir():
-            self.bytes += stat.st_size
-        self.seconds = max(self.seconds, stat.st_mtime)
-        return self
-
-
-def _files(data: DataDir) -> list[FileReport]:
-    """The log with its WAL, the snapshot, every published dump file, and `state/` as a whole."""
-    sizes: dict[str, _Size] = {}
-    for path in (data.log, data.snapshot):
-        if path.exists():
-            sizes[path.name] = _Size().add(path)
-    wal = data.log.with_name(f"{data.log.name}-wal")
-    if wal.exists():
-        sizes[wal.name] = _Size().add(wal)
-    for path in sorted(data.dumps.glob("[!.]*")):
-        if path.is_file():
-            sizes[f"dumps/{path.name}"] = _Size().add(path)
-    own = _Size()
-    for path in data.state.rglob("*"):
-        own.add(path)
-    sizes["state/"] = own
-    return [FileReport(name, size.bytes, rfc3339(size.seconds)) for name, size in sizes.items()]
