@@ -10,7 +10,7 @@ in the same transaction, and records below them are skipped: applying twice is a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -19,6 +19,7 @@ import structlog
 
 from schemas.codec import encode
 from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
+from schemas.records import Config
 from schemas.topics import COMPACTED, Topic
 from sinks import duckdb_batches as batches
 from sinks import duckdb_memo as memo
@@ -27,7 +28,7 @@ from sinks.duckdb_comments import comment_statements
 from sinks.duckdb_errors import first_line, invalidates, meaning
 from sinks.duckdb_progress import progress_row
 from sinks.duckdb_removed import carry_over, cut_down
-from sinks.duckdb_rows import staged
+from sinks.duckdb_rows import Staged, staged
 from sinks.duckdb_schema import (
     PROGRESS,
     PROJECT,
@@ -42,7 +43,7 @@ from sinks.locks import locked
 from sinks.removed import ALL, HASHES
 from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
 from sinks.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, publish_file, wal_of
-from streams.log import TopicPartition
+from streams.log import Record, TopicPartition
 from streams.progress import watermark
 
 LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
@@ -90,6 +91,10 @@ class DuckDBView:
         """Where it stands."""
         self._run(lambda _: None)
         return self._standing
+
+    def prepared(self, records: Sequence[Record], config: Config) -> Staged:
+        """The rows that records make: nearly all of the work that is not DuckDB's."""
+        return staged(records, config)
 
     def apply(self, batch: Batch) -> None:
         """Take a batch in; what cannot be read becomes a row of `anomalies`."""
@@ -243,8 +248,11 @@ class DuckDBView:
         ]
         places = {**stored, **batch.positions}
         standing = Standing(batch.config.log_id, places, batch.as_of_ms, batch.rules)
+        rows = batch.ready if len(records) == len(batch.records) else None
+        if not isinstance(rows, Staged):
+            rows = staged(records, batch.config)
         try:
-            batches.write(connection, staged(records, batch.config), standing, self._keep)
+            batches.write(connection, rows, standing, self._keep)
         except ROW_REFUSED as error:
             connection.rollback()
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))

@@ -1,9 +1,10 @@
 """Feeds one sink from the log: cut after cut, and publishes what it has reached.
 
 A cut names the next offset of every topic per partition; the sink takes in what lies before it, in
-bounded batches, and then stands exactly there. Reading up to a cut may not take longer than the log
-keeps what was replaced since: after CUT_AGE_SECONDS_MAX the newest cut takes its place. A sink that
-was away for so long that a tombstone may be gone (`sinks.away`) is built anew.
+bounded batches, and then stands exactly there. While it takes one in, the next is read. Reading up
+to a cut may not take longer than the log keeps what was replaced since: after CUT_AGE_SECONDS_MAX
+the newest cut takes its place. A sink that was away for so long that a tombstone may be gone
+(`sinks.away`) is built anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sinks.sink import (
     DAMAGED,
     Batch,
     Positions,
+    Preparing,
     Published,
     Reached,
     Sink,
@@ -104,6 +106,7 @@ class Feed:
         self._on_published = on_published
         self._wall_ms = wall_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix=f"for-{sink.name}")
         self._watch = ProgressWatch(log)
         self._reader = CutReader(self._log)
         self._standing: Standing | None = None  # None = to be asked
@@ -124,6 +127,7 @@ class Feed:
         await self._log.leave()
         await self._call(self._sink.close)
         self._thread.shutdown()
+        self._beside.shutdown()
 
     async def run(self) -> None:
         """Follow the log until cancelled. Raises what neither waiting nor a reset mends."""
@@ -241,20 +245,40 @@ class Feed:
         positions = await self._begin(due, standing.positions)
         if any(positions[at] > place for at, place in due.items()):
             raise _OtherLog("it stands beyond the end of this log")
-        while True:
-            piece = await self._reader.piece(due, positions)
-            if piece is None and standing.log_id:
-                return standing
-            records, positions = piece or Piece([], positions)
-            begun = bool(standing.log_id)
-            rules = (standing.rules or 0) if begun else self._log.rules.count
-            batch = Batch(config, records, positions, standing.as_of_ms, rules)
-            await self._call(self._sink.apply, batch)
-            self.counters.records += len(records)
-            if not begun:
-                standing = await self._call(self._sink.standing)  # whether rules matter to it
-            standing = standing._replace(log_id=config.log_id, positions=positions)
-            self._standing = standing
+        following = await self._following(config, due, positions)
+        while following is not None or not standing.log_id:
+            piece, ready = following or (Piece([], positions), None)
+            # The first batch says under which rules the sink is filled.
+            rules = (standing.rules or 0) if standing.log_id else self._log.rules.count
+            batch = Batch(config, *piece, standing.as_of_ms, rules, ready)
+            reading = asyncio.create_task(self._following(config, due, piece.positions))
+            try:
+                standing = await self._take_in(batch, standing)
+            except BaseException:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+                raise
+            following = await reading
+        return standing
+
+    async def _following(
+        self, config: Config, due: Positions, positions: Positions
+    ) -> tuple[Piece, object] | None:
+        """The next piece before `due`, and what the sink makes of it beforehand."""
+        piece = await self._reader.piece(due, positions)
+        if piece is None or not isinstance(self._sink, Preparing):
+            return None if piece is None else (piece, None)
+        work = self._beside.submit(self._sink.prepared, piece.records, config)
+        return piece, await asyncio.wrap_future(work)
+
+    async def _take_in(self, batch: Batch, standing: Standing) -> Standing:
+        """Where the sink stands with that batch."""
+        await self._call(self._sink.apply, batch)
+        self.counters.records += len(batch.records)
+        if not standing.log_id:
+            standing = await self._call(self._sink.standing)  # whether rules matter to it
+        self._standing = standing._replace(log_id=batch.config.log_id, positions=batch.positions)
+        return self._standing
 
     async def _begin(self, due: Positions, positions: Positions) -> Positions:
         """Positions of everything that is due; the log's start for what was never read."""

@@ -139,7 +139,7 @@ def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
     row.core_metadata = [_core_sha256(file.core_metadata) for file in files]
     row.release_count, row.file_count = len(releases), len(files)
     row.bytes = _total(sizes)
-    times = [each for each in uploaded if each is not None]
+    times = list(filter(None, uploaded))
     row.first_uploaded, row.last_uploaded = min(times, default=None), max(times, default=None)
     _fill_releases(row, releases)
 
@@ -173,12 +173,11 @@ def _fill_releases(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) 
         span = slice(at, at + count)
         at += count
         row.release_bytes.append(_total(row.size[span]))
-        times = (each for each in row.uploaded[span] if each is not None)
-        row.release_uploaded.append(min(times, default=None))
+        row.release_uploaded.append(min(filter(None, row.uploaded[span]), default=None))
         yanked = count > 0 and all(row.yanked[span])
         row.release_yanked.append(yanked)
-        reasons = (each for each in row.yanked_reason[span] if each is not None)
-        row.release_yanked_reason.append(next(reasons, None) if yanked else None)
+        reason = next(filter(None, row.yanked_reason[span]), None) if yanked else None
+        row.release_yanked_reason.append(reason)
 
 
 def _size(value: int | UnsetType | None) -> int | None:
@@ -190,7 +189,7 @@ def _serial(value: int) -> int | None:
 
 
 def _total(sizes: Iterable[int | None]) -> int:
-    return min(SERIAL_MAX, sum(each for each in sizes if each))
+    return min(SERIAL_MAX, sum(filter(None, sizes)))
 
 
 def _core_sha256(value: bool | dict[str, str] | UnsetType) -> str | None:

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from schemas.errors import DumpCorrupt, ViewCorrupt
 from schemas.records import Config, Cut, Head
 from schemas.topics import COMPACTED, Offset, Topic
 from streams.log import Record, TopicPartition
 
-BATCH_RECORDS_MAX = 2_000  # of one `apply`: a fraction of a second of work
+BATCH_RECORDS_MAX = 8_000  # of one `apply`: a second of work; DuckDB's costs half of 2 000's each
 BATCH_BYTES_MAX = (
     32 * 1024 * 1024
 )  # of keys and values of one `apply`; one record more may exceed it
@@ -85,6 +85,7 @@ class Batch(NamedTuple):
     """What one `apply` takes in: records, each partition's in order, and `positions` after them.
 
     `positions` has all of the sink's, also those that did not move. `records` may be empty.
+    `ready`: what a `Preparing` sink made of the records, None = it was not asked.
     """
 
     config: Config
@@ -92,6 +93,7 @@ class Batch(NamedTuple):
     positions: Positions
     as_of_ms: int = 0  # for `Standing`
     rules: int = 0  # for `Standing`
+    ready: object = None
 
 
 class Reached(NamedTuple):
@@ -150,4 +152,13 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of files and locks. Idempotent; never raises."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A sink part of whose work needs nothing but the records, and can be done ahead of `apply`."""
+
+    def prepared(self, records: Sequence[Record], config: Config) -> object:
+        """For `Batch.ready`. Pure: it runs beside the other calls, in another thread."""
         ...
