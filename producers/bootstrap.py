@@ -102,7 +102,8 @@ class Loader:
 
     async def load(self, projects: Projects, origin: Origin) -> None:
         """Make the log hold exactly `projects`, whose iterator raises if they are not whole."""
-        async with aclosing(_Batches(projects, self._is_new)) as batches:
+        wanted = self._is_new if any(self._known.values()) else None
+        async with aclosing(_Batches(projects, wanted)) as batches:
             while batch := await batches.next():
                 await self._commit(batch)
         lacking = (
