@@ -5,26 +5,15 @@ A plain run takes some of the calls, chosen by the seed; `make nth-call` takes e
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import pytest
-import structlog
 
 from tests.support import every_call, nth_call
 from tests.support.every_call import problems_of, spread
 from tests.support.nth_call import Way
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 RUNS = {"pipeline": 18, "duckdb": 3}  # ten seconds of CPU
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """The roles' own warnings are of no interest."""
-    kept = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**kept)
 
 
 @pytest.mark.parametrize("part", RUNS)

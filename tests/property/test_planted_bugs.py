@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.support import sim_schedule, simulate
 from tests.support.planted_bugs import BUGS, Bug
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 # Where it is tried first: seeds that found it, so that a plain run takes seconds. A change of what
 # a seed means may take more.
@@ -19,15 +18,6 @@ FIRST = {
     "I7": 1, "I8": 6, "I9": 3, "I10": 1, "I11": 1, "I12": 5,
 }  # fmt: skip
 SEEDS_MAX = 25
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """The roles' own warnings are of no interest."""
-    kept = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**kept)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.invariant}: {bug.what}")

@@ -7,34 +7,24 @@ simulate SEEDS=1`, which also makes it shorter and keeps it in tests/data/schedu
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.support import sim_check, sim_schedule, simulate
 from tests.support.sim_history import History
 from tests.support.sim_schedule import EVENTS_MAX, EVENTS_MIN, FAULTS_MAX, Schedule
 from tests.support.simulation import played
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 SCHEDULES = int(os.environ.get("PYPISTREAM_TEST_SCHEDULES", "120"))
 PER_TEST = 20  # schedules of one test: about five seconds
 REACHED_MIN = 6  # kills, lost answers and stalls in so many schedules
 LINES_SHOWN = 5
 SCHEDULE = 7  # any seed whose run is short
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """The roles' own warnings are of no interest: there are thousands."""
-    kept = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**kept)
 
 
 @pytest.mark.timeout(600)
