@@ -188,6 +188,7 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
     _check_name(info.name, asked)
     anomalies: set[str] = set()
     releases = {} if document.releases is UNSET else document.releases
+    hostile.refuse_many_releases(releases)
     versions = ascending(releases)
     try:
         kept = {
@@ -245,6 +246,7 @@ def _general(body: bytes, asked: NormalizedName) -> _Parts:
         except msgspec.ValidationError:
             anomalies.add("releases-not-an-object")
         else:
+            hostile.refuse_many_releases(releases)
             versions = ascending(releases)
             kept = {key: releases[key] for key in _kept(versions, version)}
             top["releases"] = Raw(_encode_sorted(kept))

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterator
 
 INFO = b'"name":"some-project","version":"1.0"'
-# Beyond what is read, and a little below: 60 000 within two brackets, 250 000 within three.
-MANY, SHALLOW, WITHIN_THREE = 1_000_000, 59_000, 240_000
+# Beyond what is read, and a little below: 250 000 within three brackets, 60 000 releases.
+MANY, BELOW, RELEASES = 1_000_000, 240_000, 59_000
 
 
 @functools.cache
@@ -35,18 +35,18 @@ def page(files: bytes, more: bytes = b"") -> bytes:
 
 def documents() -> Iterator[tuple[str, bytes]]:
     """A name each, and a body of 0.5 to 20 MB."""
-    for count in (MANY, SHALLOW):
+    for count in (MANY, BELOW, RELEASES):
+        yield f"{count} releases", document(b"{%b}" % keys(count, b"[]"))
+        yield f"{count} releases that are numbers", document(b"{%b}" % keys(count))
+    for count in (MANY, BELOW):
         yield f"{count} unknown keys", document(more=b"," + keys(count))
         yield f"{count} unknown lists", document(more=b',"x":' + listed(count, b"[]"))
         yield f"{count} keys of info", document(info=b"," + keys(count))
-        yield f"{count} releases", document(b"{%b}" % keys(count, b"[]"))
-        yield f"{count} releases that are numbers", document(b"{%b}" % keys(count))
         yield f"{count} urls", document(more=b',"urls":' + listed(count))
         yield f"{count} vulnerabilities", document(more=b',"vulnerabilities":' + listed(count))
         yield f"{count} times the same key", document(more=b',"a":1' * count)
         yield f"{count} files of a page", page(listed(count))
         yield f"{count} keys of a page", page(b"[]", b"," + keys(count))
-    for count in (MANY, WITHIN_THREE):
         classifiers = listed(count, b'"abcdefg"')
         yield f"{count} classifiers", document(info=b',"classifiers":' + classifiers)
         yield f"{count} files", document(b'{"1.0":%b}' % listed(count))
