@@ -31,17 +31,17 @@ from processors import publication
 from processors.decide import DEFAULT_PATIENCE, Attempt, Body, decide
 from processors.publication import Answered
 from processors.trim import Trimmed, trim
-from pypistream.bootstrap_source import FILES, FolderSource
-from pypistream.bootstrapping import Bootstrap
 from pypistream.data_dir import DataDir
+from pypistream.jobs.bootstrap_source import FILES, FolderSource
+from pypistream.jobs.bootstrapping import Bootstrap
 from pypistream.settings import Settings
 from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Config, Cut, Kind, State, Status
 from schemas.topics import COMPACTED, Offset
-from sinks.dump import DumpSink
-from sinks.dump_reader import DumpReader
-from sinks.dump_records import of_dump
+from sinks.dump.reader import DumpReader
+from sinks.dump.records import of_dump
+from sinks.dump.sink import DumpSink
 from sinks.sink import Batch, Reached, Vector
 from streams.log import Outgoing, Record, TopicPartition
 from streams.sqlite_log import SqliteLog

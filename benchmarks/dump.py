@@ -33,9 +33,9 @@ import zstandard
 from benchmarks.bootstrap import BATCH, CONFIG, NOW_MS, Corpus, corpus
 from schemas.records import Cut
 from schemas.topics import COMPACTED, Offset, Topic
-from sinks.dump import TABLES, DumpSink
-from sinks.dump_lines import change_of, document_of, drop_in
-from sinks.frame_store import BUFFER_BYTES_MAX, FrameStore
+from sinks.dump.frame_store import BUFFER_BYTES_MAX, FrameStore
+from sinks.dump.lines import change_of, document_of, drop_in
+from sinks.dump.sink import TABLES, DumpSink
 from sinks.sink import Batch, Reached, Vector
 from streams.log import Record, TopicPartition
 

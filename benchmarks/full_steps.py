@@ -12,9 +12,9 @@ from random import Random
 from benchmarks.full_world import ALL_CHANGES_SHARE, World
 from schemas.records import Config, Head
 from schemas.topics import Offset
-from sinks.duckdb_view import LIVE_FILE, DuckDBView
+from sinks.duckdb.snapshot import SNAPSHOT_FILE, open_snapshot
+from sinks.duckdb.view import LIVE_FILE, DuckDBView
 from sinks.sink import BATCH_RECORDS_MAX, Batch, Reached, Vector
-from sinks.snapshot import SNAPSHOT_FILE, open_snapshot
 from streams.log import Record, TopicPartition
 from tests.support.cuts import cut_at
 

@@ -13,9 +13,9 @@ from pypistream.holding import SharedHold
 from pypistream.leasing import LeasedAssignment
 from pypistream.settings import Settings
 from schemas.errors import UsageError
-from sinks.full_folder import Keep
+from sinks.dump.full_folder import Keep
+from sinks.dump.table_set import TableSets
 from sinks.sink import Sink
-from sinks.table_set import TableSets
 from streams.assignment import Assignment
 from streams.log import Log
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
@@ -200,10 +200,10 @@ def make_sink(
 ) -> Sink:
     """The sink of that name on a data directory; `tables` are for the dump."""
     if name == "duckdb":
-        from sinks.duckdb_view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
+        from sinks.duckdb.view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
 
         return DuckDBView.in_directory(data.root, settings.keep_removed)
-    from sinks.dump import DumpSink
+    from sinks.dump.sink import DumpSink
 
     keep = Keep(settings.keep_deltas, settings.keep_hourly, settings.keep_daily)
     return DumpSink(data.dumps, data.state / "frames", keep, tables)

@@ -18,7 +18,7 @@ from schemas.published import HEADERS, VALUES, PublishedHeaders
 from schemas.topics import PREFIX, RECORD_BYTES_MAX, TOPICS, Topic
 from scripts.pages import write_or_check
 from sinks.http.openapi_operations import OPERATIONS, SSE, Operation
-from sinks.http.streams_frames import ChangeData, DocumentData
+from sinks.http.streams.frames import ChangeData, DocumentData
 
 PAGE = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 FORMAT = "application/schema+json;version=draft-2020-12"

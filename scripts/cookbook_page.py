@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from scripts.pages import write_or_check
-from sinks.cookbook import CHAPTERS, RECIPES, Recipe
+from sinks.duckdb.cookbook import CHAPTERS, RECIPES, Recipe
 
 PAGE = Path(__file__).parents[1] / "docs/cookbook.md"
 HEAD = f"""\

@@ -11,10 +11,10 @@ from pathlib import Path
 import duckdb
 
 from scripts.pages import write_or_check
-from sinks.duckdb_comments import comment_statements
-from sinks.duckdb_macros import MACROS
-from sinks.duckdb_schema import table_statements
-from sinks.duckdb_status import VIEWS, view_statements
+from sinks.duckdb.comments import comment_statements
+from sinks.duckdb.macros import MACROS
+from sinks.duckdb.schema import table_statements
+from sinks.duckdb.status import VIEWS, view_statements
 
 PAGE = Path(__file__).parents[1] / "docs/duckdb-reference.md"
 HEAD = """\

@@ -42,7 +42,7 @@ HOSTILE = {
     "sinks/dependencies.py": "Requirements",
     "sinks/http/server.py": "Connections and requests of clients",
     "sinks/http/app.py": "Requests of clients",
-    "sinks/sql_process.py": "SQL of clients",
+    "sinks/duckdb/process.py": "SQL of clients",
 }
 
 

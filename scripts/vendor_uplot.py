@@ -1,4 +1,4 @@
-"""Copies uPlot, the chart of the page, from npm into `sinks/http/static`; checks it by its hash.
+"""Copies uPlot, the page's chart, from npm to `sinks/http/page/static`; checks it by its hash.
 
     python scripts/vendor_uplot.py            fetch (npm pack), check, write
     python scripts/vendor_uplot.py --check    are the files that lie there the ones named here?
@@ -33,7 +33,7 @@ FILES = {
     ),
 }
 """In the archive, below `package/`: the name here, and the file's SHA-256."""
-STATIC = Path(__file__).parents[1] / "sinks" / "http" / "static"
+STATIC = Path(__file__).parents[1] / "sinks" / "http" / "page" / "static"
 FILE_BYTES_MAX = 1024 * 1024  # the largest has 51 kB
 
 

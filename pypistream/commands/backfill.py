@@ -34,6 +34,6 @@ def command(**given: object) -> int:
     \b
     pypistream backfill --kafka 127.0.0.1:9092 --contact you@example.org
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.asking import backfill
+    from pypistream.jobs.asking import backfill
 
     return backfill(given)

@@ -36,6 +36,6 @@ def command(source: str, **given: object) -> int:
     pypistream bootstrap https://pypi-dumps.example.org/dumps/ --data pypi
     pypistream bootstrap /srv/pypistream/dumps --follow
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.bootstrapping import bootstrap
+    from pypistream.jobs.bootstrapping import bootstrap
 
     return bootstrap(given, source)

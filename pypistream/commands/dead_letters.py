@@ -20,7 +20,7 @@ def command(**given: object) -> int:
     next sweep; `--replay` asks at once. Whatever upstream sent is shown escaped.
     """
     try:
-        from pypistream.dead_letters import dead_letters
+        from pypistream.read.dead_letters import dead_letters
 
         return dead_letters(given)
     except KeyboardInterrupt:

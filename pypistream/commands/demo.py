@@ -35,6 +35,6 @@ from pypistream import options
 @options.HTTP
 def command(**given: object) -> int:
     """Run stand-in, pipeline and sinks, show a live table, and name three commands to paste."""
-    from pypistream.demo import demo
+    from pypistream.run.demo import demo
 
     return demo(given)

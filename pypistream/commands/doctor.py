@@ -23,7 +23,7 @@ def command(**given: object) -> int:
     itself is asked only if there is a contact.
     """
     try:
-        from pypistream.doctor import doctor
+        from pypistream.health.doctor import doctor
 
         return doctor(given)
     except KeyboardInterrupt:

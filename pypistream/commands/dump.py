@@ -15,6 +15,6 @@ def command(**given: object) -> int:
     Where there is a DuckDB file it is published first, and made into the dump's Parquet files.
     While a `run` works on the directory it is asked to do so; else it is done here.
     """
-    from pypistream.publishing import publish_now
+    from pypistream.children.publishing import publish_now
 
     return publish_now(given, "dump")

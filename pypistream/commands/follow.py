@@ -36,7 +36,7 @@ def command(**given: object) -> int:
     pypistream follow --since 30000000 --kind new-release | head
     """  # noqa: D301  click's mark for lines that stay as they are
     try:
-        from pypistream.following import follow
+        from pypistream.read.following import follow
 
         return follow(given)
     except KeyboardInterrupt:

@@ -18,6 +18,6 @@ def command(**given: object) -> int:
     Start as many as you like: all together keep to --rate, which must be the same for each;
     --in-flight is for this process. When one ends or dies the others take over its partitions.
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.apart import process
+    from pypistream.run.apart import process
 
     return process(given)

@@ -22,6 +22,6 @@ def command(*, take_over: bool, **given: object) -> int:
     the next one takes over at once on the same machine, elsewhere after 7 s of silence. On the
     embedded log it shares --data with one `process`; `pypistream run` does both in one process.
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.apart import produce
+    from pypistream.run.apart import produce
 
     return produce(given, take_over=take_over)

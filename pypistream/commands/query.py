@@ -25,6 +25,6 @@ def command(**given: object) -> int:
     pypistream query "select name, version, summary from projects limit 5"
     pypistream query "select * from progress" --format json
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.querying import query
+    from pypistream.read.querying import query
 
     return query(given)

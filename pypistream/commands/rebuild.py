@@ -12,6 +12,6 @@ from pypistream import options
 @click.argument("sink", type=click.Choice(["duckdb", "dump", "all"]), default="all")
 def command(sink: str, **given: object) -> int:
     """Empty a sink and fill it from the log's first record; what is published stays until then."""
-    from pypistream.publishing import rebuild
+    from pypistream.children.publishing import rebuild
 
     return rebuild(given, sink)

@@ -21,6 +21,6 @@ def command(**given: object) -> int:
     \b
     pypistream reconcile --dry-run | jq -r .name      # what differs
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.asking import reconcile
+    from pypistream.jobs.asking import reconcile
 
     return reconcile(given)

@@ -29,6 +29,6 @@ def command(**given: object) -> int:
     pypistream redact sample-project
     pypistream redact --field author_email --field maintainer_email     # of every project
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.redacting import redact
+    from pypistream.jobs.redacting import redact
 
     return redact(given)

@@ -20,6 +20,6 @@ def command(*, backfill: bool, once: bool, **given: object) -> int:
     pypistream run --contact you@example.org               # from now on
     pypistream run --contact you@example.org --backfill    # all of PyPI, then from now on
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.running import run
+    from pypistream.run.running import run
 
     return run(given, backfill=backfill, once=once)

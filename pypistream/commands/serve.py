@@ -23,6 +23,6 @@ def command(**given: object) -> int:
     \b
     pypistream serve --data /srv/pypistream --http 0.0.0.0:8000
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.serve_role import serve_alone
+    from pypistream.children.serve_role import serve_alone
 
     return serve_alone(given)

@@ -16,6 +16,6 @@ from pypistream import options
 @click.option("--socket", "descriptor", type=int, required=True, help="A bound one, inherited.")
 def command(descriptor: int, **given: object) -> int:
     """Serve on an inherited socket until stdin ends."""
-    from pypistream.serve_role import serve_as_child
+    from pypistream.children.serve_role import serve_as_child
 
     return serve_as_child(given, descriptor)

@@ -22,6 +22,6 @@ def command(sink: str, **given: object) -> int:
     \b
     pypistream sink duckdb --kafka 127.0.0.1:9092 --data /srv/pypistream/duckdb
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.sink_role import sink as run_sink
+    from pypistream.children.sink_role import sink as run_sink
 
     return run_sink(given, sink)

@@ -14,6 +14,6 @@ from pypistream import options
 @options.KEEP_REMOVED
 def command(**given: object) -> int:
     """Materialise the log of a data directory until told to finish."""
-    from pypistream.sinks_process import run_child
+    from pypistream.children.sinks_process import run_child
 
     return run_child(given)

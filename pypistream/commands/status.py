@@ -24,7 +24,7 @@ def command(**given: object) -> int:
     pypistream status --brief --max-lag 120 || echo "not fresh"
     """  # noqa: D301  click's mark for lines that stay as they are
     try:
-        from pypistream.status import status
+        from pypistream.health.status import status
 
         return status(given)
     except KeyboardInterrupt:

@@ -21,6 +21,6 @@ def command(**given: object) -> int:
     \b
     pypistream sweep --once     # everything now: all of PyPI takes three and a half days
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.sweeping import sweep
+    from pypistream.run.sweeping import sweep
 
     return sweep(given)

@@ -31,7 +31,7 @@ def command(**given: object) -> int:
     --create and --mend imply --check. The number of partitions is never changed: keys would move.
     """  # noqa: D301  click's mark for lines that stay as they are
     try:
-        from pypistream.topics_table import topics
+        from pypistream.read.topics_table import topics
 
         return topics(given)
     except KeyboardInterrupt:

@@ -23,6 +23,6 @@ import click
               help="Documents as large as PyPI's, or at most 64 KB.  [real]")  # fmt: skip
 def command(**given: object) -> int:
     """Serve a synthetic PyPI: journal, JSON API, index, and faults on demand (`/_control/`)."""
-    from pypistream.standin import serve
+    from pypistream.run.standin import serve
 
     return serve(given)

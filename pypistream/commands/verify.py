@@ -24,6 +24,6 @@ def command(**given: object) -> int:
     Exit 0 if everything agrees but the names that the watermark does not speak for (pending,
     parked, stale, dead, absent once) and those that are ahead of it upstream; else 1.
     """
-    from pypistream.verifying import verify
+    from pypistream.verify.command import verify
 
     return verify(given)

@@ -17,13 +17,13 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.codec import encode
 from schemas.errors import UsageError
-from sinks.changes_feed import Known
-from sinks.changes_pages import Page, Wanted, page_after, page_before
+from sinks.changes.feed import Known
+from sinks.changes.pages import Page, Wanted, page_after, page_before
 from sinks.http.answers import answer
 from sinks.http.changes_atom import ATOM, Archive, Current, Links, archive_of, current_of, feed
-from sinks.http.streams import Streams, parameters
-from sinks.http.streams_frames import ChangeData
-from sinks.http.streams_selection import Selection, one_of, selection, serial_of, since_of
+from sinks.http.streams.endpoint import Streams, parameters
+from sinks.http.streams.frames import ChangeData
+from sinks.http.streams.selection import Selection, one_of, selection, serial_of, since_of
 from streams.log import LogUnavailable
 
 LIMIT, LIMIT_MAX = 100, 1_000  # more is asked for in pages

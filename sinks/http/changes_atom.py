@@ -18,8 +18,8 @@ from msgspec import UNSET
 
 from schemas.codec import rfc3339
 from schemas.records import Head
-from sinks.changes_pages import Page, Wanted, page_before, page_between
-from sinks.http.streams_frames import ChangeData, LastKnown
+from sinks.changes.pages import Page, Wanted, page_before, page_between
+from sinks.http.streams.frames import ChangeData, LastKnown
 from streams.log import Log
 
 ATOM = "application/atom+xml"

@@ -28,7 +28,7 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.errors import DumpCorrupt
 from schemas.manifest import DELTAS, FULL, MANIFEST_FILE, DumpFile, Manifest
-from sinks.dump_reader import DumpReader
+from sinks.dump.reader import DumpReader
 from sinks.http.answers import json_answer, matches, problem
 from sinks.publication import VERSIONS
 

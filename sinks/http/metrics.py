@@ -21,7 +21,7 @@ from sinks.http.exposition import TEXT, Family, family
 from sinks.http.figures import Figures, read_figures
 from sinks.http.observed import Requests
 from sinks.http.status import ServiceStatus, StatusPages
-from sinks.http.streams import Streams
+from sinks.http.streams.endpoint import Streams
 
 PATH = "/metrics"
 

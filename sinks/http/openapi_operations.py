@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sinks.duckdb.process import FORMATS
 from sinks.http.changes import LIMIT, LIMIT_MAX, ChangesPage
 from sinks.http.dumps import Listing
 from sinks.http.library import PAGE_MAX
 from sinks.http.projects import PAGE_USUAL, DependentList, Project, ProjectList
 from sinks.http.queries import Refusal
-from sinks.http.resolver_answer import Answer
-from sinks.http.resolver_query import FILES_DEFAULT, FILES_MAX
+from sinks.http.resolver.answer import Answer
+from sinks.http.resolver.query import FILES_DEFAULT, FILES_MAX
 from sinks.http.sql import SqlLimits
 from sinks.http.status import ServiceStatus
 from sinks.http.versions import VersionDocument
-from sinks.sql_process import FORMATS
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 SSE, ATOM, XML = "text/event-stream", "application/atom+xml", "text/xml"

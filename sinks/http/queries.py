@@ -24,9 +24,9 @@ from schemas.names import NormalizedName
 from sinks.http.answers import json_answer, not_ready, problem
 from sinks.http.library import Library
 from sinks.http.quota import Limit, Quota
-from sinks.http.resolver import Query
-from sinks.http.resolver_answer import Answer, answer
-from sinks.http.resolver_query import Given, given_of_object, given_of_pairs, query_of
+from sinks.http.resolver.answer import Answer, answer
+from sinks.http.resolver.decide import Query
+from sinks.http.resolver.query import Given, given_of_object, given_of_pairs, query_of
 
 ROOT = "/v1/query"
 BATCH_QUERIES_MAX = 200  # some 60 ms of work, other requests are answered in between

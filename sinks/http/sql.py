@@ -1,7 +1,7 @@
 """`GET /v1/sql`: SQL on the published snapshot, where whoever runs the service has switched it on.
 
-Each query is a process of its own that is killed after some seconds (`sinks.sql_process`); few run
-at a time, and a client has so many a minute. All limits are in the answer.
+Each query is a process of its own that is killed after some seconds (`sinks.duckdb.process`); few
+run at a time, and a client has so many a minute. All limits are in the answer.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.codec import encode
 from schemas.errors import QueryFailed, UsageError
-from sinks.http.answers import JSON as JSON_TYPE
-from sinks.http.answers import problem
-from sinks.http.quota import Limit, Quota
-from sinks.sql_process import (
+from sinks.duckdb.process import (
     BYTES_MAX,
     CSV,
     FORMATS,
@@ -32,6 +29,9 @@ from sinks.sql_process import (
     Bounds,
     ask,
 )
+from sinks.http.answers import JSON as JSON_TYPE
+from sinks.http.answers import problem
+from sinks.http.quota import Limit, Quota
 
 PATH = "/v1/sql"
 AT_ONCE = 2  # a process of up to 1 GiB each

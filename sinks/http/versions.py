@@ -24,7 +24,7 @@ from sinks.http.answers import json_answer, not_ready, problem
 from sinks.http.documents import OWED_SECONDS
 from sinks.http.library import Document, Library, Releases
 from sinks.http.projects import absent, moved, name_in
-from sinks.http.resolver_files import version_of
+from sinks.http.resolver.files import version_of
 
 PATH = "/pypi/{name}/{version}/json"
 

@@ -19,8 +19,8 @@ from schemas.errors import LogMismatch
 from schemas.manifest import places
 from schemas.records import Config, Cut, Filter
 from schemas.topics import COMPACTED, Topic
-from sinks.dump_reader import DumpReader
-from sinks.dump_records import Project, of_dump
+from sinks.dump.reader import DumpReader
+from sinks.dump.records import Project, of_dump
 from streams.log import Outgoing
 from streams.progress import CONFIG_KEY, CUT_KEY, progress_record, read_progress
 from tests.support import deltas
@@ -190,7 +190,7 @@ async def test_half_of_it_is_nobodys(
     monkeypatch.setattr("producers.bootstrap.BATCH_RECORDS_MAX", 20)
     cut_short = _first(20)
     with monkeypatch.context() as patch:
-        patch.setattr("pypistream.bootstrapping.of_dump", cut_short)
+        patch.setattr("pypistream.jobs.bootstrapping.of_dump", cut_short)
         with pytest.raises(RuntimeError, match="killed"):
             await own.load(other.dumps)
 

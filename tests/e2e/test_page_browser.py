@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from pypistream.data_dir import DataDir
-from sinks.http.page_templates import shown
+from sinks.http.page.rendering import shown
 from sinks.http.sql import SqlConsole
 from tests.support.chromium import DESKTOP, PHONE, chromium, live, opened
 from tests.support.page_world import (

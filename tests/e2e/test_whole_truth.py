@@ -19,8 +19,8 @@ import pytest
 
 from processors.decide import Patience
 from producers import changelog
-from pypistream import producing
-from pypistream.verify_report import VerifyReport
+from pypistream.run import producing
+from pypistream.verify.report import VerifyReport
 from schemas.coverage import coverage
 from schemas.records import EventSource, Source, Status
 from tests.support.every_fault import APART, Changing, Everything

@@ -15,10 +15,10 @@ from schemas.topics import COMPACTED, TOPICS, Offset, Topic
 from sinks import feed as feed_module
 from sinks import reading
 from sinks.away import AWAY_MS_MAX, as_of_by_log
-from sinks.duckdb_view import DuckDBView
-from sinks.dump import DumpSink
+from sinks.duckdb.view import DuckDBView
+from sinks.dump.frame_store import INDEX_FILE
+from sinks.dump.sink import DumpSink
 from sinks.feed import Feed
-from sinks.frame_store import INDEX_FILE
 from sinks.sink import Batch, Sink, Standing
 from streams.log import Log, TopicPartition
 from streams.memory_log import MemoryLog

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from producers.difference import Gone, Plan
-from pypistream.asking import Owed, summary
 from pypistream.data_dir import DataDir
+from pypistream.jobs.asking import Owed, summary
 from tests.support.process import START, Program, command, started, status
 from tests.support.standin import Running, standin
 from upstream.source import ProjectSerial

@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.founding import PRODUCE_ID, found
 from pypistream.data_dir import DataDir
-from pypistream.status_report import StatusReader
+from pypistream.health.status_report import StatusReader
 from schemas.errors import DumpCorrupt, LogMismatch
 from schemas.records import Config, Head
 from schemas.topics import Offset, Topic, partition_of
-from sinks.dump import DumpSink
+from sinks.dump.sink import DumpSink
 from sinks.feed import Feed
 from streams.log import TopicPartition
 from streams.memory_log import MemoryLog

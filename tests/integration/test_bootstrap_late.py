@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from pypistream import bootstrapping
+from pypistream.jobs import bootstrapping
 from schemas.records import Status
 from schemas.topics import Topic
-from sinks.dump_records import Project, of_dump
+from sinks.dump.records import Project, of_dump
 from streams.memory_log import MemoryLog
 from tests.support import deltas
 from tests.support.bootstrap_world import Clock, Other, Own, files, rows_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from pypistream.data_dir import DataDir
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from streams.log import Log
 from streams.memory_log import MemoryLog

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sinks import changes_pages
+from sinks.changes import pages as changes_pages
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import Journal, Page, row
 from tests.support.streams_world import StreamsWorld, streaming

@@ -12,11 +12,13 @@ from unittest import mock
 import pytest
 import structlog
 
-from pypistream import apart, restarts, serving_child
+from pypistream import restarts
+from pypistream.children import serving_child
+from pypistream.children.serving_child import ServingChild
+from pypistream.children.sinks_child import SinksChild
 from pypistream.cli import EXIT_GAVE_UP, invoke
-from pypistream.serving_child import ServingChild
+from pypistream.run import apart
 from pypistream.settings import Settings
-from pypistream.sinks_child import SinksChild
 from schemas.errors import NoProgress
 
 EXIT_CODE = 41

@@ -14,9 +14,9 @@ from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind, Status
 from schemas.topics import Topic
 from scripts import cookbook_page
-from sinks.cookbook import RECIPES, Recipe
-from sinks.duckdb_view import DuckDBView
-from sinks.snapshot import open_snapshot
+from sinks.duckdb.cookbook import RECIPES, Recipe
+from sinks.duckdb.snapshot import open_snapshot
+from sinks.duckdb.view import DuckDBView
 from streams.log import Outgoing
 from tests.support.view_records import (
     TIME,

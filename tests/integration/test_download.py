@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import pytest
 
-from pypistream.bootstrap_source import AddressSource, open_source
+from pypistream.jobs.bootstrap_source import AddressSource, open_source
 from schemas.errors import (
     DumpCorrupt,
     NotPublished,

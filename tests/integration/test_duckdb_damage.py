@@ -17,10 +17,12 @@ import pytest
 from schemas.errors import DataDirectoryInUse, StorageFailed, ViewCorrupt
 from schemas.records import Status
 from schemas.topics import Topic
-from sinks import duckdb_batches, duckdb_rows, duckdb_view
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb import batches as duckdb_batches
+from sinks.duckdb import rows as duckdb_rows
+from sinks.duckdb import view as duckdb_view
+from sinks.duckdb.snapshot import wal_of
+from sinks.duckdb.view import DuckDBView
 from sinks.sink import Standing
-from sinks.snapshot import wal_of
 from streams.log import TopicPartition
 from tests.support.view_records import (
     document,

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind
 from schemas.topics import Topic
-from sinks.duckdb_macros import XMLRPC
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.macros import XMLRPC
+from sinks.duckdb.view import DuckDBView
 from streams.log import Outgoing
 from tests.support.macro_calls import CALLS_THAT_ANSWER, CALLS_THAT_FAIL
 from tests.support.view_records import (

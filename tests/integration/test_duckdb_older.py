@@ -16,9 +16,9 @@ import pytest
 
 from schemas.records import Status
 from schemas.topics import Topic
-from sinks.cookbook import RECIPES
-from sinks.duckdb_status import VIEWS
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.cookbook import RECIPES
+from sinks.duckdb.status import VIEWS
+from sinks.duckdb.view import DuckDBView
 from tests.support.macro_calls import CALLS_THAT_ANSWER, CALLS_THAT_FAIL
 from tests.support.view_records import (
     document,

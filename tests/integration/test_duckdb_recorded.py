@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from processors.trim import trim
 from schemas.errors import MalformedMetadata
 from schemas.names import NormalizedName
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from tests.support.documents import recorded
 from tests.support.view_records import metadata, query, reach, read, releases, take
 

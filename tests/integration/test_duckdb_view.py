@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from schemas.records import Status
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.sink import Reached, Standing
 from tests.support.view_records import (
     CONFIG,

@@ -24,9 +24,9 @@ from schemas.errors import (
     StorageFailed,
 )
 from schemas.topics import Topic
-from sinks import dump
-from sinks.dump import DumpSink
-from sinks.dump_reader import DumpReader
+from sinks.dump import sink as dump
+from sinks.dump.reader import DumpReader
+from sinks.dump.sink import DumpSink
 from sinks.sink import Standing
 from tests.support import deltas, dump_killed
 from tests.support.dump_world import FILES, World, expected, found, project, removed
@@ -183,7 +183,7 @@ DUMPS_SEEN = 5
 WRITER = """
 import sys, random
 from pathlib import Path
-from sinks import dump
+from sinks.dump import sink as dump
 from tests.support.dump_world import World, project, removed
 seed, root = int(sys.argv[1]), Path(sys.argv[2])
 draw = random.Random(seed)
@@ -334,7 +334,7 @@ def _open_and_publish(world: World) -> None:
 def test_a_store_of_a_later_version_is_refused_with_the_command_that_mends_it(
     template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinks.frame_store.FORMAT", 99)
+    monkeypatch.setattr("sinks.dump.frame_store.FORMAT", 99)
 
     with pytest.raises(DataDirectoryVersion, match="format 1, this version reads 99") as caught:
         World(template).sink.standing()

@@ -16,9 +16,9 @@ import zstandard
 from schemas.errors import DumpCorrupt
 from schemas.records import BackfillProgress, Cut
 from schemas.topics import Topic
-from sinks.dump_reader import DumpReader
-from sinks.frame_store import FrameStore
-from sinks.frames import is_border
+from sinks.dump.frame_store import FrameStore
+from sinks.dump.frames import is_border
+from sinks.dump.reader import DumpReader
 from sinks.publication import Publication
 from sinks.sink import Reached, Vector
 from tests.support import dump_world

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.errors import DumpCorrupt
 from schemas.topics import Topic
-from sinks.dump_reader import DumpReader
+from sinks.dump.reader import DumpReader
 from tests.support.dump_world import (
     FILES,
     World,

@@ -22,10 +22,10 @@ import zstandard
 
 from schemas.errors import DumpCorrupt
 from schemas.manifest import Manifest
-from sinks import duckdb_tables
-from sinks.duckdb_status import VIEWS
-from sinks.duckdb_tables import EXPORTED, NO_TABLES, export
-from sinks.dump_reader import DumpReader
+from sinks.duckdb import tables as duckdb_tables
+from sinks.duckdb.status import VIEWS
+from sinks.duckdb.tables import EXPORTED, NO_TABLES, export
+from sinks.dump.reader import DumpReader
 from streams.memory_log import MemoryLog
 from tests.support.bootstrap_world import FILES, Clock, Other, Own
 from tests.support.dump_world import cli_lines

@@ -16,11 +16,11 @@ from schemas.errors import StorageFailed
 from schemas.manifest import Exceptions, Manifest, hashed_name, places
 from schemas.records import BackfillProgress, Cut
 from schemas.topics import Topic
-from sinks.dump import DumpSink
-from sinks.forgetting import WORD_FILE, forget_behind, must_go, word_of
-from sinks.full_folder import DAY_MS, HOUR_MS, Keep, retained
+from sinks.dump.forgetting import WORD_FILE, forget_behind, must_go, word_of
+from sinks.dump.full_folder import DAY_MS, HOUR_MS, Keep, retained
+from sinks.dump.sink import DumpSink
+from sinks.dump.table_set import FIRST_SECONDS, Period
 from sinks.sink import Vector
-from sinks.table_set import FIRST_SECONDS, Period
 from tests.support import deltas
 from tests.support.dump_world import NOW_MS, World, document, project, removed
 

@@ -12,7 +12,7 @@ import pytest
 from schemas.records import BackfillProgress
 from schemas.topics import Topic
 from sinks import reading
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from sinks.sink import Batch, Published
 from streams.log import Reader, Record

@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import DiskFull
 from schemas.records import Config
 from sinks import reading
-from sinks.duckdb_view import LIVE_FILE, DuckDBView
+from sinks.duckdb.view import LIVE_FILE, DuckDBView
 from sinks.feed import Feed
 from sinks.sink import Batch
 from streams.log import Record

@@ -9,7 +9,7 @@ import pytest
 from schemas.errors import DataDirectoryInUse, DiskFull, ViewCorrupt
 from schemas.topics import Offset, Topic
 from sinks import feed as feed_module
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from sinks.sink import Standing
 from streams.log import TopicPartition

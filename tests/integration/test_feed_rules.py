@@ -10,9 +10,9 @@ import pytest
 from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind, Rule
 from schemas.topics import Topic
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
-from sinks.serving_view import ServingView
+from sinks.serving.view import ServingView
 from sinks.sink import Batch, Sink
 from streams.log import Log, Outgoing
 from streams.memory_log import MemoryLog

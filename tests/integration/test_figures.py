@@ -10,9 +10,9 @@ import structlog
 
 from processors.decide import Body, Failed, Failure, Missing, Unchanged, outcome_of
 from processors.slots import Slots
-from pypistream import noting
-from pypistream.processing import Means, Processing
 from pypistream.restarts import ended
+from pypistream.run import noting
+from pypistream.run.processing import Means, Processing
 from schemas.records import Config
 from sinks.http.figures import Figures, read_figures
 from streams.assignment import Everything

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.topics import Offset, Topic
 from sinks import reading
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from streams import watching
 from streams.log import Log, TopicPartition

@@ -16,12 +16,12 @@ from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
 from producers.history import CALL_SECONDS, HISTORY_KEY, history_of, next_serial
 from pypistream.data_dir import DataDir
-from pypistream.status_report import HistoryReport, StatusReader
+from pypistream.health.status_report import HistoryReport, StatusReader
 from schemas import codec
 from schemas.errors import UpstreamUnavailable
 from schemas.records import DeadLetter, History
 from schemas.topics import Topic
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from streams.clock import SystemClock
 from streams.log import Log, Outgoing

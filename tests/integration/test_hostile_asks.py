@@ -12,10 +12,10 @@ from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
 from pypistream.data_dir import DataDir
-from pypistream.doctor_log import held
+from pypistream.health.doctor_log import held
+from pypistream.health.status_report import StatusReader
 from pypistream.holding import HOLD_KEY, SharedHold
 from pypistream.settings import Settings
-from pypistream.status_report import StatusReader
 from pypistream.wiring import open_log
 from schemas import codec
 from schemas.names import NormalizedName

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.topics import Offset, Topic
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from streams.kafka_log import KafkaLog
 from streams.kafka_reader import KafkaReader

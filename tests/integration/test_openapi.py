@@ -11,7 +11,7 @@ import pytest
 
 from sinks.http.documents import PREFIX, SUFFIX
 from sinks.http.openapi import PATH, document
-from sinks.http.resolver_query import PARAMETERS
+from sinks.http.resolver.query import PARAMETERS
 from tests.support.memory_library import MemoryLibrary
 from tests.support.service_world import asking, routes_of, service
 from tests.support.sql_world import publish

@@ -18,12 +18,12 @@ from hatchling.builders.wheel import WheelBuilder
 
 from schemas.names import NormalizedName
 from schemas.records import State, Status
-from sinks.http import page as page_module
 from sinks.http.library import Document, Library
-from sinks.http.page import Pages
-from sinks.http.page_minutes import Minutes
-from sinks.http.page_static import address_of
-from sinks.http.page_templates import rendered, shown, web_url
+from sinks.http.page import endpoint as page_module
+from sinks.http.page.assets import address_of
+from sinks.http.page.endpoint import Pages
+from sinks.http.page.minutes import Minutes
+from sinks.http.page.rendering import rendered, shown, web_url
 from sinks.http.status import Health, StatusPages
 from tests.support.http_world import client_of
 from tests.support.memory_library import MemoryLibrary
@@ -271,13 +271,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 def test_the_wheel_has_the_pages_files(wheel: zipfile.ZipFile, folder: str) -> None:
     """All of them, byte by byte, and nothing else there."""
     here = {
-        f"sinks/http/{folder}/{path.name}": path.read_bytes()
-        for path in (ROOT / "sinks/http" / folder).iterdir()
+        f"sinks/http/page/{folder}/{path.name}": path.read_bytes()
+        for path in (ROOT / "sinks/http/page" / folder).iterdir()
     }
     inside = {
         name: wheel.read(name)
         for name in wheel.namelist()
-        if name.startswith(f"sinks/http/{folder}/")
+        if name.startswith(f"sinks/http/page/{folder}/")
     }
 
     assert here == inside

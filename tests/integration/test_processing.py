@@ -12,8 +12,8 @@ import pytest
 
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
-from pypistream.processing import Means, Processing
 from pypistream.restarts import first_of
+from pypistream.run.processing import Means, Processing
 from pypistream.watchdog import PATIENCE_SECONDS, TRIES_MAX
 from schemas.errors import NoProgress
 from schemas.records import Config, Status

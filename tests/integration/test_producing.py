@@ -10,8 +10,8 @@ import pytest
 
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.presence import SIGN_SECONDS, SILENT_SECONDS
-from pypistream.producing import Producing
 from pypistream.restarts import RESTART_SECONDS
+from pypistream.run.producing import Producing
 from schemas import codec
 from schemas.errors import WriterFenced
 from schemas.records import Head

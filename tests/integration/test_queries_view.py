@@ -12,10 +12,11 @@ import pytest
 from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind
 from schemas.topics import Topic
-from sinks.http import queries, xmlrpc_calls
+from sinks.http import queries
 from sinks.http.library import Library
-from sinks.serving_reader import ServingLibrary
-from sinks.serving_view import ServingView
+from sinks.http.xmlrpc import calls as xmlrpc_calls
+from sinks.serving.reader import ServingLibrary
+from sinks.serving.view import ServingView
 from streams.log import Outgoing
 from tests.support.http_world import client_of
 from tests.support.memory_library import MemoryLibrary

@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 from schemas.errors import NotPublished, QueryFailed, StorageFailed, UsageError, ViewCorrupt
-from sinks import duckdb_query
-from sinks.duckdb_view import DuckDBView
-from sinks.query import FORMATS, run_query
+from sinks.duckdb import query_session as duckdb_query
+from sinks.duckdb.query import FORMATS, run_query
+from sinks.duckdb.view import DuckDBView
 from tests.support.view_records import document, metadata, reach, read, take
 
 

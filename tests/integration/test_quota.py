@@ -6,9 +6,10 @@ from xmlrpc.client import Fault, dumps, loads
 
 import pytest
 
-from sinks.http import queries, xmlrpc_calls
+from sinks.http import queries
 from sinks.http.library import Library
 from sinks.http.quota import CLIENTS_REMEMBERED, Limit, Quota
+from sinks.http.xmlrpc import calls as xmlrpc_calls
 from tests.support.http_world import client_of
 from tests.support.logs import Clock
 from tests.support.memory_library import MemoryLibrary

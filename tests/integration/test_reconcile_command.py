@@ -13,7 +13,7 @@ import pytest
 from producers.changelog import ChangelogProducer, ProducerSettings
 from pypistream.cli import invoke
 from pypistream.data_dir import DataDir
-from pypistream.index_copy import FILE, IndexCopy
+from pypistream.jobs.index_copy import FILE, IndexCopy
 from pypistream.settings import Settings
 from pypistream.wiring import make_upstream, open_log
 from schemas.topics import Topic

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.records import Config, Status
 from schemas.topics import Topic
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from sinks.removed import ALL, HASHES, NONE
 from sinks.sink import Batch
 from streams.log import Outgoing

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from schemas.names import NormalizedName
 from sinks.feed import Feed
-from sinks.serving_reader import ServingLibrary
-from sinks.serving_view import ServingView
+from sinks.serving.reader import ServingLibrary
+from sinks.serving.view import ServingView
 from streams.log import Log
 from streams.memory_log import MemoryLog
 from tests.support.feed_world import Clock, feeding, found, founded, until, work
@@ -26,7 +26,7 @@ class Served:
         self.library = ServingLibrary(folder, self.view.suspect)
 
     def feeding(self) -> AbstractAsyncContextManager[Feed]:
-        """As `pypistream.serving` does it."""
+        """As `pypistream.children.serving` does it."""
         renew = self.library.renew
         return feeding(self.log, self.view, Clock(), 0, on_published=lambda _: renew())
 

@@ -12,8 +12,8 @@ from msgspec import UNSET
 from schemas.names import NormalizedName
 from schemas.topics import Topic
 from sinks.removed import ALL, HASHES, NONE
-from sinks.serving_reader import ServingLibrary
-from sinks.serving_view import ServingView
+from sinks.serving.reader import ServingLibrary
+from sinks.serving.view import ServingView
 from tests.support.view_records import document, gone, metadata, reach, read, releases, slim, take
 
 FOO = NormalizedName("foo")

@@ -18,8 +18,8 @@ from schemas.errors import DataDirectoryInUse, DiskFull, ViewCorrupt
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, Config, Kind
 from schemas.topics import Topic
-from sinks.serving_reader import ServingLibrary
-from sinks.serving_view import ServingView
+from sinks.serving.reader import ServingLibrary
+from sinks.serving.view import ServingView
 from sinks.sink import Sink, Standing
 from streams.log import Outgoing, TopicPartition
 from tests.support.view_records import (
@@ -246,7 +246,7 @@ def test_the_wal_shrinks_although_readers_never_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When it has grown, readers are asked to let go for the moment of a checkpoint."""
-    monkeypatch.setattr("sinks.serving_view.WAL_BYTES_KEPT", 1_000_000)
+    monkeypatch.setattr("sinks.serving.view.WAL_BYTES_KEPT", 1_000_000)
     rests: list[int] = []
     library = ServingLibrary(tmp_path / "x")
 

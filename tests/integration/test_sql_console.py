@@ -15,11 +15,11 @@ import pytest
 import uvloop
 
 from schemas.errors import QueryFailed
-from sinks import duckdb_console
-from sinks.cookbook import RECIPES, Recipe
+from sinks.duckdb import console as duckdb_console
+from sinks.duckdb.cookbook import RECIPES, Recipe
+from sinks.duckdb.process import BYTES_MAX, CSV, JSON, PARQUET, ROWS_MAX, Bounds, Result, ask
 from sinks.http import sql
 from sinks.http.sql import AT_ONCE, PER_MINUTE, SqlConsole
-from sinks.sql_process import BYTES_MAX, CSV, JSON, PARQUET, ROWS_MAX, Bounds, Result, ask
 from tests.support.http_world import client_of
 from tests.support.memory_library import MemoryLibrary
 from tests.support.sql_world import publish

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from schemas.errors import QueryFailed
-from sinks import duckdb_console
-from sinks.duckdb_console import console
-from sinks.sql_process import BYTES_MAX, MODULE, NO_HOME, TOLD_BYTES_MAX, Bounds, ask
+from sinks.duckdb import console as duckdb_console
+from sinks.duckdb.console import console
+from sinks.duckdb.process import BYTES_MAX, MODULE, NO_HOME, TOLD_BYTES_MAX, Bounds, ask
 from tests.support import sql_many
 from tests.support.hostile_sql import HEAVY, REFUSED, SHOWN, Heavy
 from tests.support.sql_world import publish

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from pypistream.data_dir import DataDir
-from pypistream.status_page import page
-from pypistream.status_report import StatusReader
+from pypistream.health.status_page import page
+from pypistream.health.status_report import StatusReader
 from streams.sqlite_log import SqliteLog
 
 URL = "http://127.0.0.1:9"

@@ -10,9 +10,9 @@ import pytest
 from starlette.applications import Starlette
 
 from schemas.records import Kind
-from sinks.http.streams import Streams, routes
-from sinks.http.streams_hub import Limits
-from sinks.http.streams_selection import SECURITY_KINDS
+from sinks.http.streams.endpoint import Streams, routes
+from sinks.http.streams.hub import Limits
+from sinks.http.streams.selection import SECURITY_KINDS
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import BEGIN, Journal, Page, row
 from tests.support.logs import opened_log
@@ -252,7 +252,7 @@ async def test_before_the_log_is_founded_it_says_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """503 with Retry-After, and no stream that would begin at an unknown place."""
-    monkeypatch.setattr("sinks.http.streams_sse.BEGIN_SECONDS", 0.05)
+    monkeypatch.setattr("sinks.http.streams.sse.BEGIN_SECONDS", 0.05)
     journal = Journal(MemoryLog(1))
     streams = Streams(journal.log)
     app = Starlette(routes=routes(streams))
@@ -261,7 +261,7 @@ async def test_before_the_log_is_founded_it_says_to_come_again(
         async with connected(app, PATH) as client:
             await client.until(lambda: client.ended)
         await journal.found()
-        monkeypatch.setattr("sinks.http.streams_sse.BEGIN_SECONDS", 10)
+        monkeypatch.setattr("sinks.http.streams.sse.BEGIN_SECONDS", 10)
         async with connected(app, PATH) as later:
             await later.until(lambda: later.frames)
     finally:

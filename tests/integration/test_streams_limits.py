@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from sinks.http import streams_changes, streams_channel, streams_hub
-from sinks.http.streams_channel import QUEUE_BYTES_MAX, QUEUE_CHUNKS_MAX
-from sinks.http.streams_hub import Limits
+from sinks.http.streams import changes as streams_changes
+from sinks.http.streams import channel as streams_channel
+from sinks.http.streams import hub as streams_hub
+from sinks.http.streams.channel import QUEUE_BYTES_MAX, QUEUE_CHUNKS_MAX
+from sinks.http.streams.hub import Limits
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import Journal, row
 from tests.support.sse import SseClient, connected
@@ -80,7 +82,7 @@ async def test_a_slow_client_is_dropped_with_retry_and_resumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that stops reading holds up nobody, costs a bounded queue, and loses nothing by it."""
-    monkeypatch.setattr("sinks.http.streams_changes.GATHER_SECONDS", 0.0)
+    monkeypatch.setattr("sinks.http.streams.changes.GATHER_SECONDS", 0.0)
     monkeypatch.setattr(streams_channel, "QUEUE_CHUNKS_MAX", 8)
     journal = await founded()
     async with (

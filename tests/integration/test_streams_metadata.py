@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sinks.away import AWAY_MS_MAX
-from sinks.http.streams_cursor import CURSOR_CHARACTERS_MAX, Cursor, cursor_of, text_of
+from sinks.http.streams.cursor import CURSOR_CHARACTERS_MAX, Cursor, cursor_of, text_of
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import Journal
 from tests.support.logs import Clock, opened_log

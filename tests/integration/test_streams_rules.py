@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from schemas.records import Rule
-from sinks.http import streams as module
+from sinks.http.streams import endpoint as module
 from streams.memory_log import MemoryLog
 from streams.rules import rule_record
 from tests.support.changes_world import Journal, row

@@ -16,12 +16,12 @@ from processors.metadata import Worker
 from producers.changelog import ChangelogProducer
 from producers.reconcile import Reconciler
 from producers.sweeper import Sweeper
-from pypistream import noting
 from pypistream.cli import EXIT_GAVE_UP
 from pypistream.holding import SharedHold
-from pypistream.pipeline import Pipeline
-from pypistream.processing import Processing
 from pypistream.restarts import FAILURES_MAX, first_of
+from pypistream.run import noting
+from pypistream.run.pipeline import Pipeline
+from pypistream.run.processing import Processing
 from pypistream.settings import Settings
 from schemas.errors import NoProgress
 from schemas.topics import Topic

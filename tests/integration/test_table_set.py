@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from sinks import table_set
+from sinks.dump import table_set
+from sinks.dump.table_set import TableSets
 from sinks.sink import Vector
-from sinks.table_set import TableSets
 
 EXPORTS = {
     "says much on stderr": (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pypistream.publishing import rebuild
+from pypistream.children.publishing import rebuild
 from schemas import codec
 from schemas.records import Reason, State, Status
 from schemas.topics import Topic

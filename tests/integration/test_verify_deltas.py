@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from pypistream.publishing import rebuild
-from pypistream.verify_report import VerifyReport
+from pypistream.children.publishing import rebuild
+from pypistream.verify.report import VerifyReport
 from tests.support.process import command
 from tests.support.published import decompressed
 from tests.support.standin import standin

@@ -12,7 +12,8 @@ import pytest
 
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, Head, Kind
-from sinks.http import xmlrpc_calls, xmlrpc_journal
+from sinks.http.xmlrpc import calls as xmlrpc_calls
+from sinks.http.xmlrpc import journal as xmlrpc_journal
 from tests.support.documents import SHA256, document, file
 from tests.support.http_served import served
 from tests.support.memory_library import MemoryLibrary

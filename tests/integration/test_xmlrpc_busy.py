@@ -10,8 +10,8 @@ import pytest
 
 from schemas.errors import RateLimited, UpstreamUnavailable, ViewCorrupt
 from schemas.names import NormalizedName
-from sinks.http import xmlrpc_calls
 from sinks.http.library import PAGE_MAX, Listed, Releases
+from sinks.http.xmlrpc import calls as xmlrpc_calls
 from tests.support.documents import document
 from tests.support.http_served import served
 from tests.support.http_world import client_of

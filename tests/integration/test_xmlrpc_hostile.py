@@ -11,8 +11,8 @@ from xmlrpc.client import Fault, dumps, loads
 import httpx
 import pytest
 
-from sinks.http import xmlrpc_calls
-from sinks.http.xmlrpc_calls import CALL_BYTES_MAX
+from sinks.http.xmlrpc import calls as xmlrpc_calls
+from sinks.http.xmlrpc.calls import CALL_BYTES_MAX
 from tests.support.documents import document
 from tests.support.http_served import served
 from tests.support.http_world import client_of

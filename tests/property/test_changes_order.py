@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from schemas.records import Head
 from schemas.topics import Offset, Topic
-from sinks import changes_feed
-from sinks.changes_feed import ChangesReader, HeadWatch, Place, serial_before
-from sinks.changes_order import Change, ChangesOrder
-from sinks.changes_pages import page_after, page_before
+from sinks.changes import feed as changes_feed
+from sinks.changes.feed import ChangesReader, HeadWatch, Place, serial_before
+from sinks.changes.order import Change, ChangesOrder
+from sinks.changes.pages import page_after, page_before
 from streams.log import Log, Record, TopicPartition
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import BEGIN, Journal, Page, row

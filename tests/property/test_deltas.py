@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from schemas.manifest import Delta
 from schemas.topics import Topic
-from sinks import delta_file, dump, frame_store
-from sinks.delta_file import LINGER_MS, DeltaFile, Mark, Step, retained
-from sinks.full_folder import Keep
+from sinks.dump import delta_file, frame_store
+from sinks.dump import sink as dump
+from sinks.dump.delta_file import LINGER_MS, DeltaFile, Mark, Step, retained
+from sinks.dump.full_folder import Keep
 from tests.support import deltas
 from tests.support.dump_world import NOW_MS, Change, World, compact, document
 

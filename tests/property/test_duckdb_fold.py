@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.records import Status
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from streams.log import Outgoing
 from tests.support.view_records import (
     document,

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.version import InvalidVersion, Version
 
-from sinks.duckdb_macros import MACROS
-from sinks.duckdb_public import RELEASES
+from sinks.duckdb.macros import MACROS
+from sinks.duckdb.public import RELEASES
 
 PARTS = (
     "1 0 .0 .10 .2 v1 2!1 . - _ a a0 rc1 beta b2 preview-2 c post post0 -1 r2 rev dev .dev3 dev0"

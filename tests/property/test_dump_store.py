@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.topics import Topic
-from sinks import dump, frame_store
-from sinks.dump_reader import DumpReader
-from sinks.frames import is_border
+from sinks.dump import frame_store
+from sinks.dump import sink as dump
+from sinks.dump.frames import is_border
+from sinks.dump.reader import DumpReader
 from sinks.sink import Standing
 from tests.support.dump_world import (
     FILES,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.compression import compress_frames
-from sinks.frames import Change, Line, is_border, merge
+from sinks.dump.frames import Change, Line, is_border, merge
 
 # Borders are one name in 128: drawn from both kinds, so that small tables have several sections.
 MEAN = 128

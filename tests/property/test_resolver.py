@@ -13,10 +13,10 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from schemas.releases import SlimFile
-from sinks.http.resolver import fitting
-from sinks.http.resolver_environment import Asked, environment_of, expand, supported
-from sinks.http.resolver_files import FileNames, split_wheel, version_of
-from sinks.http.resolver_query import given_of_object, query_of
+from sinks.http.resolver.decide import fitting
+from sinks.http.resolver.environment import Asked, environment_of, expand, supported
+from sinks.http.resolver.files import FileNames, split_wheel, version_of
+from sinks.http.resolver.query import given_of_object, query_of
 from tests.support.resolver_world import (
     MACHINES,
     PROJECT,

@@ -13,10 +13,10 @@ from schemas.codec import encode
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, Kind, State, Status
 from schemas.topics import Topic
-from sinks import serving_reader
 from sinks.http.library import Library
-from sinks.serving_reader import ServingLibrary
-from sinks.serving_view import ServingView
+from sinks.serving import reader as serving_reader
+from sinks.serving.reader import ServingLibrary
+from sinks.serving.view import ServingView
 from streams.log import Outgoing, Record
 from tests.support.memory_library import MemoryLibrary
 from tests.support.view_records import (

@@ -13,7 +13,7 @@ from schemas.errors import UsageError
 from schemas.filters import project_glob
 from schemas.names import normalize
 from schemas.records import SERIAL_MAX, Kind
-from sinks.http.streams_cursor import (
+from sinks.http.streams.cursor import (
     CURSOR_CHARACTERS_MAX,
     PARTITIONS_MAX,
     BadCursor,
@@ -21,7 +21,7 @@ from sinks.http.streams_cursor import (
     cursor_of,
     text_of,
 )
-from sinks.http.streams_selection import Selection, selection, serial_of, since_of
+from sinks.http.streams.selection import Selection, selection, serial_of, since_of
 
 TEXTS = (
     st.text() | st.text("0123456789-+:TZ. eE_") | st.binary().map(lambda raw: raw.decode("latin-1"))

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from sinks.http import streams_changes, streams_channel, streams_hub, streams_metadata
+from sinks.http.streams import changes as streams_changes
+from sinks.http.streams import channel as streams_channel
+from sinks.http.streams import hub as streams_hub
+from sinks.http.streams import metadata as streams_metadata
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import Journal, row
 from tests.support.sse import SseClient, connected

@@ -22,7 +22,7 @@ from random import Random
 import duckdb
 
 from schemas.errors import DumpCorrupt
-from sinks.dump_reader import DumpReader
+from sinks.dump.reader import DumpReader
 from sinks.feed import Feed
 from streams.clock import SystemClock
 from streams.sqlite_log import SqliteLog

@@ -14,15 +14,15 @@ from processors import publication
 from processors.decide import DEFAULT_PATIENCE, Attempt, Body, Failed, Missing, Reply, decide
 from processors.publication import Answered
 from processors.trim import Trimmed, trim
-from pypistream.bootstrap_source import FolderSource
-from pypistream.bootstrapping import Bootstrap
 from pypistream.data_dir import DataDir
+from pypistream.jobs.bootstrap_source import FolderSource
+from pypistream.jobs.bootstrapping import Bootstrap
 from pypistream.settings import Settings
 from schemas import codec
 from schemas.names import NormalizedName
 from schemas.records import Config, Cut, Filter, Head, Kind, Marker, State, Status
 from schemas.topics import COMPACTED, Topic, partition_of
-from sinks.dump import DumpSink
+from sinks.dump.sink import DumpSink
 from sinks.feed import Feed
 from streams.log import Headers, Log, NextOffsets, Outgoing, TopicPartition
 from streams.memory_log import MemoryLog

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from sinks import dump
+from sinks.dump import sink as dump
 from tests.support.dump_world import World, project, removed
 from tests.support.each_point import killed_at_each_point
 from tests.support.faulty_disk import Disk, killed

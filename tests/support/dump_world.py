@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.records import Config, Cut
 from schemas.topics import COMPACTED, Offset, Topic
-from sinks.dump import DumpSink
+from sinks.dump.sink import DumpSink
 from sinks.sink import Batch, Published, Reached, Sink, Vector
 from streams.log import Record, TopicPartition
 

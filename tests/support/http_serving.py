@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pypistream.listening import Address, bound
+from pypistream.children.listening import Address, bound
 from sinks.http.documents import Quick
 from sinks.http.server import serve_app
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from processors.decide import Patience
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
-from pypistream.pipeline import Pipeline
+from pypistream.run.pipeline import Pipeline
 from pypistream.wiring import make_upstream, open_log
 from schemas.errors import Retriable
 from schemas.records import State

@@ -17,8 +17,8 @@ import duckdb
 
 from schemas.errors import PypistreamError
 from schemas.topics import Topic
-from sinks.duckdb_view import DuckDBView
-from sinks.dump_reader import DumpReader
+from sinks.duckdb.view import DuckDBView
+from sinks.dump.reader import DumpReader
 from streams.log import TopicPartition
 from streams.sqlite_log import SqliteLog
 from tests.support.dump_world import Change, World, expected, found, project, removed

@@ -27,7 +27,7 @@ from sinks.http.library import (
     UserRole,
     View,
 )
-from sinks.serving_rows import etag_of
+from sinks.serving.rows import etag_of
 from sinks.sink import Vector
 
 

@@ -15,12 +15,13 @@ from producers.rows import entry_record
 from schemas.manifest import DumpFile, Exceptions, Manifest
 from schemas.names import NormalizedName
 from schemas.records import ChangelogEntry, State, Status
-from sinks.http import sql, streams
+from sinks.http import sql
 from sinks.http.app import Front
-from sinks.http.page import Pages
+from sinks.http.page.endpoint import Pages
 from sinks.http.server import serve_app
 from sinks.http.status import Health, StatusPages
-from sinks.http.streams import Streams
+from sinks.http.streams import endpoint as streams
+from sinks.http.streams.endpoint import Streams
 from streams.memory_log import MemoryLog
 from tests.support.changes_world import Journal
 from tests.support.memory_library import MemoryLibrary

@@ -29,8 +29,9 @@ from schemas.errors import (
 )
 from schemas.records import ChangelogEntry, State
 from schemas.topics import Offset, Topic
-from sinks import dependencies, dump_lines
-from sinks.duckdb_rows import staged
+from sinks import dependencies
+from sinks.duckdb.rows import staged
+from sinks.dump import lines as dump_lines
 from streams.log import Headers, Record
 from tests.support.documents import body, document, file
 from tests.support.raw_server import always, message, raw_server

@@ -25,9 +25,12 @@ from pypistream import restarts
 from schemas.errors import LogFull, Retriable
 from schemas.manifest import MANIFEST_FILE
 from schemas.topics import Topic
-from sinks import duckdb_batches, duckdb_memo, frame_store, notes
+from sinks import notes
+from sinks.duckdb import batches as duckdb_batches
+from sinks.duckdb import memo as duckdb_memo
+from sinks.dump import frame_store
+from sinks.dump.frames import latest
 from sinks.durable import write_synced
-from sinks.frames import latest
 from sinks.publication import Publication, link
 from streams.log import LogUnavailable, Outgoing
 from tests.support import sim_schedule

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import msgspec
 import psutil
 
+from pypistream.health.status_report import StatusReader
 from pypistream.place import located
-from pypistream.status_report import StatusReader
 from pypistream.wiring import open_log_for_reading
 
 START = (sys.executable, "-m", "pypistream")

@@ -10,13 +10,13 @@ from typing import Any, cast
 import httpx
 from starlette.routing import Route
 
+from pypistream.children.serving import Service
 from pypistream.data_dir import DataDir
-from pypistream.serving import Service
 from sinks.feed import Feed, FeedCounters
 from sinks.http.observed import Requests
 from sinks.http.sql import SqlConsole
-from sinks.http.streams import Streams
-from sinks.serving_reader import ServingLibrary
+from sinks.http.streams.endpoint import Streams
+from sinks.serving.reader import ServingLibrary
 from streams.log import Log
 from streams.memory_log import MemoryLog
 from tests.support.memory_library import MemoryLibrary

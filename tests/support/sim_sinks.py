@@ -18,9 +18,11 @@ from unittest.mock import patch
 import duckdb
 
 from schemas.errors import Retriable, StorageFailed
-from sinks import dump, feed, frame_file
-from sinks.duckdb_view import DuckDBView
-from sinks.dump import DumpSink
+from sinks import feed
+from sinks.duckdb.view import DuckDBView
+from sinks.dump import frame_file
+from sinks.dump import sink as dump
+from sinks.dump.sink import DumpSink
 from sinks.sink import Published, Sink
 from streams.log import Log
 from tests.support.mortal_sink import Faults, InlineThreads, Killed, MortalSink

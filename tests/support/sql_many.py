@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.errors import QueryFailed
-from sinks import duckdb_console
-from sinks.duckdb_console import console
+from sinks.duckdb import console as duckdb_console
+from sinks.duckdb.console import console
 from tests.support.hostile_sql import REFUSED
 
 BEGINS, ENDS = "/tracing-begins-here", "/tracing-ends-here"

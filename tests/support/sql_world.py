@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from tests.support.view_records import document, metadata, reach, read, take
 
 

@@ -16,8 +16,8 @@ from schemas.topics import Topic
 from sinks.http import changes as pages
 from sinks.http.app import Front
 from sinks.http.library import Library
-from sinks.http.streams import Streams, routes
-from sinks.http.streams_hub import Limits
+from sinks.http.streams.endpoint import Streams, routes
+from sinks.http.streams.hub import Limits
 from streams.log import Log, Outgoing
 from tests.support.changes_world import BEGIN, Journal
 from tests.support.logs import Clock

@@ -12,7 +12,7 @@ from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
 from producers.sweep import SWEEP_KEY, cursor_of
 from producers.sweeper import Sweeper
-from pypistream.processing import Means, Processing
+from pypistream.run.processing import Means, Processing
 from schemas import codec
 from schemas.records import Ask, Reason, State, Sweep
 from schemas.topics import Topic

@@ -8,9 +8,9 @@ from pathlib import Path
 from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
 from pypistream.wiring import make_sink, make_tables
-from sinks.duckdb_tables import EXPORTED
+from sinks.duckdb.tables import EXPORTED
+from sinks.dump.table_set import TableSets
 from sinks.feed import Feed
-from sinks.table_set import TableSets
 from streams.log import Log
 from tests.support.bootstrap_world import Clock, Other
 

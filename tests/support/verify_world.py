@@ -16,10 +16,10 @@ import zstandard
 from msgspec.structs import replace
 
 from processors.decide import Patience
+from pypistream.children.publishing import publish_now
 from pypistream.data_dir import DataDir
-from pypistream.publishing import publish_now
-from pypistream.verify_report import VerifyReport
-from pypistream.verifying import Wanted, verified
+from pypistream.verify.command import Wanted, verified
+from pypistream.verify.report import VerifyReport
 from schemas import codec
 from schemas.records import Ask, Cut, Reason, State, Status
 from schemas.topics import COMPACTED, Offset, Topic

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from schemas.errors import DiskFull
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.view import DuckDBView
 from streams.log import Record
 from tests.support.view_records import document, metadata, query, reach, read, take
 

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from schemas.topics import Topic
-from sinks.duckdb_view import DuckDBView
-from sinks.serving_view import ServingView
+from sinks.duckdb.view import DuckDBView
+from sinks.serving.view import ServingView
 from sinks.sink import Sink
 from streams.log import TopicPartition
 from tests.support.view_records import document, entry, metadata, reach, read, take

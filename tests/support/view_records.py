@@ -12,8 +12,8 @@ import duckdb
 from schemas.codec import Envelope, dataschema, encode, headers
 from schemas.records import ChangelogEntry, Config, Head, Kind, State, Status
 from schemas.topics import Offset, Topic
-from sinks.duckdb_schema import REMOVED_OF, TABLES
-from sinks.duckdb_view import DuckDBView
+from sinks.duckdb.schema import REMOVED_OF, TABLES
+from sinks.duckdb.view import DuckDBView
 from sinks.sink import Batch, Reached, Sink, Vector
 from streams.log import Headers, Outgoing, Record, TopicPartition
 from tests.support.cuts import cut_at

@@ -14,9 +14,9 @@ from schemas.published import VALUES
 from schemas.records import ChangelogEntry, Kind
 from schemas.topics import PREFIX, TOPICS
 from scripts.asyncapi import PAGE, main
-from sinks.changes_order import Change
-from sinks.http.streams import Streams, routes
-from sinks.http.streams_frames import (
+from sinks.changes.order import Change
+from sinks.http.streams.endpoint import Streams, routes
+from sinks.http.streams.frames import (
     LIVE,
     LastKnown,
     change_data,

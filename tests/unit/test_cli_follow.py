@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypistream.following import Request, start_positions
-from pypistream.record_lines import Selection, json_line, readable_line
+from pypistream.read.following import Request, start_positions
+from pypistream.read.record_lines import Selection, json_line, readable_line
 from schemas.filters import project_glob
 from schemas.records import Kind
 from schemas.topics import Offset, Topic

@@ -12,7 +12,7 @@ import pytest
 from pypistream.cli import app
 from pypistream.commands import follow, query
 from schemas.records import Kind
-from sinks.query import FORMATS
+from sinks.duckdb.query import FORMATS
 from tests.support.reading_world import command_line, run
 
 CPU_SECONDS_MAX = (

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pypistream import demo
-from pypistream.display import LineDisplay, TableDisplay, duration, line_of, table_of
-from pypistream.facts import Facts
+from pypistream.run import demo
+from pypistream.run.display import LineDisplay, TableDisplay, duration, line_of, table_of
+from pypistream.run.facts import Facts
 from schemas.errors import UsageError
 from schemas.records import Status
 from streams.progress import Watermark

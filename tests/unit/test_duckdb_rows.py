@@ -10,9 +10,11 @@ import pytest
 
 from schemas.records import Config, Status
 from schemas.topics import Topic
-from sinks import duckdb_progress, duckdb_rows, release_rows
-from sinks.duckdb_rows import Staged, staged
-from sinks.duckdb_schema import (
+from sinks import release_rows
+from sinks.duckdb import progress as duckdb_progress
+from sinks.duckdb import rows as duckdb_rows
+from sinks.duckdb.rows import Staged, staged
+from sinks.duckdb.schema import (
     CHANGELOG,
     PROGRESS,
     PROJECT,
@@ -22,7 +24,7 @@ from sinks.duckdb_schema import (
     UNREADABLE,
     Table,
 )
-from sinks.duckdb_status import VIEWS
+from sinks.duckdb.status import VIEWS
 from streams.log import Outgoing
 from tests.support.view_records import (
     CONFIG,

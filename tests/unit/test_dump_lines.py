@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import LogCorrupt
 from schemas.topics import Topic
-from sinks.dump_lines import (
+from sinks.dump.lines import (
     change_of,
     document_of,
     drop_in,

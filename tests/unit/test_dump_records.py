@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from schemas.errors import DeltasMissing, DumpCorrupt, LogMismatch
 from schemas.manifest import Delta, DeltaManifest
 from schemas.topics import VALUE_BYTES_MAX, Topic
-from sinks.delta_reader import behind, delta_manifest, leading_on
-from sinks.dump_records import of_delta, of_dump
+from sinks.dump.delta_reader import behind, delta_manifest, leading_on
+from sinks.dump.records import of_delta, of_dump
 from streams.log import Outgoing
 
 CREATED = "2026-04-30T07:00:00Z"

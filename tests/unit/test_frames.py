@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from schemas.errors import DumpCorrupt
-from sinks import frames
-from sinks.frames import (
+from sinks.dump import frames
+from sinks.dump.frames import (
     Change,
     Line,
     array_text,

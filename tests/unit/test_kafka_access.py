@@ -12,10 +12,10 @@ import click
 import pytest
 
 from pypistream import options
+from pypistream.children.sinks_child import child_command
 from pypistream.kafka_access import PASSWORD_VARIABLE
 from pypistream.place import located
 from pypistream.settings import KAFKA_NAMES, Settings, resolve
-from pypistream.sinks_child import child_command
 from schemas.errors import UsageError
 from streams.kafka_settings import MECHANISMS, PROTOCOLS
 
@@ -188,7 +188,8 @@ def test_an_embedded_run_never_loads_a_kafka_client() -> None:
     code = (
         "import sys, asyncio\n"
         "from pathlib import Path\n"
-        "import pypistream.running, pypistream.following, pypistream.status, pypistream.doctor\n"
+        "import pypistream.run.running, pypistream.read.following\n"
+        "import pypistream.health.status, pypistream.health.doctor\n"
         "from pypistream.data_dir import DataDir\n"
         "from pypistream.settings import Settings\n"
         "from pypistream.wiring import open_log\n"

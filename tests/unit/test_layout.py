@@ -59,6 +59,12 @@ def modules() -> list[Path]:
     ]
 
 
+def packages() -> list[str]:
+    """The seven and those within them, as folders; what fills a table at import is none."""
+    found = {path.parent.relative_to(ROOT).as_posix() for path in modules()}
+    return sorted(found - {"upstream/standin/faults"})
+
+
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Name and length in lines of each function of a module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -144,7 +150,7 @@ def test_the_changelog_is_kept() -> None:
     assert re.search(r"^## \[(Unreleased|\d+\.\d+\.\d+)\]", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("folder", sorted(PACKAGES))
+@pytest.mark.parametrize("folder", packages())
 def test_each_package_says_what_it_is(folder: str) -> None:
     """Its `__init__.py` is a docstring and nothing else: importing a package costs nothing."""
     tree = ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypistream.listening import Address, address_now, address_of, bound
+from pypistream.children.listening import Address, address_now, address_of, bound
 from schemas.errors import UsageError
 
 

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from pypistream import logs
-from pypistream.display import LineDisplay
+from pypistream.run.display import LineDisplay
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str) -> str:

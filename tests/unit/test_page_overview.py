@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.manifest import DumpFile, Exceptions, Manifest, Tables
-from sinks.http.page_overview import dump_lines
+from sinks.http.page.overview import dump_lines
 
 
 def test_a_table_says_when_it_was_made_itself_and_has_the_address_that_lasts() -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sinks.http import queries, resolver_answer, xmlrpc_calls, xmlrpc_journal, xmlrpc_packages
-from sinks.http.resolver_environment import ABIS_MAX, IMPLEMENTATIONS, PLATFORMS_MAX
-from sinks.http.resolver_query import EXTRAS_MAX, FILES_DEFAULT, FILES_MAX, PARAMETERS
+from sinks.http import queries
+from sinks.http.resolver import answer as resolver_answer
+from sinks.http.resolver.environment import ABIS_MAX, IMPLEMENTATIONS, PLATFORMS_MAX
+from sinks.http.resolver.query import EXTRAS_MAX, FILES_DEFAULT, FILES_MAX, PARAMETERS
+from sinks.http.xmlrpc import calls as xmlrpc_calls
+from sinks.http.xmlrpc import journal as xmlrpc_journal
+from sinks.http.xmlrpc import packages as xmlrpc_packages
 from tests.support.memory_library import MemoryLibrary
 
 PAGE = (Path(__file__).parents[2] / "docs" / "queries.md").read_text(encoding="utf-8")

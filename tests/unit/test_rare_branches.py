@@ -15,8 +15,8 @@ from schemas.errors import DumpCorrupt, LogCorrupt
 from schemas.names import NormalizedName
 from schemas.records import State, Status
 from schemas.topics import Topic
-from sinks.dump import TABLES, DumpSink
-from sinks.frame_store import FrameStore
+from sinks.dump.frame_store import FrameStore
+from sinks.dump.sink import TABLES, DumpSink
 from streams.sqlite_log import SqliteLog
 from tests.support.documents import body, document
 from tests.support.logs import state

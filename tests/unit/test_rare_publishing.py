@@ -16,12 +16,12 @@ from schemas.errors import DataDirectoryVersion, ViewCorrupt
 from schemas.manifest import Delta, places
 from schemas.records import Alive, Cut
 from schemas.topics import Topic
-from sinks.delta_file import DeltaFile, Mark, is_whole
-from sinks.dump import TABLES, DumpSink
-from sinks.forgetting import forget_behind, word_of
-from sinks.frame_store import FORMAT, INDEX_FILE, FrameStore
+from sinks.duckdb.snapshot import publish_file
+from sinks.dump.delta_file import DeltaFile, Mark, is_whole
+from sinks.dump.forgetting import forget_behind, word_of
+from sinks.dump.frame_store import FORMAT, INDEX_FILE, FrameStore
+from sinks.dump.sink import TABLES, DumpSink
 from sinks.sink import Vector
-from sinks.snapshot import publish_file
 from streams.log import Outgoing
 from streams.memory_log import MemoryLog
 from tests.support import virtual_time

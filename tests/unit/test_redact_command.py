@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from producers.founding import found
-from pypistream.redacting import rule_of
+from pypistream.jobs.redacting import rule_of
 from pypistream.settings import Settings, resolve
 from schemas.errors import LogMismatch, UsageError
 from schemas.redaction import PERSONAL

@@ -12,8 +12,8 @@ from schemas.codec import _OURS
 from schemas.records import Status
 from schemas.topics import Topic
 from scripts import duckdb_reference, topic_reference
-from sinks.duckdb_macros import MACROS
-from sinks.duckdb_status import VIEWS
+from sinks.duckdb.macros import MACROS
+from sinks.duckdb.status import VIEWS
 
 DOCS = Path(__file__).parents[2] / "docs"
 OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")

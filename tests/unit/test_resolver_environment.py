@@ -14,14 +14,14 @@ from packaging.markers import Marker, default_environment
 from packaging.tags import sys_tags
 
 from schemas.errors import UsageError
-from sinks.http.resolver_environment import (
+from sinks.http.resolver.environment import (
     ENVIRONMENT_TAGS_MAX,
     Asked,
     environment_of,
     expand,
     supported,
 )
-from sinks.http.resolver_markers import holds
+from sinks.http.resolver.markers import holds
 from tests.support.resolver_world import MACHINES, Machine, target_of
 
 COMPARISONS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pypistream.role_lines import ranges
-from pypistream.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
+from pypistream.run.role_lines import ranges
+from pypistream.run.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
 from streams.assignment import Everything
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
+from pypistream.children.sinks_child import SETTINGS, SINKS, WELL_SECONDS, child_command, was_well
 from pypistream.commands import serving, sinks
 from pypistream.place import located
 from pypistream.settings import Settings, resolve
-from pypistream.sinks_child import SETTINGS, SINKS, WELL_SECONDS, child_command, was_well
 
 
 @pytest.mark.parametrize("name", SINKS)

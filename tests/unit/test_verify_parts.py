@@ -10,12 +10,12 @@ import pytest
 
 from processors.content import started
 from processors.trim import trim
-from pypistream import sorting
-from pypistream.sorting import Sorter
-from pypistream.verify_facts import Fact, Judged, Listed, Rules, Seen, Side, Why
-from pypistream.verify_pairs import Halves, Pair
-from pypistream.verify_repair import ask_for
-from pypistream.verify_rules import judge
+from pypistream.verify import sorting
+from pypistream.verify.facts import Fact, Judged, Listed, Rules, Seen, Side, Why
+from pypistream.verify.pairs import Halves, Pair
+from pypistream.verify.repair import ask_for
+from pypistream.verify.rules import judge
+from pypistream.verify.sorting import Sorter
 from schemas.coverage import coverage
 from schemas.names import NormalizedName
 from schemas.records import Cut, State, Status

@@ -6,8 +6,8 @@ from unittest import mock
 
 import pytest
 
-from pypistream import apart
 from pypistream.cli import invoke
+from pypistream.run import apart
 from pypistream.watchdog import PATIENCE_SECONDS, TRIES_MAX, Verdict, Watchdog
 from schemas.errors import NoProgress, PypistreamError, UsageError, WriterFenced
 

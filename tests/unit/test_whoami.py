@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pypistream import whoami
+from pypistream.run import whoami
 from schemas.records import Alive
 
 SLEEPS = (sys.executable, "-c", "import time; time.sleep(60)")

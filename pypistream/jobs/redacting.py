@@ -1,0 +1,195 @@
+"""`pypistream redact`: a rule into the log, then everybody follows it; see docs/redaction.md.
+
+Whoever processes the log writes the documents anew. On the embedded log, where nobody does, this
+command does it itself; nothing is asked of upstream for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from processors.slots import Slots
+from pypistream.data_dir import DataDir
+from pypistream.jobs.redacting_sinks import follow_here
+from pypistream.logs import log_to_stderr
+from pypistream.place import located
+from pypistream.run.processing import Means, Processing
+from pypistream.run.silence import Silence
+from pypistream.settings import Settings
+from pypistream.stopping import run_until_stopped
+from pypistream.wiring import open_log_for_reading, topics_now
+from schemas.errors import DataDirectoryInUse, Fatal, InvalidName, UsageError
+from schemas.names import normalize
+from schemas.records import Config, Rule
+from schemas.redaction import FIELDS, OWNERSHIP, PERSONAL, known_fields
+from schemas.topics import Topic
+from streams.assignment import Everything
+from streams.clock import SystemClock
+from streams.log import Log
+from streams.masking import masked
+from streams.progress import ProgressWatch, check_loaded, read_progress, redacted_under
+from streams.rules import read_rules, rule_key, rule_record, rules_kept
+
+LOOK_SECONDS = 0.5  # of one wait for a cut, which ends it at once
+KAFKA_LAG, KAFKA_RETENTION = "max.compaction.lag.ms", "retention.ms"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    settings: Settings
+    data: DataDir
+    rule: Rule
+    seconds: float
+
+
+def redact(given: Mapping[str, object]) -> int:
+    """The command; its exit code."""
+    log_to_stderr()
+    settings, data = located(given)
+    fields = given["field"]
+    rule = rule_of(given["name"], fields if isinstance(fields, tuple) else ())
+    wait = given["wait"]
+    seconds = float(wait) if isinstance(wait, int | float) else 0.0
+    return run_until_stopped(_redact(_Wanted(settings, data, rule, seconds)))
+
+
+def rule_of(name: object, fields: Sequence[object]) -> Rule:
+    """What is asked for. Raises UsageError."""
+    given = [str(each).replace("-", "_") for each in fields]
+    unknown = [each for each in given if not known_fields((each,))]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]!r} cannot be left out", hint=f"one of {', '.join(sorted(FIELDS))}"
+        )
+    if name is None and not given:
+        raise UsageError(
+            "say what to leave out",
+            hint="pypistream redact NAME, or --field FIELD for every project",
+        )
+    try:
+        normalized = "" if name is None else normalize(str(name))
+    except InvalidName as error:
+        raise UsageError(str(error)) from error
+    wanted = known_fields(given) if given else PERSONAL
+    return Rule(normalized, tuple(sorted(wanted)), int(time.time()))
+
+
+async def _redact(wanted: _Wanted) -> int:
+    log = await open_log_for_reading(wanted.settings, wanted.data)
+    try:
+        progress = await read_progress(log)
+        check_loaded(progress.bootstrap)
+        if progress.config is None:
+            raise UsageError(
+                "this log was never founded: there is nothing to leave out of it",
+                hint="start `pypistream run` with --leave-out",
+            )
+        await _make_rule(log, wanted.rule)
+        count = (await read_rules(log)).count
+        await _applied(wanted, log, progress.config, count)
+        await _purged(log)
+        say(f"log: every partition is done with {count} {'rule' if count == 1 else 'rules'}")
+        for line in await follow_here(wanted.settings, wanted.data, log, count, wanted.seconds):
+            say(line)
+        for line in await later(wanted.settings, wanted.data, wanted.rule):
+            say(line)
+    finally:
+        await log.close()
+    return 0
+
+
+async def _make_rule(log: Log, rule: Rule) -> None:
+    whose = rule.name or "every project"
+    if rule_key(rule) in await rules_kept(log):
+        say(f"rule: {', '.join(rule.fields)} of {whose} was there already")
+        return
+    await log.append([rule_record(log, rule, SystemClock().now_ms())])
+    say(f"rule: {', '.join(rule.fields)} of {whose}, from now on and for ever")
+
+
+async def _applied(wanted: _Wanted, log: Log, config: Config, count: int) -> None:
+    """Wait until everything published before is written anew. Raises Fatal if nobody does it."""
+    if wanted.settings.kafka:
+        await _seen(log, count, wanted.seconds)
+        return
+    try:
+        lock = wanted.data.hold("process")
+    except DataDirectoryInUse:
+        await _seen(log, count, wanted.seconds)
+        return
+    try:
+        means = Means(log, Silence(), SystemClock(), Slots(1), config, 0.0)
+        processing = Processing(means, Everything(config.partitions))
+        working = asyncio.create_task(processing.run())
+        looking = asyncio.create_task(_seen(log, count, float("inf")))
+        await asyncio.wait({working, looking}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, looking):
+            if task.done():
+                task.result()
+            task.cancel()
+        await asyncio.wait({working, looking})
+    finally:
+        lock.release()
+
+
+async def _seen(log: Log, count: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    async with ProgressWatch(log) as watch:
+        while True:
+            cuts = (await watch.look(LOOK_SECONDS)).cuts
+            if all(cuts) and redacted_under(cuts) >= count:
+                return
+            if time.monotonic() > deadline:
+                raise Fatal(
+                    f"the rule is kept, but not every partition was done with it in {seconds:g} s",
+                    hint="whoever processes this log next applies it: start one, and give this"
+                    " command again to see to the rest",
+                )
+
+
+async def _purged(log: Log) -> None:
+    """Let go of older copies, also of what could not be read of the projects concerned."""
+    rules = await read_rules(log)
+    await log.purge(lambda record: masked(record, rules).value)
+
+
+async def later(settings: Settings, data: DataDir, rule: Rule) -> list[str]:
+    """What is not gone yet, and when it is."""
+    lines = []
+    if settings.kafka:
+        report = await topics_now(settings, data)
+        configs = {each.topic: each.configs or {} for each in report.topics}
+        lines.append(
+            f"kafka: older copies in `metadata` are gone by"
+            f" {_date(configs[Topic.METADATA].get(KAFKA_LAG))} ({KAFKA_LAG}), what could not be"
+            f" read in `dead-letter` by {_date(configs[Topic.DEAD_LETTER].get(KAFKA_RETENTION))}"
+            f" ({KAFKA_RETENTION})"
+        )
+    if OWNERSHIP in rule.fields:
+        lines.append(
+            "journal: `changelog` keeps what PyPI wrote; no sink and no feed shows user names of it"
+        )
+    return lines
+
+
+def _date(milliseconds: str | None) -> str:
+    """When so much time has passed from now on, as a date; the day is a whole one."""
+    if milliseconds is None or not 0 <= int(milliseconds) < _NEVER_MS:
+        return "no set time"
+    return datetime.fromtimestamp(time.time() + int(milliseconds) / 1000 + 86_400, UTC).strftime(
+        "%Y-%m-%d"
+    )
+
+
+_NEVER_MS = 100 * 365 * 86_400_000  # Kafka's own way to say never is longer
+
+
+def say(line: str) -> None:
+    """A line for a person or a program."""
+    click.echo(line)

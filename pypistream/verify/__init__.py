@@ -1,0 +1,1 @@
+"""`verify`: index, state, topics, DuckDB and dump held against each other."""

@@ -1,0 +1,1 @@
+"""The changes of all partitions in one order, and their pages."""

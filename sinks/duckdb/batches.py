@@ -1,0 +1,85 @@
+"""Getting a batch into the tables: staged as texts, read by DuckDB, merged in one transaction."""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import duckdb
+
+from schemas.records import Config
+from sinks import notes
+from sinks.duckdb import memo
+from sinks.duckdb.errors import first_line
+from sinks.duckdb.removed import keep_lost, staged_rows
+from sinks.duckdb.rows import Staged, staged
+from sinks.duckdb.schema import CHANGELOG, KEYED, REMOVED_OF, Table, merge_statements
+from sinks.sink import Standing
+from streams.log import Record
+
+
+def write(
+    connection: duckdb.DuckDBPyConnection, rows: Staged, standing: Standing, keep: str
+) -> None:
+    """One transaction: the rows, where the view stands after them, and no cut any more.
+
+    `keep` is one of KEEP_REMOVED.
+    """
+    connection.begin()
+    for table in REMOVED_OF.values():  # who is there again is not gone
+        _put(connection, table, rows.keyed[table])
+    keep_lost(connection, rows.lost, keep)  # before it is deleted
+    for table in KEYED:
+        _put(connection, table, rows.keyed[table])
+    if rows.added:
+        _merge(connection, CHANGELOG, rows.added)
+    memo.remember(connection, {memo.STANDING: notes.standing_text(standing), memo.CUT: None})
+    connection.commit()
+
+
+def _put(
+    connection: duckdb.DuckDBPyConnection, table: Table, texts: Mapping[str, bytes | None]
+) -> None:
+    if any(texts.values()) or (texts and _has_rows(connection, table)):
+        _merge(connection, table, texts.items())
+
+
+def _has_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    return bool(connection.execute(f"SELECT 1 FROM {table.path} LIMIT 1").fetchall())
+
+
+def _merge(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    texts: Iterable[tuple[str, bytes | None]],
+) -> None:
+    staged_rows(connection, table, texts)
+    for statement in merge_statements(table):
+        connection.execute(statement)
+
+
+def sifted(
+    connection: duckdb.DuckDBPyConnection, records: Sequence[Record], config: Config
+) -> Staged:
+    """The batch without the rows that DuckDB refuses; each leaves a note instead.
+
+    Slow: for a batch that was refused as a whole.
+    """
+    spoilt: dict[int, str] = {}
+    for place, record in enumerate(records):
+        try:
+            _try(connection, staged([record], config))
+        except duckdb.Error as error:
+            spoilt[place] = first_line(error)
+    return staged(records, config, spoilt)
+
+
+def _try(connection: duckdb.DuckDBPyConnection, rows: Staged) -> None:
+    """Raise what DuckDB has against these rows, and write nothing."""
+    additions = [(CHANGELOG, text) for _, text in rows.added]
+    keyed = [(table, text) for table, texts in rows.keyed.items() for text in texts.values()]
+    for table, text in (*keyed, *additions):
+        if text is not None:
+            query = f"SELECT from_json(?, '{table.structure}')"
+            connection.execute(query, [text.decode()]).fetchall()

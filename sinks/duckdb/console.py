@@ -1,0 +1,192 @@
+"""One stranger's SQL on the published snapshot: `python -m sinks.duckdb.console`, a process each.
+
+DuckDB bounds neither the memory of its string functions nor the time of anything (an interrupt may
+take half a minute), so what a query may have is bounded by the system and the end is a kill:
+`sinks.duckdb.process` starts this program and kills it. Within, in this order: a network of its own
+that leads nowhere (where the system lets us), the snapshot under a name that tells nothing of the
+machine, DuckDB locked down as for every reader, the limits, the gate, the query.
+
+Reads the SQL on stdin; writes a line of JSON (`Told`) and the rows to stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import secrets
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from schemas.errors import NotPublished, PypistreamError, QueryFailed
+from sinks.duckdb.errors import meaning
+from sinks.duckdb.process import (
+    BYTES_MAX,
+    CSV,
+    NO_PARQUET,
+    PARQUET,
+    ROWS_MAX,
+    SQL_CHARACTERS_MAX,
+    Bounds,
+    Told,
+)
+from sinks.duckdb.query import csv_cell, csv_lines, dumped
+from sinks.duckdb.query_session import Answer, answer_of, check, failing, quoted
+from sinks.duckdb.snapshot import LOCKED_DOWN, READER_CONFIG, Config
+
+MEMORY_LIMIT = "512MB"  # what DuckDB counts itself; it says so where RLIMIT_AS would only kill
+STDOUT, STDOUT_PATH = 1, "/dev/stdout"
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@contextlib.contextmanager
+def console(
+    path: Path, scratch: Path, *, writable: str = ""
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that reads the snapshot, nothing else; `writable` is the one path it may use.
+
+    DuckDB shows the path of what it has opened to who asks. So it opens a descriptor of a link that
+    is gone by then: where the link was made, in `scratch`, is not in that path.
+    Raises NotPublished, ViewCorrupt.
+    """
+    descriptor = _anonymous(path, scratch)
+    config: Config = {**READER_CONFIG, "memory_limit": MEMORY_LIMIT, "threads": 1}
+    with closing(duckdb.connect(":memory:", config=config)) as connection:
+        try:
+            connection.execute(f"ATTACH '/dev/fd/{descriptor}' AS pypi (READ_ONLY)")
+            connection.execute("USE pypi")
+            if writable:
+                connection.execute("SET allowed_paths = ?", [[writable]])
+            for statement in LOCKED_DOWN:
+                connection.execute(statement)
+        except duckdb.Error as error:
+            raise meaning(error, path) from error
+        finally:
+            os.close(descriptor)
+        yield connection
+
+
+def _anonymous(path: Path, scratch: Path) -> int:
+    link = scratch / f".console-{secrets.token_hex(8)}"
+    try:
+        os.link(path, link)
+    except FileNotFoundError:
+        raise NotPublished("no snapshot is published yet", hint="ask again in a minute") from None
+    try:
+        return os.open(link, os.O_RDONLY)
+    finally:
+        link.unlink()
+
+
+def apart() -> None:
+    """Leave the machine's network, and end when the parent does; where the system has that."""
+    os.chdir("/")  # where a path without a beginning would be looked for
+    library = ctypes.CDLL(None)
+    if hasattr(library, "unshare"):
+        library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused in some containers
+    if hasattr(library, "prctl"):
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def bound(bounds: Bounds) -> None:
+    """Take from this process what a query does not need. Threads and files of its own, too."""
+    signal.setitimer(signal.ITIMER_REAL, bounds.wall_seconds + 1)  # should nobody kill us
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NPROC: 0,
+        resource.RLIMIT_CPU: bounds.cpu_seconds,
+        resource.RLIMIT_AS: bounds.memory_bytes,
+    }
+    for limit, most in limits.items():
+        resource.setrlimit(limit, (most, most))
+
+
+def answer(connection: duckdb.DuckDBPyConnection, sql: str, format_name: str) -> tuple[Told, bytes]:
+    """The rows as JSON or CSV, as many as fit. Raises QueryFailed."""
+    with failing(MEMORY_LIMIT):
+        check(connection, sql, SQL_CHARACTERS_MAX)
+    found = answer_of(connection, sql, MEMORY_LIMIT)
+    if format_name == CSV:
+        lines = (csv_lines([map(csv_cell, row)]) for row in _rows(found))
+        truncated, body = _bounded(csv_lines([map(csv_cell, found.columns)]), lines, "")
+        return Told(truncated=truncated), body
+    head = f'{{"columns":{dumped(list(found.columns))},"rows":['
+    lines = (dumped(list(row)) for row in _rows(found))
+    truncated, body = _bounded(head, lines, ",\n")
+    return Told(truncated=truncated), body + b"]"
+
+
+def _rows(found: Answer) -> Iterator[tuple[object, ...]]:
+    for rows in found.pieces:
+        yield from rows
+
+
+def _bounded(head: str, lines: Iterator[str], between: str) -> tuple[str, bytes]:
+    """The lines that fit, and which limit the others are beyond; "" = there are no others."""
+    body = bytearray(head.encode("utf-8", "replace"))
+    for number, line in enumerate(lines):
+        if number == ROWS_MAX:
+            return "rows", bytes(body)
+        raw = ((between if number else "") + line).encode("utf-8", "replace")
+        if len(body) + len(raw) > BYTES_MAX:
+            return "bytes", bytes(body)
+        body += raw
+    return "", bytes(body)
+
+
+def _parquet(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """The rows into stdout, by DuckDB: a pipe, so no file is written. Raises QueryFailed."""
+    with failing(MEMORY_LIMIT):
+        check(connection, sql, SQL_CHARACTERS_MAX)
+        # `query` takes the text as a value: nothing in it can end this statement.
+        found = f"FROM query({quoted(sql)}) LIMIT {ROWS_MAX + 1}"
+        connection.execute(f"CREATE TEMP TABLE answer AS {found}")
+        rows = connection.execute("SELECT count(*) FROM temp.answer").fetchall()[0][0]
+        _write(msgspec.json.encode(Told(truncated="rows" if rows > ROWS_MAX else "")) + b"\n")
+        try:
+            connection.execute(
+                f"COPY (FROM temp.answer LIMIT {ROWS_MAX}) TO '{STDOUT_PATH}' (FORMAT parquet)"
+            )
+        except duckdb.Error:
+            sys.exit(NO_PARQUET)  # the first line is written, and said that rows follow
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(STDOUT, view) :]
+
+
+def main(path: str, scratch: str, format_name: str, bounds: str) -> None:
+    """Answer the SQL on stdin. Ends with a `Told`, or by a signal."""
+    apart()
+    writable = STDOUT_PATH if format_name == PARQUET else ""
+    body = b""
+    try:
+        with console(Path(path), Path(scratch), writable=writable) as connection:
+            sql = sys.stdin.buffer.read().decode("utf-8", "replace")
+            bound(msgspec.json.decode(bounds, type=Bounds))
+            if format_name == PARQUET:
+                _parquet(connection, sql)
+                return
+            told, body = answer(connection, sql, format_name)
+    except MemoryError:
+        told = Told("the query needs more memory than it may have", "ask for fewer or smaller rows")
+    except (QueryFailed, NotPublished) as error:
+        told = Told(str(error), error.hint)
+    except PypistreamError:
+        told = Told("the snapshot cannot be read", "ask again in a minute")
+    _write(msgspec.json.encode(told) + b"\n" + body)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,31 @@
+"""The sink's own notes inside its file: where it stands, which cut that is, what is published."""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from sinks.duckdb.schema import SCHEMA
+
+FORMAT, STANDING, CUT = "format", "standing", "cut"
+PUBLISHED, PUBLISHED_MS = "published", "published_ms"
+COMPACT_BYTES = "compact_bytes_of_a_project"
+KEPT, CARRIED = "keep_removed", "carried"
+
+
+def recall(connection: duckdb.DuckDBPyConnection, key: str) -> str | None:
+    """A note's text, None if there is none."""
+    rows = connection.execute(f"SELECT value FROM {SCHEMA}.memo WHERE key = ?", [key]).fetchall()
+    return rows[0][0] if rows else None
+
+
+def remember(connection: duckdb.DuckDBPyConnection, notes: Mapping[str, str | None]) -> None:
+    """Write notes; None forgets one."""
+    for key, value in notes.items():
+        if value is None:
+            connection.execute(f"DELETE FROM {SCHEMA}.memo WHERE key = ?", [key])
+        else:
+            connection.execute(f"INSERT OR REPLACE INTO {SCHEMA}.memo VALUES (?, ?)", [key, value])

@@ -1,0 +1,140 @@
+"""Runs a user's SQL on a published snapshot: one SELECT, read-only, no file but the snapshot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from schemas.errors import QueryFailed
+from sinks.duckdb.errors import MESSAGE_CHARACTERS_MAX
+from sinks.duckdb.snapshot import open_snapshot
+
+SQL_CHARACTERS_MAX = 1024 * 1024  # what a program might generate; parsing it takes a second
+MEMORY_LIMIT = "1GB"  # nothing is spilled: a query that needs more fails, saying so
+ROWS_PER_FETCH = 1_000  # held in memory at a time, beside what DuckDB holds
+
+SQL_OWN = "duckdb -readonly pypi.duckdb"
+# What EXPLAIN ANALYZE explains is done: only a SELECT may be.
+_EXPLAINED = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN(?:\s+ANALYZE)?(?:\s*\([^()]*\))?\s(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+Row = tuple[object, ...]
+
+
+class Answer(NamedTuple):
+    """Column names, each once, and the rows in pieces of up to ROWS_PER_FETCH."""
+
+    columns: tuple[str, ...]
+    pieces: Iterator[list[Row]]
+
+
+@contextmanager
+def answered(path: Path, sql: str) -> Iterator[Answer]:
+    """The rows of `sql`, read while the context lasts.
+
+    Raises NotPublished, ViewCorrupt, StorageFailed; QueryFailed, also while rows are read.
+    """
+    with open_snapshot(path, memory_limit=MEMORY_LIMIT) as connection:
+        yield answer_of(connection, sql)
+
+
+def answer_of(connection: duckdb.DuckDBPyConnection, sql: str, memory_limit: str = "") -> Answer:
+    """The same on a connection that is locked down. Raises QueryFailed."""
+    with failing(memory_limit):
+        check(connection, sql)
+        cursor = connection.execute(sql)
+        names = [column[0] for column in cursor.description or ()]
+        return Answer(_once_each(names), _pieces(cursor, memory_limit))
+
+
+def write_parquet(path: Path, sql: str, target: Path) -> None:
+    """The rows of `sql` as a Parquet file: the one that DuckDB may write. Raises the same."""
+    with open_snapshot(path, memory_limit=MEMORY_LIMIT, writable=target) as connection, failing():
+        check(connection, sql)
+        # `query` takes the text as a value: nothing in it can end this statement.
+        copy = f"COPY (FROM query({quoted(sql)})) TO {quoted(str(target))}"
+        connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def check(
+    connection: duckdb.DuckDBPyConnection, sql: str, characters_max: int = SQL_CHARACTERS_MAX
+) -> None:
+    """Raises QueryFailed unless it is one SELECT, or EXPLAIN of one; duckdb.Error if it is no SQL.
+
+    Nothing is run. What a SELECT may reach is for the connection's own lock to say.
+    """
+    if len(sql) > characters_max:
+        raise QueryFailed(f"the SQL has more than {characters_max} characters")
+    kind = _kind(connection, sql)
+    if kind is duckdb.StatementType.EXPLAIN:
+        explained = _EXPLAINED.fullmatch(sql)
+        if explained is None:
+            raise QueryFailed("EXPLAIN is allowed as EXPLAIN [ANALYZE] [(options)] SELECT")
+        kind = _kind(connection, explained[1])
+    if kind is not duckdb.StatementType.SELECT:
+        raise QueryFailed(
+            f"{kind.name} is not allowed here, only SELECT (or FROM, WITH, EXPLAIN)",
+            hint=f"for anything else use a DuckDB of your own: {SQL_OWN}",
+        )
+
+
+def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryFailed(f"one statement is wanted, not {len(statements)}")
+    try:
+        return statements[0].type
+    except ValueError:  # a kind of statement that the binding has no name for (UPDATE EXTENSIONS)
+        raise QueryFailed("such a statement is not allowed here, only SELECT") from None
+
+
+def _pieces(cursor: duckdb.DuckDBPyConnection, memory_limit: str) -> Iterator[list[Row]]:
+    while True:
+        with failing(memory_limit):
+            rows: list[Row] = cursor.fetchmany(ROWS_PER_FETCH)
+        if not rows:
+            return
+        yield rows
+
+
+@contextmanager
+def failing(memory_limit: str = "") -> Iterator[None]:
+    """DuckDB's errors as QueryFailed."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        message = f"the query needs more than {memory_limit or MEMORY_LIMIT} of memory"
+        raise QueryFailed(message, hint=f"narrow it down, or use {SQL_OWN}") from error
+    except (duckdb.Error, RuntimeError) as error:  # the binding's own are plain RuntimeErrors
+        raise QueryFailed(_told(error)) from error
+
+
+def _told(error: Exception) -> str:
+    """What DuckDB says, in one line: without the picture of the statement, with its advice."""
+    text = str(error).partition("\nLINE ")[0]
+    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    line = "".join(c if c.isprintable() else " " for c in line)
+    return line[: 2 * MESSAGE_CHARACTERS_MAX]
+
+
+def _once_each(names: list[str]) -> tuple[str, ...]:
+    """Column names such that an object can hold them all."""
+    taken: dict[str, None] = {}
+    for name in names:
+        chosen, number = name, 1
+        while chosen in taken:
+            chosen, number = f"{name}_{number}", number + 1
+        taken[chosen] = None
+    return tuple(taken)
+
+
+def quoted(text: str) -> str:
+    """A text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"

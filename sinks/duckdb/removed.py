@@ -1,0 +1,143 @@
+"""What the DuckDB view keeps of projects that are gone: the row that each had last, or a part.
+
+A tombstone has no body, and the log's older records go. So a row moves aside before it is deleted.
+A view that is built anew takes what the published file had kept; what neither that file nor the
+log has is not had, and the public view says so (`held`).
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import structlog
+
+from schemas.errors import PypistreamError
+from sinks.duckdb.errors import first_line
+from sinks.duckdb.schema import PROJECT, RELEASES, REMOVED_OF, SCHEMA, STATE, Table
+from sinks.duckdb.snapshot import open_snapshot
+from sinks.removed import ALL, HASHES, NONE
+
+MEMORY_LIMIT = "256MB"  # for reading a published file beside the live one
+ROWS_PER_FETCH = 1_000  # of lists of files, as texts
+
+_HASHES_OF = {
+    PROJECT: ("version", "serial"),
+    RELEASES: ("latest", "serial", "version", "filename", "sha256"),
+}
+Lost = Mapping[Table, Mapping[str, bytes | None]]
+log_ = structlog.get_logger("sinks.duckdb")
+
+
+def kept_columns(table: Table, keep: str) -> tuple[str, ...]:
+    """What stays of a row of `table`, one of REMOVED_OF, beside its name."""
+    return {NONE: (), HASHES: _HASHES_OF[table], ALL: tuple(table.columns)}[keep]
+
+
+def staged_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    texts: Iterable[tuple[str, bytes | None]],
+) -> None:
+    """Put texts into the table's stage."""
+    with connection.appender(table.stage) as stage:
+        stage.append_rows((key, None if text is None else text.decode()) for key, text in texts)
+
+
+def keep_lost(connection: duckdb.DuckDBPyConnection, lost: Lost, keep: str) -> None:
+    """Put aside what is about to be deleted, within the caller's transaction."""
+    for table, texts in lost.items():
+        if texts and keep != NONE:
+            staged_rows(connection, REMOVED_OF[table], texts.items())
+            _insert(connection, table, kept_columns(table, keep))
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[str]) -> None:
+    """From the stage; a NULL text stands for the row that `table` still has."""
+    removed = REMOVED_OF[table]
+    names = ", ".join(f'"{column}"' for column in columns)
+    read = ", ".join(f'row_."{column}"' for column in columns)
+    connection.execute(
+        f"INSERT OR REPLACE INTO {removed.path}(name, {names})"
+        f" SELECT name, {names} FROM {table.path}"
+        f" WHERE name IN (SELECT key FROM {removed.stage} WHERE doc IS NULL)"
+        f" UNION ALL SELECT key, {read} FROM (SELECT key, from_json(doc, '{table.structure}')"
+        f" AS row_ FROM {removed.stage} WHERE doc IS NOT NULL)"
+    )
+    connection.execute(f"TRUNCATE {removed.stage}")
+
+
+def cut_down(connection: duckdb.DuckDBPyConnection, keep: str) -> None:
+    """Let go of what is to be kept no more, within the caller's transaction."""
+    for table, removed in REMOVED_OF.items():
+        kept = kept_columns(table, keep)
+        if not kept:
+            connection.execute(f"DELETE FROM {removed.path}")
+            continue
+        less = ", ".join(f'"{column}" = NULL' for column in removed.columns if column not in kept)
+        if less:
+            connection.execute(f"UPDATE {removed.path} SET {less}")
+
+
+def carry_over(
+    connection: duckdb.DuckDBPyConnection, published: Path, log_id: str, keep: str
+) -> None:
+    """Take from a published file of the same log what this view has not seen of what is gone.
+
+    Within the caller's transaction. A file that cannot be read is passed over.
+    """
+    wanted = {table: _unseen(connection, table) for table in REMOVED_OF}
+    if keep == NONE or not published.is_file() or not any(wanted.values()):
+        return
+    try:
+        with open_snapshot(published, memory_limit=MEMORY_LIMIT) as before:
+            told = before.execute(f"SELECT log_id FROM {SCHEMA}.progress").fetchall()
+            if told != [(log_id,)]:
+                return
+            for table, names in wanted.items():
+                for source in (REMOVED_OF[table], table):
+                    _carry(connection, before, (source, table), names, keep)
+    except (duckdb.Error, PypistreamError) as error:
+        why = first_line(error) if isinstance(error, duckdb.Error) else str(error)
+        log_.warning("what was kept of removed projects could not be read", error=why)
+
+
+def _unseen(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+    """Names that are gone, of which there is no last row."""
+    rows = connection.execute(
+        f"SELECT s.name FROM {STATE.path} AS s WHERE s.gone > 0"
+        f" AND NOT EXISTS (FROM {REMOVED_OF[table].path} AS r WHERE r.name = s.name)"
+        f" AND NOT EXISTS (FROM {table.path} AS t WHERE t.name = s.name)"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _carry(
+    connection: duckdb.DuckDBPyConnection,
+    before: duckdb.DuckDBPyConnection,
+    tables: tuple[Table, Table],
+    names: Sequence[str],
+    keep: str,
+) -> None:
+    """What `source` of the file `before` has of these names, as far as it knows the columns."""
+    source, table = tables
+    found = before.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?",
+        [SCHEMA, source.name],
+    ).fetchall()
+    known = {column for (column,) in found}
+    columns = [column for column in kept_columns(table, keep) if column in known]
+    if not columns:
+        return
+    fields = ", ".join(f"'{column}': \"{column}\"" for column in columns)
+    rows = before.execute(
+        f"SELECT name, to_json({{{fields}}})::VARCHAR FROM {source.path}"
+        " WHERE name IN (SELECT unnest(?::VARCHAR[]))",
+        [list(names)],
+    )
+    while piece := rows.fetchmany(ROWS_PER_FETCH):
+        staged_rows(connection, REMOVED_OF[table], ((name, text.encode()) for name, text in piece))
+        _insert(connection, table, columns)

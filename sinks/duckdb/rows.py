@@ -1,0 +1,388 @@
+"""Records as the texts that the DuckDB view takes in: what a batch deletes, writes and adds. Pure.
+
+Nothing in a record can stop a batch: what cannot be read leaves a row in `unreadable` instead, what
+has another type than it should is NULL and named in `anomalies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import msgspec
+
+from schemas.codec import encode
+from schemas.records import SERIAL_MAX, ChangelogEntry, Config, State
+from schemas.topics import Topic
+from sinks.dependencies import Dependency, parse
+from sinks.duckdb.schema import (
+    KEYED,
+    PROJECT,
+    RELEASES,
+    REMOVED_OF,
+    STATE,
+    TOMBSTONE,
+    UNREADABLE,
+    Table,
+)
+from sinks.release_rows import ReleaseRow, document_releases, release_row
+from sinks.softly import Fields, moment, moment_of
+from streams.log import Record
+
+RELEASES_LATEST = "latest"  # `Config.releases` of a log without the topic `releases`
+
+_json = msgspec.json.Decoder()
+_state = msgspec.json.Decoder(State)
+_entry = msgspec.json.Decoder(ChangelogEntry)
+
+
+class Labelled(msgspec.Struct):
+    """An element of `project_urls`."""
+
+    label: str
+    url: str
+
+
+class Role(msgspec.Struct):
+    """An element of `roles`."""
+
+    role: str | None
+    user: str | None
+
+
+class Vulnerability(msgspec.Struct):
+    """An element of `vulnerabilities`."""
+
+    id: str | None
+    source: str | None
+    link: str | None
+    aliases: list[str] | None
+    summary: str | None
+    details: str | None
+    fixed_in: list[str] | None
+    withdrawn: str | None
+
+
+class ProjectRow(msgspec.Struct):
+    """A row of `base.project`: field for field its columns. Times as in `ReleaseRow`."""
+
+    display_name: str
+    version: str | None
+    summary: str | None
+    author: str | None
+    author_email: str | None
+    maintainer: str | None
+    maintainer_email: str | None
+    license: str | None
+    license_expression: str | None
+    license_files: list[str] | None
+    home_page: str | None
+    download_url: str | None
+    docs_url: str | None
+    requires_python: str | None
+    keywords: str | None
+    platform: str | None
+    description_content_type: str | None
+    yanked: bool | None
+    yanked_reason: str | None
+    provides_extra: list[str] | None
+    dynamic: list[str] | None
+    organization: str | None
+    classifiers: list[str]
+    project_urls: list[Labelled]
+    dependencies: list[Dependency]
+    vulnerabilities: list[Vulnerability]
+    roles: list[Role]
+    uploaded: str | None
+    serial: int | None
+    event_serial: int | None
+    event_time: str | None
+    stale: bool
+    source: str | None
+    fetched_at: str | None
+    anomalies: list[str]
+
+
+class StateRow(msgspec.Struct):
+    """A row of `base.state`."""
+
+    display_name: str | None
+    status: str
+    reason: str | None
+    event_serial: int | None
+    serial: int | None
+    gone: int | None
+    attempts: int
+    first_attempt: str | None
+    next_attempt: str | None
+    settled: bool
+
+
+class TombstoneRow(msgspec.Struct):
+    """A row of `base.tombstone`."""
+
+    reason: str | None
+    serial: int | None
+    time: str | None
+
+
+class UnreadableRow(msgspec.Struct):
+    """A row of `base.unreadable`."""
+
+    topic: str
+    name: str
+    offset: int
+    reason: str
+
+
+class ChangelogRow(msgspec.Struct):
+    """A row of `base.changelog`."""
+
+    serial: int | None
+    name: str
+    display_name: str
+    version: str | None
+    time: str | None
+    action: str
+    kind: str
+    source: str
+    late: bool
+
+
+@dataclass
+class Staged:
+    """What a batch does: per table the last text per key (None = only delete), and additions.
+
+    `lost`: rows whose project is gone, as this batch had them; None = as the file has them.
+    """
+
+    keyed: dict[Table, dict[str, bytes | None]] = field(
+        default_factory=lambda: {table: {} for table in (*KEYED, *REMOVED_OF.values())}
+    )
+    lost: dict[Table, dict[str, bytes | None]] = field(
+        default_factory=lambda: {table: {} for table in REMOVED_OF}
+    )
+    added: list[tuple[str, bytes]] = field(default_factory=list)  # of `changelog`
+
+    def put(self, table: Table, key: str, row: msgspec.Struct) -> None:
+        """The key's row is this from now on."""
+        self.keyed[table][key] = encode(row)
+
+    def drop(self, table: Table, key: str) -> None:
+        """The key has no row from now on."""
+        self.keyed[table][key] = None
+
+    def hold(self, table: Table, key: str, row: msgspec.Struct) -> None:
+        """The same for one of REMOVED_OF: its project is there."""
+        self.put(table, key, row)
+        self.drop(REMOVED_OF[table], key)
+        self.lost[table].pop(key, None)
+
+    def lose(self, table: Table, key: str) -> None:
+        """The project is gone: the key has no row from now on, but what it had may be kept."""
+        text = self.keyed[table].get(key)
+        if text is not None or key not in self.keyed[table]:
+            self.lost[table][key] = text
+        self.drop(table, key)
+
+    def spoil(self, record: Record, reason: str) -> None:
+        """The record leaves nothing but a note that it cannot be read."""
+        name = record.key or ""
+        note = UnreadableRow(record.topic.value, name, record.offset, reason)
+        if record.topic is Topic.CHANGELOG:
+            self.put(UNREADABLE, f"{record.topic}:{record.partition}:{record.offset}", note)
+            return
+        for table in _TABLES_OF[record.topic]:
+            self.drop(table, name)
+        self.put(UNREADABLE, f"{record.topic}:{name}", note)
+
+
+_TABLES_OF = {
+    Topic.METADATA: (PROJECT, TOMBSTONE),
+    Topic.RELEASES: (RELEASES,),
+    Topic.STATE: (STATE,),
+}
+
+
+def staged(
+    records: Sequence[Record], config: Config, spoilt: Mapping[int, str] = MappingProxyType({})
+) -> Staged:
+    """What these records do, in their order. Never raises for what a record holds.
+
+    `spoilt`: places in `records` that are known to be of no use, and why.
+    """
+    batch = Staged()
+    for place, record in enumerate(records):
+        if place in spoilt:
+            batch.spoil(record, f"unreadable: {spoilt[place]}")
+            continue
+        try:
+            _take(batch, record, config)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            batch.spoil(record, f"unreadable: {error}")
+    return batch
+
+
+def _take(batch: Staged, record: Record, config: Config) -> None:
+    if record.key is None:
+        return  # a marker: it speaks to workers
+    if record.topic is Topic.CHANGELOG:
+        if record.value is not None:
+            batch.added.append((record.key, encode(_changelog_row(record, record.value))))
+        return
+    batch.drop(UNREADABLE, f"{record.topic}:{record.key}")
+    if record.value is None:
+        _take_away(batch, record.topic, record.key, config)
+        if record.topic is Topic.METADATA:
+            batch.put(TOMBSTONE, record.key, _tombstone_row(record))
+    elif record.topic is Topic.METADATA:
+        document = _json.decode(record.value)
+        row, releases = project_row(record, document, with_releases=config.releases)
+        batch.hold(PROJECT, record.key, row)
+        batch.drop(TOMBSTONE, record.key)
+        if releases is not None:
+            batch.hold(RELEASES, record.key, releases)
+    elif record.topic is Topic.RELEASES:
+        omitted = _whole(record.header("releases-omitted")) or 0
+        batch.hold(RELEASES, record.key, release_row(record.value, omitted))
+    elif record.topic is Topic.STATE:
+        batch.put(STATE, record.key, _state_row(_state.decode(record.value)))
+
+
+def _take_away(batch: Staged, topic: Topic, key: str, config: Config) -> None:
+    if topic is Topic.STATE:
+        batch.drop(STATE, key)
+    elif topic is Topic.RELEASES:
+        batch.lose(RELEASES, key)
+    else:
+        batch.lose(PROJECT, key)
+        if config.releases == RELEASES_LATEST:
+            batch.lose(RELEASES, key)
+
+
+def project_row(
+    record: Record, document: object, *, with_releases: str
+) -> tuple[ProjectRow, ReleaseRow | None]:
+    """The rows of a `metadata` record; the second only where no `releases` record will come."""
+    notes = [each for each in (record.header("anomalies") or "").split(",") if each]
+    whole = Fields(document, "", notes)
+    info = whole.child("info")
+    ownership = whole.child("ownership")
+    version = info.raw("version")
+    latest = version if isinstance(version, str) else None  # an empty version is one
+    uploads = [each.time("upload_time_iso_8601") for each in whole.children("urls")]
+    row = ProjectRow(
+        display_name=info.text("name") or record.key or "",
+        version=latest,
+        summary=info.text("summary"),
+        author=info.text("author"),
+        author_email=info.text("author_email"),
+        maintainer=info.text("maintainer"),
+        maintainer_email=info.text("maintainer_email"),
+        license=info.text("license"),
+        license_expression=info.text("license_expression"),
+        license_files=info.texts("license_files"),
+        home_page=info.text("home_page"),
+        download_url=info.text("download_url"),
+        docs_url=info.text("docs_url"),
+        requires_python=info.text("requires_python"),
+        keywords=_keywords(info),
+        platform=info.text("platform"),
+        description_content_type=info.text("description_content_type"),
+        yanked=info.flag("yanked"),
+        yanked_reason=info.text("yanked_reason"),
+        provides_extra=info.texts("provides_extra"),
+        dynamic=info.texts("dynamic"),
+        organization=ownership.text("organization"),
+        classifiers=info.texts("classifiers") or [],
+        project_urls=_project_urls(info.child("project_urls")),
+        dependencies=[parse(each) for each in info.texts("requires_dist") or []],
+        vulnerabilities=[_vulnerability(each) for each in whole.children("vulnerabilities")],
+        roles=[Role(each.text("role"), each.text("user")) for each in ownership.children("roles")],
+        uploaded=min((each for each in uploads if each is not None), default=None),
+        serial=_whole(record.header("serial")),
+        event_serial=_whole(record.header("event-serial")),
+        event_time=moment_of(record.header("ce_time")),
+        stale=record.header("stale") == "true",
+        source=record.header("source"),
+        fetched_at=moment_of(record.header("fetched-at")),
+        anomalies=notes,
+    )
+    if with_releases != RELEASES_LATEST:
+        return row, None
+    return row, document_releases(whole, latest, [])
+
+
+def _keywords(info: Fields) -> str | None:
+    """One text; some tools write a list."""
+    if isinstance(info.raw("keywords"), list):
+        return ",".join(info.texts("keywords") or []) or None
+    return info.text("keywords")
+
+
+def _project_urls(urls: Fields) -> list[Labelled]:
+    found = ((label, urls.text(label)) for label, _ in urls.items())
+    return [Labelled(label, url) for label, url in found if url is not None]
+
+
+def _vulnerability(entry: Fields) -> Vulnerability:
+    return Vulnerability(
+        id=entry.text("id"),
+        source=entry.text("source"),
+        link=entry.text("link"),
+        aliases=entry.texts("aliases"),
+        summary=entry.text("summary"),
+        details=entry.text("details"),
+        fixed_in=entry.texts("fixed_in"),
+        withdrawn=entry.time("withdrawn"),
+    )
+
+
+def _tombstone_row(record: Record) -> TombstoneRow:
+    return TombstoneRow(
+        reason=record.header("reason"),
+        serial=_whole(record.header("event-serial")),
+        time=moment_of(record.header("ce_time")),
+    )
+
+
+def _state_row(state: State) -> StateRow:
+    return StateRow(
+        display_name=state.name or state.event_name or None,
+        status=state.status.value,
+        reason=state.reason or None,
+        event_serial=_bounded(state.event),
+        serial=_bounded(state.body),
+        gone=_bounded(state.gone),
+        attempts=_bounded(state.attempts) or 0,
+        first_attempt=moment(state.first_ms / 1000) if state.first_ms else None,
+        next_attempt=moment(state.next_ms / 1000) if state.next_ms else None,
+        settled=not state.exception,
+    )
+
+
+def _changelog_row(record: Record, value: bytes) -> ChangelogRow:
+    entry = _entry.decode(value)
+    return ChangelogRow(
+        serial=_bounded(entry.serial),
+        name=record.key or "",
+        display_name=entry.name,
+        version=entry.version,
+        time=moment(entry.time),
+        action=entry.action,
+        kind=entry.kind.value,
+        source=entry.source.value,
+        late=record.header("late") == "true",
+    )
+
+
+def _bounded(value: int) -> int | None:
+    return value if 0 <= value <= SERIAL_MAX else None
+
+
+def _whole(text: str | None) -> int | None:
+    """A header that is a number."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > len(str(SERIAL_MAX)):
+        return None
+    return _bounded(int(text))

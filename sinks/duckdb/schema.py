@@ -1,0 +1,244 @@
+"""The tables of the DuckDB view: one nested row per project, because that is what changes at once.
+
+Five flat tables cost eight times as much per micro-batch at full size, so users get flat views
+(`sinks.duckdb.public`) on these. Rows come in as one JSON text each; `Table.structure` is how
+DuckDB reads it. Only what DuckDB 1.2 understands, and no type that needs an extension to be read.
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+SCHEMA = "base"
+VIEW_FORMAT = 6
+"""Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
+
+TIMESTAMP = "TIMESTAMPTZ"  # a moment; who reads it sees it in the zone of his own session
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Table:
+    """`key` is the PRIMARY KEY ("" = rows are only ever added); `columns` its others, by name."""
+
+    name: str
+    key: str
+    columns: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """As SQL names it."""
+        return f"{SCHEMA}.{self.name}"
+
+    @property
+    def stage(self) -> str:
+        """The temporary table through which rows come in."""
+        return f"stage_{self.name}"
+
+    @property
+    def structure(self) -> str:
+        """What `from_json` makes of a row's text, as its second argument."""
+        return json.dumps(self.columns)
+
+    def ddl(self) -> str:
+        """CREATE TABLE."""
+        columns = [f'"{name}" {kind}' for name, kind in self.columns.items()]
+        if self.key:
+            columns.insert(0, f"{self.key} VARCHAR PRIMARY KEY")
+        return f"CREATE TABLE {self.path}({', '.join(columns)})"
+
+
+PROJECT = Table(
+    "project",
+    "name",
+    {
+        "display_name": "VARCHAR",
+        "version": "VARCHAR",
+        "summary": "VARCHAR",
+        "author": "VARCHAR",
+        "author_email": "VARCHAR",
+        "maintainer": "VARCHAR",
+        "maintainer_email": "VARCHAR",
+        "license": "VARCHAR",
+        "license_expression": "VARCHAR",
+        "license_files": "VARCHAR[]",
+        "home_page": "VARCHAR",
+        "download_url": "VARCHAR",
+        "docs_url": "VARCHAR",
+        "requires_python": "VARCHAR",
+        "keywords": "VARCHAR",
+        "platform": "VARCHAR",
+        "description_content_type": "VARCHAR",
+        "yanked": "BOOLEAN",
+        "yanked_reason": "VARCHAR",
+        "provides_extra": "VARCHAR[]",
+        "dynamic": "VARCHAR[]",
+        "organization": "VARCHAR",
+        "classifiers": "VARCHAR[]",
+        "project_urls": "STRUCT(label VARCHAR, url VARCHAR)[]",
+        "dependencies": (
+            "STRUCT(requirement VARCHAR, dependency VARCHAR, specifier VARCHAR,"
+            " extras VARCHAR[], marker VARCHAR, extra VARCHAR, url VARCHAR, parse_error VARCHAR)[]"
+        ),
+        "vulnerabilities": (
+            "STRUCT(id VARCHAR, source VARCHAR, link VARCHAR, aliases VARCHAR[], summary VARCHAR,"
+            f" details VARCHAR, fixed_in VARCHAR[], withdrawn {TIMESTAMP})[]"
+        ),
+        "roles": 'STRUCT("role" VARCHAR, "user" VARCHAR)[]',
+        "uploaded": TIMESTAMP,
+        "serial": "BIGINT",
+        "event_serial": "BIGINT",
+        "event_time": TIMESTAMP,
+        "stale": "BOOLEAN",
+        "source": "VARCHAR",
+        "fetched_at": TIMESTAMP,
+        "anomalies": "VARCHAR[]",
+    },
+)
+
+# Lists side by side, not a list of structs: half the text, unnested as quickly. Where `url`
+# is NULL it is url_base/12/34/56789…/filename of the blake2b 123456789…, as upstream makes nearly
+# all: left out, it saves a third of the file. "" = there is none.
+RELEASES = Table(
+    "releases_of",
+    "name",
+    {
+        "latest": "VARCHAR",
+        "serial": "BIGINT",
+        "omitted": "BIGINT",
+        "release_count": "BIGINT",
+        "file_count": "BIGINT",
+        "bytes": "BIGINT",
+        "first_uploaded": TIMESTAMP,
+        "last_uploaded": TIMESTAMP,
+        "url_base": "VARCHAR",
+        "release_version": "VARCHAR[]",
+        "release_files": "INTEGER[]",
+        "release_bytes": "BIGINT[]",
+        "release_uploaded": f"{TIMESTAMP}[]",
+        "release_yanked": "BOOLEAN[]",
+        "release_yanked_reason": "VARCHAR[]",
+        "version": "VARCHAR[]",
+        "filename": "VARCHAR[]",
+        "packagetype": "VARCHAR[]",
+        "size": "BIGINT[]",
+        "sha256": "VARCHAR[]",
+        "blake2b": "VARCHAR[]",
+        "md5": "VARCHAR[]",
+        "requires_python": "VARCHAR[]",
+        "yanked": "BOOLEAN[]",
+        "yanked_reason": "VARCHAR[]",
+        "uploaded": f"{TIMESTAMP}[]",
+        "url": "VARCHAR[]",
+        "core_metadata": "VARCHAR[]",
+        "anomalies": "VARCHAR[]",
+    },
+)
+
+STATE = Table(
+    "state",
+    "name",
+    {
+        "display_name": "VARCHAR",
+        "status": "VARCHAR",
+        "reason": "VARCHAR",
+        "event_serial": "BIGINT",
+        "serial": "BIGINT",
+        "gone": "BIGINT",
+        "attempts": "BIGINT",
+        "first_attempt": TIMESTAMP,
+        "next_attempt": TIMESTAMP,
+        "settled": "BOOLEAN",
+    },
+)
+
+TOMBSTONE = Table("tombstone", "name", {"reason": "VARCHAR", "serial": "BIGINT", "time": TIMESTAMP})
+
+REMOVED_PROJECT = Table("removed_project", "name", PROJECT.columns)
+REMOVED_RELEASES = Table("removed_releases_of", "name", RELEASES.columns)
+REMOVED_OF = {PROJECT: REMOVED_PROJECT, RELEASES: REMOVED_RELEASES}
+"""Where the last row of a project that is gone stays, or what `--keep-removed` leaves of it."""
+
+UNREADABLE = Table(
+    "unreadable",
+    "key",
+    {"topic": "VARCHAR", "name": "VARCHAR", "offset": "BIGINT", "reason": "VARCHAR"},
+)
+
+CHANGELOG = Table(
+    "changelog",
+    "",
+    {
+        "serial": "BIGINT",
+        "name": "VARCHAR",
+        "display_name": "VARCHAR",
+        "version": "VARCHAR",
+        "time": TIMESTAMP,
+        "action": "VARCHAR",
+        "kind": "VARCHAR",
+        "source": "VARCHAR",
+        "late": "BOOLEAN",
+    },
+)
+
+KEYED = (PROJECT, RELEASES, STATE, TOMBSTONE, UNREADABLE)
+TABLES = (*KEYED, *REMOVED_OF.values(), CHANGELOG)
+
+PROGRESS = Table(
+    "progress",
+    "",
+    {
+        "log_id": "VARCHAR",
+        "partitions": "INTEGER",
+        "schema_version": "INTEGER",
+        "releases": "VARCHAR",
+        "include": "VARCHAR[]",
+        "exclude": "VARCHAR[]",
+        "head_serial": "BIGINT",
+        "head_time": TIMESTAMP,
+        "source": "VARCHAR",
+        "watermark": "BIGINT",
+        "base": "BIGINT",
+        "reached": "BIGINT",
+        "backfill_done": "BIGINT",
+        "backfill_names": "BIGINT",
+        "history_since": "BIGINT",
+        "vector": (
+            "STRUCT(partition INTEGER, changelog BIGINT, refetch BIGINT, metadata BIGINT,"
+            " releases BIGINT, state BIGINT, base BIGINT, serial BIGINT, time BIGINT, low BIGINT)[]"
+        ),
+    },
+)
+"""One row: the cut that the view stands at."""
+
+MEMO = f"CREATE TABLE {SCHEMA}.memo(key VARCHAR PRIMARY KEY, value VARCHAR)"
+"""The sink's own notes, as JSON: where it stands, what it has published."""
+
+
+def table_statements() -> list[str]:
+    """Make all tables, in an empty database."""
+    return [
+        f"CREATE SCHEMA {SCHEMA}",
+        *(table.ddl() for table in (*TABLES, PROGRESS)),
+        MEMO,
+    ]
+
+
+def stage_statements() -> list[str]:
+    """Make the temporary tables that batches come in through."""
+    return [f"CREATE TEMP TABLE {table.stage}(key VARCHAR, doc VARCHAR)" for table in TABLES]
+
+
+def merge_statements(table: Table) -> list[str]:
+    """Move a staged batch into its table and empty the stage. A NULL text only deletes."""
+    columns = ", ".join(f'"{name}"' for name in table.columns)
+    key, key_value = (f"{table.key}, ", "key, ") if table.key else ("", "")
+    rows = f"SELECT key, from_json(doc, '{table.structure}') AS row_ FROM {table.stage}"
+    insert = f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
+    statements = [f"{insert} ({rows} WHERE doc IS NOT NULL)", f"TRUNCATE {table.stage}"]
+    if table.key:
+        gone = f"SELECT key FROM {table.stage}"
+        statements.insert(0, f"DELETE FROM {table.path} WHERE {table.key} IN ({gone})")
+    return statements

@@ -1,0 +1,216 @@
+"""The published DuckDB file as Parquet, one file per table: `python -m sinks.duckdb.tables`.
+
+The same rows give the same bytes: they come in the order of the names, from one thread. DuckDB does
+not sort more than fits into memory, but it scans and writes it: so what lies behind the public
+views is taken name range by name range, each small enough to be sorted, and the views are read from
+these pieces, one after the other. That takes a scan of the file per piece.
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, or quoted
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from bisect import bisect_right
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import accumulate
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+import duckdb
+import msgspec
+
+from schemas.errors import PypistreamError, ViewCorrupt
+from sinks import notes
+from sinks.duckdb import memo
+from sinks.duckdb.comments import MEMO
+from sinks.duckdb.errors import meaning
+from sinks.duckdb.public import PROJECTS
+from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
+from sinks.duckdb.schema import SCHEMA, TABLES, VIEW_FORMAT, Table
+from sinks.duckdb.status import VIEWS, view_statements
+from sinks.durable import storage, sync_directory, sync_file
+from sinks.exported import DUCKDB_FILE, PARQUET, Stood, TableFile, Told
+
+MEMORY_LIMIT = "512MB"  # of DuckDB's own; the process takes 100 MB more
+PIECE_BYTES = 96 * 1024 * 1024  # of a table, as text: what is sorted at once, with room to spare
+SAMPLE_ROWS = 20_000  # by which the pieces are cut: they differ by a few percent
+ROW_BYTES, ELEMENT_BYTES = 200, 24  # about what a row takes, and an element of a list in it
+ROW_GROUP_ROWS = 61_440  # a reader of one name reads one of these per column
+PIECES_MAX = 200  # each is read and written on its own: more cost more than they save
+READ_BYTES = 1024 * 1024
+READ_ONLY = 0o444
+
+NO_TABLES = {"progress", "latest", "wheel_tags", "releases_per_month", "owners_history"}
+"""Views that are made of others, and the one that is of this log alone."""
+SMALL = {"anomalies", "removed", "exceptions"}
+"""Their rows are few enough to be sorted as they are."""
+EXPORTED = tuple(view.name for view in VIEWS if view.name not in NO_TABLES)
+
+T = TypeVar("T")
+
+
+def export(snapshot: Path, folder: Path) -> Told:
+    """Write every table into `folder`, which is there; needs as much room again meanwhile.
+
+    Raises ViewCorrupt (also for a file of another version), DiskFull, StorageFailed.
+    """
+    work = folder / "pieces"
+    with storage(folder):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+    try:
+        with closing(_opened(snapshot, work)) as connection:
+            stood = _stood(connection, snapshot)
+            connection.execute("USE memory")
+            connection.execute(f"CREATE SCHEMA {SCHEMA}")
+            for table in TABLES:
+                parts = _sorted(connection, table, work)
+                source = f"read_parquet([{', '.join(map(_quoted, parts))}])"
+                connection.execute(f"CREATE VIEW {table.path} AS SELECT * FROM {source}")
+            for name in (PROGRESS_TABLE.name, MEMO):
+                path = f"{SCHEMA}.{name}"
+                connection.execute(f"CREATE VIEW {path} AS SELECT * FROM held.{path}")
+            for statement in view_statements():
+                connection.execute(statement)
+            files = {name: _written(connection, name, folder) for name in EXPORTED}
+    except duckdb.Error as error:
+        raise meaning(error, snapshot) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    with storage(folder):
+        sync_directory(folder)
+        held = described(snapshot, files[PROJECTS.name].rows)
+    tables = {f"{name}{PARQUET}": file for name, file in files.items()}
+    return Told({**tables, DUCKDB_FILE: held}, stood)
+
+
+def _opened(snapshot: Path, work: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "threads": "1",  # several would write in the order in which they finish
+            "preserve_insertion_order": "true",
+            "temp_directory": str(work / "spill"),
+            "autoinstall_known_extensions": "false",
+            # A join gives the rows of its left side in their order, unless it is turned round.
+            "disabled_optimizers": "build_side_probe_side",
+        }
+    )
+    try:
+        connection.execute(f"ATTACH {_quoted(snapshot)} AS held (READ_ONLY)")
+        connection.execute("USE held")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _stood(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> Stood:
+    """The cut of the file. Raises ViewCorrupt for one of another format."""
+    written = memo.recall(connection, memo.FORMAT)
+    cut = memo.recall(connection, memo.CUT)
+    if written != str(VIEW_FORMAT) or cut is None:
+        raise ViewCorrupt(f"{snapshot} has format {written}, this version {VIEW_FORMAT}")
+    return Stood(*notes.vector_of(cut))
+
+
+def _sorted(connection: duckdb.DuckDBPyConnection, table: Table, work: Path) -> list[Path]:
+    """The table's rows by its key (or all its columns), in one file after the other."""
+    key = table.key or next(iter(table.columns))
+    bounds = _bounds(connection, table, key)
+    lows = ("true", *(f"{key} >= {_quoted(bound)}" for bound in bounds))
+    highs = (*(f"{key} < {_quoted(bound)}" for bound in bounds), "true")
+    pieces = []
+    for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        rows = f"held.{table.path} WHERE {low} AND {high}"
+        order = table.key or "ALL"
+        pieces.append(_piece(connection, rows, order, work / f"{table.name}-{number}{PARQUET}"))
+    return pieces
+
+
+def _piece(connection: duckdb.DuckDBPyConnection, source: str, order: str, target: Path) -> Path:
+    connection.execute(
+        f"COPY (SELECT * FROM {source} ORDER BY {order}) TO {_quoted(target)}"
+        " (FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 2048)"
+    )
+    return target
+
+
+def _bounds(connection: duckdb.DuckDBPyConnection, table: Table, key: str) -> list[object]:
+    """Keys at which a piece of about PIECE_BYTES begins, but for the first."""
+    lists = [name for name, kind in table.columns.items() if kind.endswith("[]")]
+    elements = " + ".join(f'coalesce(len("{name}"), 0)' for name in lists) or "0"
+    path = f"held.{table.path}"
+    rows = connection.execute(f"SELECT count(*) FROM {path}").fetchall()[0][0]
+    sample = connection.execute(  # one of DuckDB's own (USING SAMPLE) holds whole rows in memory
+        f"SELECT {key}, {ROW_BYTES} + {ELEMENT_BYTES} * ({elements}) FROM {path}"
+        f" WHERE hash({key}) % {max(1, rows // SAMPLE_ROWS)} = 0"
+    ).fetchall()
+    return cuts(sorted(sample), rows / max(1, len(sample)), PIECE_BYTES, PIECES_MAX)
+
+
+def cuts(sample: Sequence[tuple[T, int]], factor: float, piece: int, pieces_max: int) -> list[T]:
+    """Where to cut, so that each piece weighs about `piece`. `sample`: keys with weights. Pure.
+
+    Each stands for `factor` of its kind. Where that gives too many pieces they are larger.
+    """
+    ends = list(accumulate(weight * factor for _, weight in sample))
+    count = min(pieces_max, int(ends[-1] // piece) + 1) if ends else 1
+    found = (sample[bisect_right(ends, ends[-1] * n / count)][0] for n in range(1, count))
+    return list(dict.fromkeys(found))
+
+
+def _written(connection: duckdb.DuckDBPyConnection, name: str, folder: Path) -> TableFile:
+    target = folder / f"{name}{PARQUET}"
+    order = " ORDER BY ALL" if name in SMALL else ""
+    connection.execute(
+        f"COPY (SELECT * FROM {name}{order}) TO {_quoted(target)}"
+        f" (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+    )
+    counted = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({_quoted(target)})"
+    rows = connection.execute(counted).fetchall()[0][0]
+    with storage(target):
+        target.chmod(READ_ONLY)
+        return described(target, rows)
+
+
+def described(path: Path, rows: int) -> TableFile:
+    """A finished file, which is on the disk then."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        sync_file(file)
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+            size += len(piece)
+    return TableFile(size, digest.hexdigest(), rows)
+
+
+def _quoted(value: object) -> str:
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Export, and tell on stdout what was written, or why not; ends with whoever started it."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        told = export(Path(arguments[0]), Path(arguments[1]))
+    except PypistreamError as error:
+        told = Told(error=f"{type(error).__name__}: {error}")
+    sys.stdout.buffer.write(msgspec.json.encode(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

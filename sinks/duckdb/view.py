@@ -1,0 +1,329 @@
+"""The DuckDB sink: the log's latest records as tables, and the position they stand at, in one file.
+
+The live file belongs to this process alone. A batch goes in by one transaction: rows come through
+temporary tables, as texts that `from_json` reads; what they replace is deleted first. Positions lie
+in the same transaction, and records below them are skipped: applying twice is applying once.
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import duckdb
+import structlog
+
+from schemas.codec import encode
+from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
+from schemas.records import Config
+from schemas.topics import COMPACTED, Topic
+from sinks import notes
+from sinks.duckdb import batches, memo
+from sinks.duckdb.comments import comment_statements
+from sinks.duckdb.errors import first_line, invalidates, meaning
+from sinks.duckdb.progress import progress_row
+from sinks.duckdb.removed import carry_over, cut_down
+from sinks.duckdb.rows import Staged, staged
+from sinks.duckdb.schema import (
+    PROGRESS,
+    PROJECT,
+    SCHEMA,
+    VIEW_FORMAT,
+    stage_statements,
+    table_statements,
+)
+from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, publish_file, wal_of
+from sinks.duckdb.status import view_statements
+from sinks.durable import discard, storage
+from sinks.locks import locked
+from sinks.removed import ALL, HASHES
+from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
+from streams.log import Record, TopicPartition
+from streams.progress import watermark
+
+LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
+SPILL_DIRECTORY = "duckdb-spill"
+MEMORY_LIMIT = "512MB"  # of its own buffers: 192 MB were too few for the largest projects
+THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
+CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
+
+ROOM = "make room for twice the size of the DuckDB file"
+COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
+COMPACT_GROWTH = 1.3  # by project: what comes until the next publication must stay below 1.5
+
+ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
+"""Errors about what is in a row, not about the file."""
+
+T = TypeVar("T")
+log_ = structlog.get_logger("sinks.duckdb")
+
+
+class DuckDBView:
+    """See `sinks.sink.Sink`. `state`: the directory of its files, `target`: what it publishes.
+
+    `keep_removed`: one of KEEP_REMOVED.
+    """
+
+    name = "duckdb"
+    topics = (*COMPACTED, Topic.CHANGELOG)
+
+    def __init__(self, state: Path, target: Path, keep_removed: str = HASHES) -> None:
+        self._live = state / LIVE_FILE
+        self._spill = state / SPILL_DIRECTORY
+        self._target = target
+        self._keep = keep_removed
+        self._lock: BinaryIO | None = None
+        self._damaged = False
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._standing = Standing("", {})
+
+    @classmethod
+    def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
+        """The sink of a data directory."""
+        return cls(data / "state", data / SNAPSHOT_FILE, keep_removed)
+
+    def standing(self) -> Standing:
+        """Where it stands."""
+        self._run(lambda _: None)
+        return self._standing
+
+    def prepared(self, records: Sequence[Record], config: Config) -> Staged:
+        """The rows that records make: nearly all of the work that is not DuckDB's."""
+        return staged(records, config)
+
+    def apply(self, batch: Batch) -> None:
+        """Take a batch in; what cannot be read becomes a row of `anomalies`."""
+        self._run(lambda connection: self._apply(connection, batch))
+
+    def reached(self, at: Reached) -> None:
+        """Store the cut."""
+        self._run(lambda connection: self._reached(connection, at))
+
+    def publish(self, now_ms: int) -> Published:
+        """Write the snapshot of the cut reached last."""
+        cut = self._run(lambda connection: self._prepare_to_publish(connection, now_ms))
+        self._compact()
+        self._close_whole()
+        size = publish_file(self._live, self._target)
+        self._run(lambda connection: memo.remember(connection, {memo.PUBLISHED: cut}))
+        return Published(self._target, size, watermark(notes.vector_of(cut).cuts).serial)
+
+    def published(self) -> Vector | None:
+        """The vector of the snapshot, as far as it is still there."""
+        if not self._target.is_file():
+            return None
+        note = self._run(lambda connection: memo.recall(connection, memo.PUBLISHED))
+        return None if note is None else notes.vector_of(note)
+
+    def reset(self) -> None:
+        """Begin with an empty live file; a damaged one is kept beside it (one, as evidence)."""
+        self._close_file()
+        self._own()
+        files = (self._live, wal_of(self._live))
+        with storage(self._live):
+            for path in files:
+                if self._damaged and path.exists():
+                    path.replace(path.with_name(f"{path.name}.damaged"))
+                path.unlink(missing_ok=True)
+        self._damaged = False
+        self._run(lambda _: None)
+
+    def close(self) -> None:
+        """Close the live file and let others have it."""
+        self._close_file()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+    def _close_file(self) -> None:
+        """Close the live file, which checkpoints it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(duckdb.Error):  # what was committed is in the WAL
+                connection.close()
+
+    def _close_whole(self) -> None:
+        """Close the live file such that the file alone is the database."""
+        self._close_file()
+        wal = wal_of(self._live)
+        if wal.exists() and wal.stat().st_size:  # a checkpoint needs room beside what it replaces
+            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
+
+    def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Do something with the open file; an instance that became useless is opened anew once."""
+        connection = self._connection or self._open()
+        try:
+            return action(connection)
+        except duckdb.Error as error:
+            with contextlib.suppress(duckdb.Error):  # an error may have ended the transaction
+                connection.rollback()
+            if not invalidates(error):
+                raise self._meaning(error) from error
+            self._close_file()
+            if not isinstance(meaning(error, self._live), ViewCorrupt):
+                raise self._meaning(error) from error
+            log_.warning("DuckDB gave up, the view is opened again", error=first_line(error))
+            return self._second_try(action)
+
+    def _second_try(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        try:
+            return action(self._open())
+        except duckdb.Error as error:
+            self._close_file()
+            raise self._meaning(error) from error
+
+    def _meaning(self, error: duckdb.Error) -> PypistreamError:
+        ours = meaning(error, self._live)
+        self._damaged = self._damaged or isinstance(ours, ViewCorrupt)
+        return ours
+
+    def _own(self) -> None:
+        """Keep every other process off these files."""
+        with storage(self._live):
+            self._spill.mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock or locked(self._live.with_name(LOCK_FILE))
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        self._own()
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY_LIMIT,
+            "threads": str(THREADS),
+            "temp_directory": str(self._spill),
+            "checkpoint_threshold": CHECKPOINT_AFTER,
+            "preserve_insertion_order": "false",  # an order that costs memory and that nobody sees
+            "autoinstall_known_extensions": "false",
+        }
+        try:
+            connection = duckdb.connect(config=settings)
+            self._connection = connection
+            place = str(self._live).replace("'", "''")
+            connection.execute(f"ATTACH '{place}' AS live ({STORAGE})")
+            connection.execute("USE live")
+            connection.execute(UTC)
+            self._prepare(connection)
+        except ViewCorrupt:
+            self._close_file()
+            raise
+        except LogCorrupt as error:
+            self._close_file()
+            self._damaged = True
+            raise ViewCorrupt(f"{self._live}: {error}") from error
+        except duckdb.Error as error:
+            self._close_file()
+            raise self._meaning(error) from error
+        return connection
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the tables of a new file; learn where an old one stands."""
+        known = "SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?"
+        if not connection.execute(known, [SCHEMA]).fetchall()[0][0]:
+            connection.begin()
+            for statement in (*table_statements(), *view_statements(), *comment_statements()):
+                connection.execute(statement)
+            memo.remember(connection, {memo.FORMAT: str(VIEW_FORMAT)})
+            connection.commit()
+        written = memo.recall(connection, memo.FORMAT)
+        if written != str(VIEW_FORMAT):
+            raise ViewCorrupt(f"{self._live} has format {written}, this version {VIEW_FORMAT}")
+        for statement in stage_statements():
+            connection.execute(statement)
+        if memo.recall(connection, memo.KEPT) != self._keep:
+            connection.begin()
+            cut_down(connection, self._keep)
+            memo.remember(connection, {memo.KEPT: self._keep})
+            connection.commit()
+        self._standing = notes.standing_of(memo.recall(connection, memo.STANDING))
+
+    def _apply(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+        stored = self._standing.positions
+        records = [
+            record
+            for record in batch.records
+            if record.offset >= stored.get(TopicPartition(record.topic, record.partition), 0)
+        ]
+        places = {**stored, **batch.positions}
+        standing = Standing(batch.config.log_id, places, batch.as_of_ms, batch.rules)
+        rows = batch.ready if len(records) == len(batch.records) else None
+        if not isinstance(rows, Staged):
+            rows = staged(records, batch.config)
+        try:
+            batches.write(connection, rows, standing, self._keep)
+        except ROW_REFUSED as error:
+            connection.rollback()
+            log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
+            rows = batches.sifted(connection, records, batch.config)
+            batches.write(connection, rows, standing, self._keep)
+        self._standing = standing
+
+    def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:
+        due = positions_of(at.vector, self.topics)
+        assert at.vector.log_id == self._standing.log_id
+        assert all(self._standing.positions.get(key, 0) == place for key, place in due.items())
+        standing = self._standing._replace(as_of_ms=at.as_of_ms)
+        connection.begin()
+        connection.execute(f"DELETE FROM {PROGRESS.path}")
+        connection.execute(
+            f"INSERT INTO {PROGRESS.path} SELECT unnest(from_json(?, '{PROGRESS.structure}'))",
+            [encode(progress_row(at)).decode()],
+        )
+        texts = {
+            memo.CUT: notes.vector_text(at.vector),
+            memo.STANDING: notes.standing_text(standing),
+        }
+        if memo.recall(connection, memo.CARRIED) is None:  # the first cut of a new file
+            # What a rule leaves out may stand in the published file: then no more than hashes.
+            keep = HASHES if self._keep == ALL and standing.rules else self._keep
+            carry_over(connection, self._target, at.vector.log_id, keep)
+            texts[memo.CARRIED] = at.vector.log_id
+        memo.remember(connection, texts)
+        connection.commit()
+        self._standing = standing
+
+    def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:
+        """Everything into the file itself, nothing left in its WAL; returns the cut."""
+        cut = memo.recall(connection, memo.CUT)
+        assert cut is not None, "published between two cuts"
+        memo.remember(connection, {memo.PUBLISHED_MS: str(now_ms)})
+        connection.execute("CHECKPOINT")
+        return cut
+
+    def _compact(self) -> None:
+        """Write the live file anew if updates have made it longer than it need be.
+
+        That is said by the bytes of a project after the last time, or when it was first looked at:
+        a file that was filled from nothing, which more projects make longer by themselves.
+        """
+        size = self._live.stat().st_size
+        noted, projects = self._run(_compactness)
+        if size < COMPACT_ABOVE_BYTES or not projects:
+            return
+        if noted is None:
+            note = {memo.COMPACT_BYTES: str(size / projects)}
+            self._run(lambda connection: memo.remember(connection, note))
+            self._run(lambda connection: connection.execute("CHECKPOINT"))
+            return
+        if size < COMPACT_GROWTH * float(noted) * projects:
+            return
+        aside = self._live.with_name(f".{self._live.name}.new")
+        discard(aside, wal_of(aside))
+        try:
+            self._run(lambda connection: compacted(connection, aside))
+            self._close_whole()
+            with storage(self._live):
+                compact_bytes = aside.stat().st_size / projects
+                aside.replace(self._live)
+        finally:
+            discard(aside, wal_of(aside))
+        note = {memo.COMPACT_BYTES: str(compact_bytes)}
+        self._run(lambda connection: memo.remember(connection, note))
+        self._run(lambda connection: connection.execute("CHECKPOINT"))
+
+
+def _compactness(connection: duckdb.DuckDBPyConnection) -> tuple[str | None, int]:
+    """Bytes of a project as noted, and how many projects there are."""
+    [(projects,)] = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()
+    return memo.recall(connection, memo.COMPACT_BYTES), projects

@@ -1,0 +1,1 @@
+"""The dump: frames that are kept, files that are published whole, deltas, older dumps."""

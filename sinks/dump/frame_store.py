@@ -1,0 +1,392 @@
+"""Tables of lines on disk, with the place in the log that they stand at.
+
+    DIR/index.zst            what counts: replaced atomically; a file it does not name is rubbish
+    DIR/<n>-packages.run     changes in name order, one per name, newer runs win
+    DIR/<n>-<output>         a rendered file and its directory (see `frame_file`): the base
+    DIR/<n>.delta            what one merge brought into the base (see `delta_file`)
+
+`put` keeps changes in memory; `flush` writes them as a run; `merge` brings runs and memory into the
+base, whose files are exactly what is published (by hard link). So a change is rewritten once per
+tier of runs, log32(size / 32 MiB) times, not once per flush, and memory stays flat: a backfill in
+random name order touches every section of the base only when it is published.
+
+A crash at any byte leaves the last index and the files it names. What memory held is read from the
+log again: the note stored with the rows (the owner's positions) is older by as much.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+
+from schemas.codec import NO_JSON
+from schemas.compression import compress, decompress, read_frames
+from schemas.errors import DataDirectoryVersion, DumpCorrupt
+from schemas.topics import Topic
+from sinks.dump.delta_file import DeltaFile, Mark, Step, is_whole, retained, write_delta
+from sinks.dump.frame_file import (
+    WRITE_BUFFER_BYTES,
+    FrameFile,
+    FrameFileReader,
+    FrameFileWriter,
+    Output,
+    check_whole,
+)
+from sinks.dump.frames import Change, Line, latest, lines_of, merge
+from sinks.dump.lines import gone_line, name_of
+from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
+from sinks.locks import lock
+
+FORMAT = 1
+BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
+ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, measured on 3.11
+RUN_CHUNK_BYTES = 256 * 1024  # a run's frame: what each open run holds in memory while merging
+RUN_LEVEL = 1  # a run is read once; 5 % of the dump's compression time
+# So many runs become one of the next tier: bounds open files, and memory at 0.5 MB for each. With 8
+# the first backfill of 20 000 projects wrote two thirds of everything once more.
+RUNS_PER_TIER_MAX = 32
+GONE_BYTES = len(gone_line(""))  # of a line that stands for a tombstone, beside its name
+FEW_CHANGES = 10_000  # a delta of so many is always made: it takes a second at most
+INDEX_FILE, LOCK_FILE = "index.zst", "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table, of `section_names` lines a section on average.
+
+    `outputs[0]` holds its lines as they are (no `element`): merges read it.
+    """
+
+    name: str
+    section_names: int
+    outputs: tuple[Output, ...]
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A file of changes. `rows` tells a run that was cut at a frame's end from a whole one."""
+
+    file: str
+    tier: int
+    rows: int
+
+
+class TableFiles(msgspec.Struct, frozen=True):
+    """A table on disk: a file per output (none before the first merge), runs from old to new."""
+
+    base: tuple[FrameFile, ...] = ()
+    runs: tuple[Run, ...] = ()
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
+class _Index(_Format, frozen=True):
+    next: int
+    note: msgspec.Raw
+    tables: dict[str, TableFiles]
+    mark: Mark | None = None
+    deltas: tuple[DeltaFile, ...] = ()
+
+
+_index = msgspec.json.Decoder(_Index)
+_format = msgspec.json.Decoder(_Format)
+_NO_NOTE = msgspec.Raw(b"null")
+
+
+class FrameStore:
+    """See the module's text. For one thread at a time.
+
+    Raises DiskFull (nothing lost, try again), StorageFailed, DumpCorrupt (a stored frame is
+    damaged: rebuild).
+    """
+
+    def __init__(self, root: Path, tables: Sequence[Table]) -> None:
+        """Raises DataDirectoryInUse, DataDirectoryVersion, DumpCorrupt, StorageFailed."""
+        self.root = root
+        self._aside = root / f"{INDEX_FILE}.tmp"
+        self._tables = {table.name: table for table in tables}
+        self._buffers: dict[str, dict[str, bytes | None]] = {name: {} for name in self._tables}
+        self._buffered_bytes = 0
+        self._sound: dict[str, Sequence[FrameFile]] = {}  # read again, and as they were written
+        with storage(root):
+            root.mkdir(parents=True, exist_ok=True)
+            self._lock = lock(root / LOCK_FILE)
+            try:
+                self._current = self._load()
+                self._remove_rubbish()
+            except BaseException:
+                os.close(self._lock)
+                raise
+
+    @property
+    def note(self) -> bytes:
+        """What the owner stored with the rows that are on disk; `null` at first."""
+        return bytes(self._current.note)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """About what the changes in memory take."""
+        return self._buffered_bytes
+
+    def put(self, table: str, change: Change) -> None:
+        """Remember a change; a later one of the same name wins."""
+        name, line = change
+        buffer = self._buffers[table]
+        if name in buffer:
+            self._buffered_bytes -= len(buffer[name] or b"")
+        else:
+            self._buffered_bytes += ENTRY_OVERHEAD_BYTES
+        self._buffered_bytes += len(line or b"")
+        buffer[name] = line
+
+    def flush(self, note: bytes) -> None:
+        """Make what is in memory durable, and `note` with it."""
+        with self._change(note) as change:
+            for name in self._tables:
+                files = change.tables[name]
+                if buffer := self._buffers[name]:
+                    run = change.write_run(name, iter(sorted(buffer.items())), tier=0)
+                    files = TableFiles(files.base, (*files.runs, run))
+                change.tables[name] = change.fold_tiers(name, files)
+
+    def merge(self, note: bytes, step: Step | None = None) -> Mapping[str, FrameFile]:
+        """Bring everything into the base and return its files by the outputs' names.
+
+        A table without changes keeps its files. `note` becomes durable with it. `step` says which
+        cut this is: then what changed since the last one is kept as a delta, unless that is more
+        than the base had: whoever is that far behind does better with the dump.
+        """
+        with self._change(note) as change:
+            before = self._current.mark
+            as_delta = step is not None and step.follows(before) and not self._grows_whole()
+            fresh: list[tuple[Topic, Run]] = []
+            for name, table in self._tables.items():
+                files, buffer = change.tables[name], self._buffers[name]
+                if buffer or files.runs or len(files.base) < len(table.outputs):
+                    memory = sorted(buffer.items())
+                    if as_delta:
+                        run = change.fold_all(name, files, memory)
+                        fresh.append((Topic(name), run))
+                        files, memory = TableFiles(files.base, (run,)), []
+                    change.tables[name] = change.write_base(table, files, memory)
+                else:
+                    self._check(name, files.base)
+            if as_delta and step is not None and before is not None:
+                change.write_delta(fresh, before, step)
+            change.mark = None if step is None else step.mark
+            if step is not None:
+                change.deltas = retained(change.deltas, step)
+        return self.files()
+
+    def _check(self, table: str, files: Sequence[FrameFile]) -> None:
+        """Who publishes again what was written before makes sure of it, once in its life."""
+        if self._sound.get(table) != files:
+            for file in files:
+                check_whole(self.root, file)
+            self._sound[table] = files
+
+    def _grows_whole(self) -> bool:
+        """Whether there are more changes than rows: a first dump, a backfill."""
+        rows = changes = 0
+        for name, files in self._current.tables.items():
+            rows += files.base[0].rows if files.base else 0
+            changes += len(self._buffers[name]) + sum(run.rows for run in files.runs)
+        return changes > max(rows, FEW_CHANGES)
+
+    @property
+    def deltas(self) -> Sequence[DeltaFile]:
+        """The deltas kept, from old to new."""
+        return self._current.deltas
+
+    def files(self) -> Mapping[str, FrameFile]:
+        """The base as the last merge left it; empty before the first."""
+        return {
+            output.file: file
+            for name, table in self._tables.items()
+            for output, file in zip(table.outputs, self._current.tables[name].base, strict=False)
+        }
+
+    def reset(self) -> None:
+        """Forget everything, durably."""
+        empty = {name: TableFiles() for name in self._tables}
+        with storage(self.root):
+            # Of what was published, which is not forgotten; a damaged one leads nowhere.
+            kept = (each for each in self._current.deltas if is_whole(self.root, each))
+            deltas = tuple(kept)
+            self._replace_index(_Index(FORMAT, self._current.next, _NO_NOTE, empty, deltas=deltas))
+
+    def close(self) -> None:
+        """Let go of the directory without flushing. Idempotent."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @contextmanager
+    def _change(self, note: bytes) -> Iterator[_Change]:
+        """All or nothing: new files first, then the index that names them."""
+        before = self._current
+        change = _Change(self.root, before)
+        try:
+            with storage(self.root):
+                yield change
+                index = _Index(
+                    *(FORMAT, change.next, msgspec.Raw(note), change.tables),
+                    *(change.mark, change.deltas),
+                )
+                self._replace_index(index)
+        except BaseException:
+            if self._current is before:  # else the index names the new files already
+                change.undo()
+                discard(self._aside)
+            raise
+
+    def _replace_index(self, index: _Index) -> None:
+        """The moment at which a change becomes true; what it no longer names goes afterwards."""
+        write_synced(self._aside, compress(msgspec.json.encode(index), RUN_LEVEL))
+        sync_directory(self.root)
+        self._aside.replace(self.root / INDEX_FILE)
+        self._current = index
+        for buffer in self._buffers.values():
+            buffer.clear()
+        self._buffered_bytes = 0
+        sync_directory(self.root)
+        self._remove_rubbish()
+
+    def _load(self) -> _Index:
+        path = self.root / INDEX_FILE
+        empty = {name: TableFiles() for name in self._tables}
+        if not path.exists():
+            return _Index(FORMAT, 1, _NO_NOTE, empty)
+        try:
+            raw = decompress(path.read_bytes())
+            if (made_by := _format.decode(raw).format) != FORMAT:
+                raise DataDirectoryVersion(
+                    f"{path} has format {made_by}, this version reads {FORMAT}",
+                    hint="pypistream rebuild dump",
+                )
+            index = _index.decode(raw)
+        except NO_JSON as error:
+            raise DumpCorrupt(f"{path}: {error}", hint="pypistream rebuild dump") from error
+        return msgspec.structs.replace(index, tables={**empty, **index.tables})
+
+    def _remove_rubbish(self) -> None:
+        kept = {INDEX_FILE, LOCK_FILE, *(each.file for each in self._current.deltas)}
+        for files in self._current.tables.values():
+            kept.update(run.file for run in files.runs)
+            for file in files.base:
+                kept.update((file.file, file.directory))
+        discard(*(path for path in self.root.iterdir() if path.name not in kept))
+
+
+class _Change:
+    """New files of one flush or merge, not yet named by the index."""
+
+    def __init__(self, root: Path, index: _Index) -> None:
+        self._root = root
+        self.next = index.next
+        self.tables = dict(index.tables)
+        self.mark = index.mark
+        self.deltas = index.deltas
+        self._made: list[Path] = []
+
+    def undo(self) -> None:
+        discard(*self._made)
+
+    def fold_tiers(self, table: str, files: TableFiles) -> TableFiles:
+        """While a tier is full, make one run of it."""
+        runs = files.runs
+        while True:
+            newest = runs[-RUNS_PER_TIER_MAX:]
+            if len(newest) < RUNS_PER_TIER_MAX or newest[0].tier != newest[-1].tier:
+                return TableFiles(files.base, runs)
+            changes = latest([self._read_run(run) for run in reversed(newest)])
+            folded = self.write_run(table, changes, newest[-1].tier + 1)
+            runs = (*runs[:-RUNS_PER_TIER_MAX], folded)
+
+    def write_run(self, table: str, changes: Iterator[Change], tier: int) -> Run:
+        """Write changes, one per name and in name order, as a run."""
+        path = self._root / f"{self._number()}-{table}.run"
+        self._made.append(path)
+        rows = 0
+        chunk: list[bytes] = []
+        chunk_bytes = 0
+        with path.open("wb", buffering=WRITE_BUFFER_BYTES) as file:
+            for name, line in changes:
+                chunk.append(gone_line(name) if line is None else line)
+                chunk_bytes += len(chunk[-1])
+                rows += 1
+                if chunk_bytes >= RUN_CHUNK_BYTES:
+                    file.write(compress(b"".join(chunk), RUN_LEVEL))
+                    chunk, chunk_bytes = [], 0
+            if chunk:
+                file.write(compress(b"".join(chunk), RUN_LEVEL))
+            sync_file(file)
+        return Run(path.name, tier, rows)
+
+    def fold_all(self, table: str, files: TableFiles, memory: Sequence[Change]) -> Run:
+        """One run of everything that is not in the base yet."""
+        return self.write_run(table, self._fresh(files, memory), tier=0)
+
+    def _fresh(self, files: TableFiles, memory: Sequence[Change]) -> Iterator[Change]:
+        """Everything that is not in the base yet."""
+        runs = [self._read_run(run) for run in reversed(files.runs)]
+        return latest([memory, *runs] if memory or not runs else runs)
+
+    def write_delta(self, fresh: Sequence[tuple[Topic, Run]], before: Mark, step: Step) -> None:
+        """Keep what these runs bring as a delta."""
+        path = self._root / f"{self._number()}.delta"
+        self._made.append(path)
+        changes = [(topic, self._read_run(run)) for topic, run in fresh]
+        self.deltas = (*self.deltas, write_delta(path, self.next, changes, before, step))
+
+    def write_base(self, table: Table, files: TableFiles, memory: Sequence[Change]) -> TableFiles:
+        """Merge memory, runs and the old base into new files, one per output."""
+        stem = self._number()
+        with ExitStack() as stack:
+            old = [stack.enter_context(closing(FrameFileReader(self._root, f))) for f in files.base]
+            new = []
+            for output in table.outputs:
+                new.append(FrameFileWriter(self._root, stem, output))
+                self._made += new[-1].paths
+                stack.callback(new[-1].close)
+
+            def load(number: int) -> Iterator[Line]:
+                for line in lines_of(read_frames(BytesIO(old[0].frames(number)))):
+                    yield name_of(line), line + b"\n"
+
+            firsts = [section.first for section in old[0].sections] if old else []
+            changes = self._fresh(files, memory)
+            for section in merge(firsts, load, changes, table.section_names):
+                for position, writer in enumerate(new):
+                    if not isinstance(section, int):
+                        writer.make(section)
+                    elif position < len(old):
+                        writer.keep(old[position], section)
+                    else:  # an output that an older version did not have
+                        writer.make(list(load(section)))
+            base = tuple(writer.finish() for writer in new)
+        return TableFiles(base)
+
+    def _read_run(self, run: Run) -> Iterator[Change]:
+        rows = 0
+        with (self._root / run.file).open("rb") as file:
+            for bare in lines_of(read_frames(file)):
+                name, line = name_of(bare), bare + b"\n"
+                rows += 1
+                gone = len(line) == GONE_BYTES + len(name) and line == gone_line(name)
+                yield name, None if gone else line
+        if rows != run.rows:
+            raise DumpCorrupt(
+                f"{run.file} has {rows} rows, not {run.rows}", hint="pypistream rebuild dump"
+            )
+
+    def _number(self) -> str:
+        self.next += 1
+        return f"{self.next:09}"

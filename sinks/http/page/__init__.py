@@ -1,0 +1,1 @@
+"""The page for people: HTML that works without a script, and what it shows."""

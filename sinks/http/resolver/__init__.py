@@ -1,0 +1,1 @@
+"""`/v1/query`: which files fit an environment, best first."""

@@ -1,0 +1,1 @@
+"""`/v1/stream/…`: live changes and documents as server-sent events."""

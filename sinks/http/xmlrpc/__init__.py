@@ -1,0 +1,1 @@
+"""PyPI's XML-RPC methods, living and dead, from what is held."""

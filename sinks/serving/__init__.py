@@ -1,0 +1,1 @@
+"""The view that the HTTP service answers from: a sink in SQLite."""
