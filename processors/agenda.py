@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from processors.decide import OUTAGE
@@ -114,7 +114,10 @@ class Agenda:
             self._park(name, state, now)
         for name, state in states.dead():
             self._note_outage(name, state)
-        self._makeshift = dict.fromkeys(states.makeshift())
+        self._makeshift: dict[NormalizedName, None] = {}  # published is what the index made
+        self._index_absent: dict[NormalizedName, None] = {}  # absent: the index has none, either
+        for name, state in states.by_index():
+            self._note_source(name, state)
 
     # --- taking ---------------------------------------------------------------------------------
 
@@ -204,11 +207,17 @@ class Agenda:
         if state.status in (Status.PARKED, Status.DEAD) and state.reason.startswith(OUTAGE):
             self._outage[name] = None
 
-    def _note_makeshift(self, name: NormalizedName, state: State) -> None:
-        if state.source is Source.JSON:
-            self._makeshift.pop(name, None)
-        else:
-            self._makeshift[name] = None
+    def _note_source(self, name: NormalizedName, state: State) -> None:
+        # An ETag is the JSON API's: it has said since that its own document is no other.
+        known = state.source is Source.JSON or state.etag != ""
+        for names, holds in (
+            (self._makeshift, not known and state.published),
+            (self._index_absent, not known and not state.published),
+        ):
+            if holds:
+                names[name] = None
+            else:
+                names.pop(name, None)
 
     # --- serving --------------------------------------------------------------------------------
 
@@ -264,7 +273,7 @@ class Agenda:
         owed.in_flight = False
         self._outage.pop(name, None)
         self.states.put(name, state)
-        self._note_makeshift(name, state)
+        self._note_source(name, state)
         self.written(name)
         if state.status is Status.PENDING:  # a newer event came while the fetch was out
             self._schedule(name, owed.lane, owed.due_ms, owed.since_ms)
@@ -334,12 +343,19 @@ class Agenda:
         """Of how many names the published document is not the JSON API's own."""
         return len(self._makeshift)
 
-    def ask_makeshift(self, now: int, most: int | None = None) -> None:
-        """Names whose document is not the JSON API's own are due: the first `most`, or all.
+    @property
+    def by_index(self) -> int:
+        """Of how many names the index had the last word: those, and absent ones."""
+        return len(self._makeshift) + len(self._index_absent)
 
-        Those that are owed a fetch anyway are left to it; each goes to the end of the queue.
+    def ask_makeshift(self, now: int, most: int | None = None) -> None:
+        """Names whose document is not the JSON API's own are due: `most` of them, each in its turn.
+
+        None: all, and what is absent by the index's word, of which a look says nothing about the
+        API. Those that are owed a fetch anyway are left to it.
         """
-        for name in list(islice(self._makeshift, most)):
-            self._makeshift[name] = self._makeshift.pop(name)
-            if name not in self._owed:
-                self._schedule(name, Lane.PARKED, now, now)
+        names = chain(self._makeshift, () if most is not None else self._index_absent)
+        for name in list(islice((name for name in names if name not in self._owed), most)):
+            if name in self._makeshift:
+                self._makeshift[name] = self._makeshift.pop(name)
+            self._schedule(name, Lane.PARKED, now, now)

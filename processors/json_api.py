@@ -13,6 +13,7 @@ from dataclasses import dataclass
 # So many answers in a row without a document raise a doubt. A sixth of all names has none, so runs
 # of them are usual when absent names are looked at a second time: every eighth costs one request.
 LACKING_IN_A_ROW = 8
+PROBED_NAMES = 3  # by one probe of a doubt: one of them may just have been removed
 PROBE_MS_FIRST = 5_000
 PROBE_MS_MAX = 900_000  # a quarter of an hour: so late at most is it seen that the API is back
 # After a doubt all are asked again, and then some times more: answers without a whole document may
@@ -68,24 +69,25 @@ class JsonApi:
         return again_ms if self.probe_ms is None else min(again_ms, self.probe_ms)
 
     def due(self, now_ms: int, names: int) -> int:
-        """How many of the `names` that the index stood in for are to be asked now.
+        """How many of the `names` that hold a document of the index's are to be asked now.
 
-        In a doubt it is one, each time later than before; when it has ended all of them. Without a
-        doubt some, ever later, too: they may be too few to have raised one.
+        In a doubt it is some, each time later than before; when it has ended all of them, and those
+        that are absent by the index's word. Without a doubt some, ever later, too: they may be too
+        few to have raised one.
         """
+        if not self.doubted and self._again_ms and now_ms >= self._again_ms[0]:
+            self._again_ms = self._again_ms[1:]
+            return ALL
         if not names:
             self.probe_ms = None
             return 0
         if self.probe_ms is None:
             self._begin(now_ms)
-        if self.due_ms is None or now_ms < self.due_ms:
+        if self.probe_ms is None or now_ms < self.probe_ms:
             return 0
-        if not self.doubted and self._again_ms and now_ms >= self._again_ms[0]:
-            self._again_ms = self._again_ms[1:]
-            return ALL
         self._pause_ms = min(2 * self._pause_ms, PROBE_MS_MAX)
         self.probe_ms = now_ms + self._pause_ms
-        return 1 if self.doubted else LACKING_IN_A_ROW
+        return PROBED_NAMES if self.doubted else LACKING_IN_A_ROW
 
     def _begin(self, now_ms: int) -> None:
         self._pause_ms = PROBE_MS_FIRST

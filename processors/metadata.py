@@ -23,7 +23,7 @@ from processors.decide import (
 )
 from processors.fetching import Outcome, Weather, ask, is_large, read
 from processors.intake import Intake
-from processors.json_api import JsonApi
+from processors.json_api import ALL, JsonApi
 from processors.marks import Marks
 from processors.rewriting import Rewriter
 from processors.second_source import Asked, SecondSource
@@ -110,8 +110,8 @@ class Session:
         self._second = SecondSource(
             worker.upstream, settings.patience, settings.config.releases == "all"
         )
-        # Documents that the index made before a restart: if the JSON API is back, one look shows.
-        if agenda.makeshift_names:
+        # What the index said before a restart: if the JSON API is back, a few looks show it.
+        if agenda.by_index:
             self._second.api = JsonApi(doubted=True, probe_ms=0)
         # What an outage left behind before a restart is due as soon as upstream answers.
         self._weather = Weather(outage=agenda.outage_names > 0)
@@ -235,11 +235,10 @@ class Session:
         if not lanes:
             return None
         api, agenda, now_ms = self._second.api, self.agenda, self._worker.clock.now_ms()
-        names = agenda.makeshift_names
-        if most := api.due(now_ms, names):
-            agenda.ask_makeshift(now_ms, most)
+        if most := api.due(now_ms, agenda.makeshift_names):
+            agenda.ask_makeshift(now_ms, None if most == ALL else most)
         due_ms = agenda.next_due_ms(lanes)
-        if api.due_ms is None or not names:
+        if api.due_ms is None:
             return due_ms
         return api.due_ms if due_ms is None else min(due_ms, api.due_ms)
 

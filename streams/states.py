@@ -69,12 +69,14 @@ class States:
                 if state.status is Status.DEAD:
                     yield NormalizedName(name), state
 
-    def makeshift(self) -> Iterator[NormalizedName]:
-        """Names whose published document is not the JSON API's own."""
+    def by_index(self) -> Iterator[tuple[NormalizedName, State]]:
+        """Names of which the index had the last word, not the JSON API."""
         for name, raw in self._rows.items():
             # Left out where it is the JSON API's; the text may stand in a name of a project, too.
-            if b'"source"' in raw and codec.decode(raw, State).source is not Source.JSON:
-                yield NormalizedName(name)
+            if b'"source"' in raw:
+                state = codec.decode(raw, State)
+                if state.source is not Source.JSON:
+                    yield NormalizedName(name), state
 
     def counts(self) -> dict[Status, int]:
         """Names by status."""

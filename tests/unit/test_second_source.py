@@ -24,6 +24,7 @@ from processors.json_api import (
     LACKING_IN_A_ROW,
     PROBE_MS_FIRST,
     PROBE_MS_MAX,
+    PROBED_NAMES,
     JsonApi,
 )
 from processors.publication import Answered
@@ -192,9 +193,11 @@ def test_absent_names_cost_an_eighth() -> None:
     assert sum(api.missed() for _ in range(800)) == 800 // LACKING_IN_A_ROW
 
 
-@pytest.mark.parametrize(("lacking", "most"), [(LACKING_IN_A_ROW, 1), (1, LACKING_IN_A_ROW)])
+@pytest.mark.parametrize(
+    ("lacking", "most"), [(LACKING_IN_A_ROW, PROBED_NAMES), (1, LACKING_IN_A_ROW)]
+)
 def test_probes_come_ever_later(lacking: int, most: int) -> None:
-    """Up to a quarter of an hour apart: one name in a doubt, some where too few raise none."""
+    """Up to a quarter of an hour apart: three names in a doubt, eight where too few raise none."""
     api = JsonApi(lacking=lacking)
     api.caught(NOW)
     assert not api.due(NOW, names=1)
@@ -229,25 +232,27 @@ def test_after_a_doubt_all_are_asked_some_times_more() -> None:
     assert asked == list(AGAIN_MS)
 
 
-def test_makeshift_names_are_due_one_at_a_time_or_all() -> None:
-    """Each in its turn; one that is owed a fetch anyway is left to it."""
+def test_makeshift_names_are_due_some_at_a_time_or_all() -> None:
+    """Each in its turn. What is absent by the index's word shows nothing, so it comes with all."""
     states = States({})
     for name in ("a", "b", "c"):
-        states.put(normalize(name), replace(OK, source=Source.INDEX))
+        states.put(normalize(name), replace(OK, source=Source.INDEX, etag=""))
     states.put(normalize("d"), OK)
+    states.put(normalize("e"), State(Status.ABSENT, 5, source=Source.INDEX))
+    states.put(normalize("f"), replace(OK, source=Source.BOTH))  # the JSON API's is no other
     positions = {Topic.CHANGELOG: Offset(0), Topic.REFETCH: Offset(0)}
     agenda = Agenda(states, positions, now=NOW, settle_ms=0, slots=4)
 
-    assert agenda.makeshift_names == 3
+    assert (agenda.makeshift_names, agenda.by_index) == (3, 4)
     agenda.ask_makeshift(NOW, most=1)
     first = agenda.next_work(NOW)
     assert first is not None
-    assert (first.name, first.lane, first.etag) == ("a", Lane.PARKED, '"e"')
+    assert (first.name, first.lane, first.etag) == ("a", Lane.PARKED, "")
     assert agenda.next_work(NOW) is None
     agenda.answered(first.name, replace(OK, source=Source.JSON), NOW)
     agenda.ask_makeshift(NOW)
-    rest = [agenda.next_work(NOW), agenda.next_work(NOW)]
-    assert [work and work.name for work in rest] == ["b", "c"]
+    rest = [agenda.next_work(NOW), agenda.next_work(NOW), agenda.next_work(NOW)]
+    assert [work and work.name for work in rest] == ["b", "c", "e"]
     assert agenda.next_work(NOW) is None
 
 
