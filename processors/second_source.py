@@ -32,7 +32,6 @@ from processors.fetching import Outcome, failed, off_the_loop
 from processors.index_document import Built
 from processors.index_page import IndexPage, parse_page
 from processors.json_api import JsonApi
-from processors.owing import BY_MAP
 from processors.trim import trim
 from schemas.errors import InvalidName, OversizedBody, Permanent, RateLimited, Retriable
 from schemas.names import NormalizedName, normalize
@@ -58,8 +57,11 @@ def wanted(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> 
 
 
 def may_contradict(state: State) -> bool:
-    """Whether the index may overrule a 404 of this name: not where a row or a map removed it."""
-    return state.event_kind not in REMOVALS and state.reason != BY_MAP
+    """Whether the project's page may overrule a 404: not where a row removed it.
+
+    A map that lacks the name is no row: it may be incomplete just when a document is missing.
+    """
+    return state.event_kind not in REMOVALS
 
 
 def stands_still(state: State, serial: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ from tests.support.history import records_of
 from tests.support.schema_check import ValidatingLog
 from tests.support.scripted_upstream import ScriptedUpstream, document
 from tests.support.virtual_time import WarpClock
-from upstream.source import NotFound, ProjectSerial, SerialMap
+from upstream.source import NotFound, Page, ProjectSerial, SerialMap
 
 QUICK = Patience(
     schedule_seconds=(1, 2, 4),
@@ -148,7 +149,7 @@ def test_it_asks_for_what_differs_and_a_second_one_for_nothing(partitions: int) 
         states = await world.states()
 
         assert asked == 4
-        assert set(world.upstream.asked[before:]) == {"p3", "new", "empty", "p5"}
+        assert set(world.upstream.asked[before:]) == {"p3", "new", "empty", "p5", "p5 page"}
         assert (states["p3"].status, states["p3"].body) == (Status.OK, 203)
         assert (states["new"].status, states["new"].name) == (Status.OK, "New")
         assert states["p5"].status is Status.ABSENT
@@ -159,6 +160,32 @@ def test_it_asks_for_what_differs_and_a_second_one_for_nothing(partitions: int) 
         assert await world.reconcile() == 0
         await world.settled()
         assert len(world.upstream.asked) == fetched
+
+    simulated(partitions, play)
+
+
+def test_an_incomplete_index_and_a_404_at_once_remove_nothing(partitions: int) -> None:
+    """The project's own page has its file still: it stays as it was published."""
+
+    async def play(world: World) -> None:
+        await filled(world)
+        before = (await world.states())["p5"]
+        file = {
+            "filename": "p5-1.tar.gz",
+            "url": "https://files.example.org/p5-1.tar.gz",
+            "hashes": {"sha256": "0" * 64},
+        }
+        meta = {"api-version": "1.3", "_last-serial": 105}
+        page = {"meta": meta, "name": "p5", "versions": ["1"], "files": [file]}
+        world.upstream.pages["p5"] = Page(json.dumps(page).encode(), "https://index.example.org/")
+        world.upstream.script("p5", NotFound())
+        listed = [each for each in (await world.index()).projects if each.name != "p5"]
+        assert await world.reconcile(index=SerialMap(300, "", listed)) == 1
+        await world.settled()
+
+        assert "p5 page" in world.upstream.asked
+        after = (await world.states())["p5"]
+        assert (after.status, after.body, after.hash) == (Status.OK, 105, before.hash)
 
     simulated(partitions, play)
 
