@@ -112,7 +112,8 @@ class Sampler:
         assert mark == (reached if base == 0 and reached else None)
         names = ("status", "event", "attempts")
         shown = Shown({n: dict(zip(names, rest, strict=True)) for n, *rest in states}, dict(bodies))
-        self.taken.append((Claim("snapshot", base, reached), shown))
+        # Before all workers have passed a marker nothing is claimed, from whatever base.
+        self.taken.append((Claim("snapshot", base if reached else 0, reached), shown))
 
     def _dump(self) -> None:
         for _ in range(3):
