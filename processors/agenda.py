@@ -210,11 +210,9 @@ class Agenda:
     def _note_source(self, name: NormalizedName, state: State) -> None:
         # An ETag is the JSON API's: it has said since that its own document is no other.
         known = state.source is Source.JSON or state.etag != ""
-        for names, holds in (
-            (self._makeshift, not known and state.published),
-            (self._index_absent, not known and not state.published),
-        ):
-            if holds:
+        among = self._makeshift if state.published else self._index_absent
+        for names in (self._makeshift, self._index_absent):
+            if names is among and not known:
                 names[name] = None
             else:
                 names.pop(name, None)
