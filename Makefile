@@ -6,6 +6,7 @@ CYCLES ?= 50
 FLIPS ?= 200
 SECONDS ?= 60
 MINUTES ?= 30
+RUNS ?= 5
 READY := .venv/.ready
 BIN := .venv/bin
 # Hundreds of processes are started here: each would compile all it imports, 0.4 s of the 0.7 s.
@@ -14,7 +15,7 @@ PAGES := asyncapi command_reference cookbook_page duckdb_reference limits_page t
 CODE := pypistream producers processors sinks streams upstream schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka compose lint format types faults kills kill-loops full-disk bit-flips malice fuzz soak coverage whole-truth hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
+.PHONY: help demo test seeds kafka compose lint format types faults kills kill-loops full-disk bit-flips malice fuzz soak coverage whole-truth hostile-sql chaos-kafka simulate nth-call bench bench-reconcile bench-bootstrap bench-dump bench-http bench-full bench-sse resume docs schemas lowest lock venv clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -24,6 +25,9 @@ demo: $(READY)  ## the whole program on a stand-in for PyPI; nothing leaves the 
 
 test: $(READY)  ## the test suite; ARGS="-k trim" picks, PYPISTREAM_SEED=n replays
 	@sh scripts/test.sh $(ARGS)
+
+seeds: $(READY)  ## the suite RUNS=5 times, each under a seed of its own, until one fails; ARGS as for test
+	@for run in $$(seq $(RUNS)); do sh scripts/test.sh $(ARGS) || exit 1; done
 
 kafka: $(READY)  ## the whole program on Kafka: roles, kills, rights (5 minutes, needs Docker or PYPISTREAM_TEST_KAFKA)
 	@sh scripts/test.sh kafka $(ARGS)

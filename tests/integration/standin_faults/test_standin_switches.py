@@ -67,6 +67,15 @@ def test_a_count(site: Running) -> None:
     assert [] == site.control("faults")
 
 
+def test_a_fault_of_one_project_comes_before_those_of_all(site: Running) -> None:
+    """However old those are: what is wrong for good stays so when other faults come and go."""
+    other = next(n for n in site.served_names() if not n.startswith("loopback"))
+    site.fault("500", route="json")
+    site.fault("spurious-404", route="json", project="loopback-hello")
+
+    assert [404, 500] == [site.ask(f"/pypi/{n}/json").status for n in ("loopback-hello", other)]
+
+
 def test_a_time(site: Running) -> None:
     """Gone after that many seconds."""
     site.fault("503", seconds=40)

@@ -136,7 +136,7 @@ def fault_kind(
 
 
 class Faults:
-    """Those that are on, oldest first. The first that has something to spoil answers."""
+    """Those that are on: of one project first, then the oldest. The first that spoils answers."""
 
     def __init__(self, seed: int, clock: Clock = time.monotonic) -> None:
         self.active: list[Fault] = []
@@ -171,6 +171,7 @@ class Faults:
             clock=self._clock,
         )
         self.active.append(fault)
+        self.active.sort(key=lambda each: each.project is None)
         return fault
 
     def remove(self, number: int | None = None) -> int:
