@@ -129,7 +129,7 @@ class Whole:
             return {n for n, s in run.states.items() if s.published and s.source is not Source.JSON}
 
     async def repaired(self) -> None:
-        """What faults that came and went have killed by chance is asked for by `verify --repair`."""
+        """What passing faults have killed by chance is asked for by `verify --repair`."""
         dead = {name for name, _, _ in found(await self.world.verify(), "dead")}
         if dead - self.everything.excepted().dead:
             await self.world.verify(repair=True)
