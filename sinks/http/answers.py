@@ -56,13 +56,20 @@ def answer(
         "Access-Control-Allow-Origin": "*",
         **(headers or {}),
     }
-    if matches(request.headers.get("if-none-match", ""), tag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=given)
+    if same := unchanged(request, given):
+        return same
     encoding = encoding_for(request.headers.get("accept-encoding", ""))
     if encoding and len(body) >= COMPRESS_FROM_BYTES:
         body = encoded(body, encoding)
         given["Content-Encoding"] = encoding
     return Response(body, headers=given, media_type=media_type)
+
+
+def unchanged(request: Request, headers: Mapping[str, str]) -> Response | None:
+    """304 to a client that has what the `ETag` of these headers stands for; else None."""
+    if not matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return None
+    return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
 
 
 def json_answer(

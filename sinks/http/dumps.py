@@ -23,13 +23,14 @@ from typing import NamedTuple
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.errors import DumpCorrupt
 from schemas.manifest import DELTAS, FULL, MANIFEST_FILE, DumpFile, Manifest
 from sinks.dump.reader import DumpReader
-from sinks.http.answers import json_answer, matches, problem
+from sinks.http.answers import json_answer, problem, unchanged
+from sinks.http.files import file_answer
 from sinks.publication import VERSIONS
 
 ROOT = "/dumps/"
@@ -243,21 +244,16 @@ def made_at(name: str, manifest: Manifest) -> tuple[str, int | None]:
 
 
 async def _send(request: Request, found: _Found) -> Response:
-    """The file, or a part of it (RFC 9110, 14), or 304."""
-    try:
-        known = await asyncio.to_thread(found.path.stat)
-    except OSError as error:
-        raise HTTPException(HTTPStatus.NOT_FOUND) from error
+    """The file, or 304."""
     headers = {
         "ETag": found.etag,
         "Cache-Control": found.cache,
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": "ETag, Content-Range, Accept-Ranges",
     }
-    if matches(request.headers.get("if-none-match", ""), found.etag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     kind = _TYPES.get(found.path.suffix, "application/octet-stream")
-    return FileResponse(found.path, headers=headers, media_type=kind, stat_result=known)
+    file = await file_answer(found.path, kind, headers)  # before 304: it may be gone
+    return unchanged(request, headers) or file
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

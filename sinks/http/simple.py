@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.codec import encode
 from sinks.durable import discard, storage
-from sinks.http.answers import encoding_for, matches, not_ready
+from sinks.http.answers import encoding_for, not_ready, unchanged
+from sinks.http.files import file_answer
 from sinks.http.library import PAGE_MAX, Library
 from sinks.sink import Vector
 from streams.clock import Clock
@@ -70,13 +71,13 @@ class SimpleIndex:
             "Access-Control-Allow-Origin": "*",
             "X-PyPI-Last-Serial": str(written.serial),
         }
-        if matches(request.headers.get("if-none-match", ""), written.etag):
-            return Response(status_code=304, headers=headers)
+        if same := unchanged(request, headers):
+            return same
         path = self._file(written)
         if encoding_for(request.headers.get("accept-encoding", "")):
             path = _packed(path)
             headers["Content-Encoding"] = "gzip"
-        return FileResponse(path, headers=headers, media_type=MEDIA_TYPE, stat_result=path.stat())
+        return await file_answer(path, MEDIA_TYPE, headers)
 
     async def _up_to_date(self) -> _Written:
         view, written = self._library.view(), self._written

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from schemas.topics import Topic
 from sinks.http.dumps import Dumps
+from sinks.http.files import file_answer
 from tests.support.dump_world import FILES, World, document
 from tests.support.http_world import client_of
 from tests.support.memory_library import MemoryLibrary
@@ -142,6 +146,26 @@ async def test_ranges_of_any_kind(
     answer = await client.get(f"/dumps/{NAME}", headers={"Range": asked})
 
     assert status == answer.status_code
+
+
+@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=0-0"}, {"Range": "bytes=0-0,2-2"}])
+async def test_a_file_that_is_removed_before_it_is_open_is_not_found(
+    tmp_path: Path, asked: dict[str, str]
+) -> None:
+    """Old versions go while somebody asks for them: no 200 without a body, and no 500."""
+
+    async def endpoint(_request: Request) -> Response:
+        path = tmp_path / "packages.jsonl.zst"
+        path.write_bytes(b"lines")
+        answer = await file_answer(path, "application/zstd", {"ETag": '"lines"'})
+        path.unlink()
+        return answer
+
+    async with client_of(MemoryLibrary(), [Route("/file", endpoint)]) as client:
+        answer = await client.get("/file", headers=asked)
+
+    assert 404 == answer.status_code
+    assert "Not Found" == answer.json()["error"]
 
 
 async def test_who_has_a_file_gets_304(world: World, client: httpx.AsyncClient) -> None:
