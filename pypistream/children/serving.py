@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 import structlog
@@ -29,6 +30,7 @@ from sinks.http.dumps import Dumps
 from sinks.http.metrics import Metrics
 from sinks.http.observed import Observed, Requests
 from sinks.http.page.endpoint import Pages
+from sinks.http.page.refusal import refusal
 from sinks.http.projects import Projects
 from sinks.http.server import serve_app
 from sinks.http.simple import SimpleIndex
@@ -70,7 +72,7 @@ class Service:
         """The application. `told`: a line of the log for each request."""
         requests = Requests()
         routes = self.routes(requests)
-        front = Front(self.library, routes, self.hosts)
+        front = Front(self.library, routes, self.hosts, partial(refusal, sql=self.sql.on))
         return Observed(front, routes, requests, told=self.told, shortcut=front.quick)
 
     def routes(self, requests: Requests) -> list[BaseRoute]:

@@ -20,7 +20,7 @@ from schemas.codec import encode
 from schemas.compression import compress
 from schemas.errors import InvalidName, NotPublished, PypistreamError, Retriable, UsageError
 
-JSON = "application/json"
+JSON, HTML = "application/json", "text/html"
 COMPRESS_FROM_BYTES = 512  # below, a packet is a packet
 ZSTD_LEVEL, GZIP_LEVEL = 3, 2  # 15 and 60 microseconds for a usual document
 RETRY_SECONDS = 5  # told to who comes while there is nothing to answer from
@@ -139,16 +139,33 @@ def encoded(body: bytes, encoding: str) -> bytes:
 @lru_cache(HEADER_VALUES_CACHED)
 def encoding_for(accept: str) -> str:
     """`zstd`, `gzip` or "" (as it is), out of Accept-Encoding (RFC 9110, 12.5.3)."""
-    weights: dict[str, float] = {}
-    for each in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in each.split(";"))
-        weights[name] = _weight(parameters)
+    weights = _weights(accept)
     best, best_weight = "", 0.0
     for name in ("zstd", "gzip"):
         weight = weights.get(name, weights.get("*", 0.0) if name == "gzip" else 0.0)
         if weight > best_weight:
             best, best_weight = name, weight
     return best if best_weight >= weights.get("identity", 0.0) else ""
+
+
+@lru_cache(HEADER_VALUES_CACHED)
+def prefers_page(accept: str) -> bool:
+    """Whether HTML is welcomer than JSON, out of Accept (RFC 9110, 12.5.1), as to a browser.
+
+    Who takes anything, or names nothing, gets JSON.
+    """
+    weights = _weights(accept)
+    others = weights.get("application/*", weights.get("*/*", 0.0))
+    return weights.get(HTML, 0.0) > weights.get(JSON, others)
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """What a client takes, by name, and how gladly: from 0, not at all, to 1."""
+    weights: dict[str, float] = {}
+    for each in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        weights[name] = _weight(parameters)
+    return weights
 
 
 def _weight(parameters: list[str]) -> float:

@@ -1,12 +1,12 @@
 """The application: documents by the hot path, everything else by routes; limits before both.
 
-Nothing here listens or reads the log: `build_app` gets what it answers from.
+Nothing here listens or reads the log: `Front` gets what it answers from.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from schemas.errors import PypistreamError
-from sinks.http.answers import SAFETY, problem, problem_of
+from sinks.http.answers import SAFETY, prefers_page, problem, problem_of
 from sinks.http.documents import (
     PREFIX,
     SUFFIX,
@@ -41,6 +41,9 @@ _PREFIX, _SUFFIX = PREFIX.encode(), SUFFIX.encode()
 _SAFETY = [(name.lower().encode(), value.encode()) for name, value in SAFETY.items()]
 ANY_HOST = "*"
 
+RefusalPage = Callable[[int, str, str, Mapping[str, str]], Response]
+"""From status, what is wrong, what to do, and headers."""
+
 log_ = structlog.get_logger("http")
 
 
@@ -49,15 +52,23 @@ class Front:
 
     A page of somewhere else could make a browser ask a service on this machine by a name that it
     has pointed here (DNS rebinding): the Host header tells. `ANY_HOST` among `hosts` lets all in.
+    `page`: what a browser sees in place of a problem in JSON, where there is nothing for it.
     """
 
-    def __init__(self, library: Library, routes: Sequence[BaseRoute], hosts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        library: Library,
+        routes: Sequence[BaseRoute],
+        hosts: Sequence[str],
+        page: RefusalPage | None = None,
+    ) -> None:
+        self._page = page
         self._documents = Documents(library)
         self._routes = Starlette(
             routes=routes,
             exception_handlers={
                 PypistreamError: _of_ours,
-                HTTPException: _of_starlette,
+                HTTPException: self._of_starlette,
                 Exception: _unforeseen,
             },
         )
@@ -130,6 +141,18 @@ class Front:
 
         await self._routes(scope, bounded, safe)
 
+    async def _of_starlette(self, request: Request, error: Exception) -> Response:
+        """404, 405, 413 and what an endpoint raises itself."""
+        assert isinstance(error, HTTPException)
+        words = {
+            HTTPStatus.NOT_FOUND: ("Not Found", "there is nothing at this address"),
+            HTTPStatus.METHOD_NOT_ALLOWED: (f"{request.method} is not served at this address", ""),
+        }
+        text, hint = words.get(HTTPStatus(error.status_code), (error.detail, ""))
+        headers = {"Vary": "Accept", "Cache-Control": "no-store", **(error.headers or {})}
+        page = self._page if prefers_page(request.headers.get("accept", "")) else None
+        return (page or problem)(error.status_code, text, hint, headers)
+
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, answer: Response) -> None:
         answer.headers["Connection"] = "close"
         await answer(scope, receive, send)
@@ -168,17 +191,6 @@ def _misdirected() -> Response:
 async def _of_ours(_request: Request, error: Exception) -> Response:
     assert isinstance(error, PypistreamError)
     return problem_of(error)
-
-
-async def _of_starlette(request: Request, error: Exception) -> Response:
-    """404, 405, 413 and what an endpoint raises itself."""
-    assert isinstance(error, HTTPException)
-    words = {
-        HTTPStatus.NOT_FOUND: ("Not Found", "there is nothing at this address"),
-        HTTPStatus.METHOD_NOT_ALLOWED: (f"{request.method} is not served at this address", ""),
-    }
-    text, hint = words.get(HTTPStatus(error.status_code), (error.detail, ""))
-    return problem(error.status_code, text, hint, error.headers)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

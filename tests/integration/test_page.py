@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sinks.http.page import endpoint as page_module
 from sinks.http.page.assets import address_of
 from sinks.http.page.endpoint import Pages
 from sinks.http.page.minutes import Minutes
+from sinks.http.page.refusal import refusal
 from sinks.http.page.rendering import rendered, shown, web_url
 from sinks.http.status import Health, StatusPages
 from tests.support.http_world import client_of
@@ -37,7 +39,7 @@ PAGES = ("/", "/project/tidewater/", "/search/?q=s", "/changes/", "/removed/", "
 def client(library: Library, *, sql: bool = False, now: float = NOW) -> httpx.AsyncClient:
     status = StatusPages(library, Health, lambda: MANIFEST, lambda: now, "1.0")
     pages = Pages(library, status.status, lambda: MANIFEST, now=lambda: now, sql=sql)
-    return client_of(library, pages.routes())
+    return client_of(library, pages.routes(), page=partial(refusal, sql=sql))
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/sql/", "/project/none-such/"])
@@ -56,6 +58,29 @@ async def test_every_page_forbids_what_is_not_its_own(path: str) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert re.findall(r"<script(?![^>]* src=\"/static/)|<style| style=| on\w+=", answer.text) == []
+
+
+async def test_a_wrong_address_is_a_page_in_a_browser() -> None:
+    """The same as every page: its policy, its links. A program gets JSON."""
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with client(nice_library(), sql=True) as asking:
+        page = await asking.get("/no/such/<b>", headers=browser)
+        start = await asking.get("/")
+        refused = await asking.post("/changes/", headers=browser)
+        problem = await asking.get("/no/such/<b>")
+
+    assert (404, "text/html; charset=utf-8") == (page.status_code, page.headers["content-type"])
+    policy = "content-security-policy"
+    assert start.headers[policy] == page.headers[policy]
+    assert "There is nothing at this address." in page.text
+    assert 'href="/sql/"' in page.text
+    assert (405, "GET, HEAD") == (
+        refused.status_code,
+        ", ".join(sorted(refused.headers["allow"].split(", "))),
+    )
+    assert "POST is not served at this address" in refused.text
+    assert (404, "Not Found") == (problem.status_code, problem.json()["error"])
+    assert {"Accept"} == {answer.headers["vary"] for answer in (page, refused, problem)}
 
 
 async def test_a_page_is_asked_for_again_by_its_tag() -> None:

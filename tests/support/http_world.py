@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import httpx
 from starlette.routing import BaseRoute
 
-from sinks.http.app import Front
+from sinks.http.app import Front, RefusalPage
 from sinks.http.library import Library
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -18,12 +18,13 @@ def client_of(
     routes: Sequence[BaseRoute] = (),
     hosts: Sequence[str] = (),
     address: str = "127.0.0.1",
+    page: RefusalPage | None = None,
 ) -> httpx.AsyncClient:
     """A client of the application with these routes; used as `async with`. `address` is its own.
 
     It names no encoding that it takes: a test says what it wants.
     """
-    application = Front(library, routes, hosts)
+    application = Front(library, routes, hosts, page)
     transport = httpx.ASGITransport(application, client=(address, 1))
     client = httpx.AsyncClient(transport=transport, base_url=ADDRESS)
     del client.headers["accept-encoding"]

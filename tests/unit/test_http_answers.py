@@ -17,7 +17,14 @@ from schemas.errors import (
     UsageError,
     ViewCorrupt,
 )
-from sinks.http.answers import encoded, encoding_for, etag_of, matches, problem_of
+from sinks.http.answers import (
+    encoded,
+    encoding_for,
+    etag_of,
+    matches,
+    prefers_page,
+    problem_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,24 @@ from sinks.http.answers import encoded, encoding_for, etag_of, matches, problem_
 def test_the_encoding_is_the_clients_choice(accept: str, encoding: str) -> None:
     """RFC 9110, 12.5.3: weights, a star, and what is refused by a weight of 0."""
     assert encoding == encoding_for(accept)
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/html", True),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("application/json, text/html;q=0.9", False),
+        ("text/html;q=0.5, application/*;q=0.6", False),
+        ("text/html;q=0", False),
+    ],
+)
+def test_a_page_is_for_who_would_rather_have_one(accept: str, page: bool) -> None:
+    """RFC 9110, 12.5.1: browsers name HTML first; curl and libraries take anything."""
+    assert page == prefers_page(accept)
 
 
 @pytest.mark.parametrize(

@@ -27,31 +27,20 @@ from schemas.manifest import Manifest
 from schemas.names import normalize
 from schemas.records import SERIAL_MAX
 from sinks.duckdb.cookbook import RECIPES
-from sinks.http.answers import RETRY_SECONDS, answer
+from sinks.http.answers import HTML, RETRY_SECONDS, answer
 from sinks.http.library import Library
 from sinks.http.page import assets
 from sinks.http.page.minutes import Minutes
 from sinks.http.page.overview import named, overview
 from sinks.http.page.project import Asked, project_page
-from sinks.http.page.rendering import project_path, rendered
+from sinks.http.page.rendering import HEADERS, project_path, rendered
 from sinks.http.status import ServiceStatus
 
-HTML = "text/html"
 LIST_SHOWN = 100
 SEARCH_SHOWN = 50
 WORDS_MAX, QUERY_CHARACTERS_MAX = 8, 200  # each narrows the search; a name has no more
 SQL_CHARACTERS_MAX = 4_000  # what fits an address
 OVERVIEW_SECONDS = 1.0  # a rendered first page serves all who ask within it: it costs milliseconds
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""Of every page. Forms go to this service alone: the search and SQL work without scripts."""
 
 
 class Pages:

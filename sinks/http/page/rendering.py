@@ -15,6 +15,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from schemas.escaping import escaped
 from sinks.http.page.assets import address_of
 
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every page. Forms go to this service alone: the search and SQL work without scripts."""
+
 TEXT_CHARACTERS_MAX = 500  # of one text in a table or a list; documents have longer ones
 URL_CHARACTERS_MAX = 2_000  # what browsers and servers take
 NOT_KNOWN = "\u2013"  # a dash
