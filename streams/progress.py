@@ -58,6 +58,17 @@ def watermark(cuts: Sequence[Cut | None]) -> Watermark:
     return Watermark(claim, base, reached, done, names)
 
 
+def history_since(head: Head | None, cuts: Sequence[Cut | None]) -> int | None:
+    """After which serial no journal row is missing up to these cuts; None = not known. Pure."""
+    if head is None:
+        return None
+    if head.history is None or head.history.serial < head.base:
+        return head.base
+    ends = zip(head.history.changelog, cuts, strict=False)
+    read = all(cut is not None and cut.changelog >= end for end, cut in ends)
+    return 0 if read else head.base
+
+
 def redacted_under(cuts: Sequence[Cut | None]) -> int:
     """So many rules of redaction are applied to everything that these cuts hold. Pure."""
     return min((cut.redacted for cut in cuts if cut is not None), default=0)

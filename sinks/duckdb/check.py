@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.errors import StorageFailed, ViewCorrupt
+from sinks.duckdb.literals import literal
 from sinks.duckdb.snapshot import STORAGE_VERSION, open_snapshot
 
 MEMORY_LIMIT = "256MB"  # counting rows takes next to nothing
@@ -23,7 +24,7 @@ def check_round_trip(folder: Path) -> None:
     try:
         with duckdb.connect() as connection:
             connection.execute(
-                f"ATTACH '{_quoted(path)}' AS aside (STORAGE_VERSION '{STORAGE_VERSION}')"
+                f"ATTACH {literal(path)} AS aside (STORAGE_VERSION '{STORAGE_VERSION}')"
             )
             connection.execute("CREATE TABLE aside.t AS SELECT 'one' AS x")
             connection.execute("DETACH aside")
@@ -48,10 +49,6 @@ def check_snapshot(path: Path) -> int:
             f"{path} cannot be read: {_first_line(error)}", hint="pypistream rebuild duckdb"
         ) from error
     return int(row[0]) if row else 0
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sinks.duckdb.gone import REMOVED
+from sinks.duckdb.literals import literal
 from sinks.duckdb.public import FILES, PROJECTS, RELEASES, View
 from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb.schema import SCHEMA, TABLES, Table
@@ -78,9 +79,9 @@ def comment_statements() -> list[str]:
     statements = []
     for table, names in columns.items():
         path = f"{SCHEMA}.{table}"
-        statements.append(f"COMMENT ON TABLE {path} IS {_text(_OWN_TABLES[table])}")
+        statements.append(f"COMMENT ON TABLE {path} IS {literal(_OWN_TABLES[table])}")
         statements += [
-            f'COMMENT ON COLUMN {path}."{name}" IS {_text(comment_of(table, name))}'
+            f'COMMENT ON COLUMN {path}."{name}" IS {literal(comment_of(table, name))}'
             for name in names
         ]
     return statements
@@ -88,7 +89,3 @@ def comment_statements() -> list[str]:
 
 def _columns(table: Table) -> list[str]:
     return [table.key, *table.columns] if table.key else list(table.columns)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

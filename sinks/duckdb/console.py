@@ -27,6 +27,7 @@ import msgspec
 
 from schemas.errors import NotPublished, PypistreamError, QueryFailed
 from sinks.duckdb.errors import meaning
+from sinks.duckdb.literals import literal
 from sinks.duckdb.process import (
     BYTES_MAX,
     CSV,
@@ -38,7 +39,7 @@ from sinks.duckdb.process import (
     Told,
 )
 from sinks.duckdb.query import csv_cell, csv_lines, dumped
-from sinks.duckdb.query_session import Answer, answer_of, check, failing, quoted
+from sinks.duckdb.query_session import Answer, answer_of, check, failing
 from sinks.duckdb.snapshot import LOCKED_DOWN, READER_CONFIG, Config
 
 MEMORY_LIMIT = "512MB"  # what DuckDB counts itself; it says so where RLIMIT_AS would only kill
@@ -148,7 +149,7 @@ def _parquet(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     with failing(MEMORY_LIMIT):
         check(connection, sql, SQL_CHARACTERS_MAX)
         # `query` takes the text as a value: nothing in it can end this statement.
-        found = f"FROM query({quoted(sql)}) LIMIT {ROWS_MAX + 1}"
+        found = f"FROM query({literal(sql)}) LIMIT {ROWS_MAX + 1}"
         connection.execute(f"CREATE TEMP TABLE answer AS {found}")
         rows = connection.execute("SELECT count(*) FROM temp.answer").fetchall()[0][0]
         _write(msgspec.json.encode(Told(truncated="rows" if rows > ROWS_MAX else "")) + b"\n")

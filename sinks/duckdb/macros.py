@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sinks.duckdb.literals import literal
 from sinks.duckdb.public import utc
 from sinks.duckdb.schema import SCHEMA
 from sinks.duckdb.versions import KEY
@@ -33,10 +34,9 @@ class Macro(NamedTuple):
     def statements(self) -> list[str]:
         """CREATE MACRO and its comment."""
         kind = "TABLE " if self.table else ""
-        text = self.comment.replace("'", "''")
         return [
             f"CREATE MACRO {self.call} AS {kind}{self.body}",
-            f"COMMENT ON MACRO {kind}{self.name} IS '{text}'",
+            f"COMMENT ON MACRO {kind}{self.name} IS {literal(self.comment)}",
         ]
 
 

@@ -7,7 +7,7 @@ import msgspec
 from schemas.records import Cut
 from sinks.sink import Reached
 from sinks.softly import moment
-from streams.progress import watermark
+from streams.progress import history_since, watermark
 
 
 class VectorElement(msgspec.Struct):
@@ -64,25 +64,13 @@ def progress_row(at: Reached) -> ProgressRow:
         reached=claim.reached,
         backfill_done=claim.backfill_done,
         backfill_names=claim.backfill_names,
-        history_since=history_since(at),
+        history_since=history_since(at.head, at.vector.cuts),
         vector=[
             _element(partition, cut)
             for partition, cut in enumerate(at.vector.cuts)
             if cut is not None
         ],
     )
-
-
-def history_since(at: Reached) -> int | None:
-    """After which serial no row of the journal is missing up to the watermark; None = unknown."""
-    if at.head is None:
-        return None
-    history, cuts = at.head.history, at.vector.cuts
-    if history is None or history.serial < at.head.base:
-        return at.head.base
-    ends = zip(history.changelog, cuts, strict=False)
-    read = all(cut is not None and cut.changelog >= end for end, cut in ends)
-    return 0 if read else at.head.base
 
 
 def _element(partition: int, cut: Cut) -> VectorElement:

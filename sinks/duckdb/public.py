@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sinks.duckdb.literals import literal
 from sinks.duckdb.schema import SCHEMA
 from sinks.duckdb.versions import IS_DEVRELEASE, IS_PEP440, IS_POSTRELEASE, IS_PRERELEASE, KEY
 
@@ -27,16 +28,12 @@ class View(NamedTuple):
         columns = ", ".join(f'{value} AS "{name}"' for name, (value, _) in self.columns.items())
         return [
             f"CREATE VIEW {self.name} AS SELECT {columns} FROM {self.source}",
-            f"COMMENT ON VIEW {self.name} IS {_text(self.comment)}",
+            f"COMMENT ON VIEW {self.name} IS {literal(self.comment)}",
             *(
-                f'COMMENT ON COLUMN {self.name}."{name}" IS {_text(comment)}'
+                f'COMMENT ON COLUMN {self.name}."{name}" IS {literal(comment)}'
                 for name, (_, comment) in self.columns.items()
             ),
         ]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def shown(**comments: str) -> dict[str, tuple[str, str]]:

@@ -12,6 +12,7 @@ import duckdb
 
 from schemas.errors import QueryFailed
 from sinks.duckdb.errors import MESSAGE_CHARACTERS_MAX
+from sinks.duckdb.literals import literal
 from sinks.duckdb.snapshot import open_snapshot
 
 SQL_CHARACTERS_MAX = 1024 * 1024  # what a program might generate; parsing it takes a second
@@ -59,7 +60,7 @@ def write_parquet(path: Path, sql: str, target: Path) -> None:
     with open_snapshot(path, memory_limit=MEMORY_LIMIT, writable=target) as connection, failing():
         check(connection, sql)
         # `query` takes the text as a value: nothing in it can end this statement.
-        copy = f"COPY (FROM query({quoted(sql)})) TO {quoted(str(target))}"
+        copy = f"COPY (FROM query({literal(sql)})) TO {literal(target)}"
         connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)")
 
 
@@ -133,8 +134,3 @@ def _once_each(names: list[str]) -> tuple[str, ...]:
             chosen, number = f"{name}_{number}", number + 1
         taken[chosen] = None
     return tuple(taken)
-
-
-def quoted(text: str) -> str:
-    """A text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"

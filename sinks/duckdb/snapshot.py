@@ -16,6 +16,7 @@ import duckdb
 
 from schemas.errors import NotPublished
 from sinks.duckdb.errors import meaning
+from sinks.duckdb.literals import literal
 from sinks.durable import discard, storage, sync_directory, sync_file
 
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
@@ -84,9 +85,8 @@ def compacted(connection: duckdb.DuckDBPyConnection, aside: Path) -> None:
 
     Raises duckdb.Error; what there is of the file is then to be thrown away.
     """
-    place = str(aside).replace("'", "''")
     row = connection.execute("SELECT current_database()").fetchall()
-    connection.execute(f"ATTACH '{place}' AS compacted ({STORAGE})")
+    connection.execute(f"ATTACH {literal(aside)} AS compacted ({STORAGE})")
     try:
         connection.execute(f'COPY FROM DATABASE "{row[0][0]}" TO compacted')
     finally:

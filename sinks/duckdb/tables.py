@@ -30,6 +30,7 @@ from sinks import notes
 from sinks.duckdb import memo
 from sinks.duckdb.comments import MEMO
 from sinks.duckdb.errors import meaning
+from sinks.duckdb.literals import literal
 from sinks.duckdb.public import PROJECTS
 from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb.schema import SCHEMA, TABLES, VIEW_FORMAT, Table
@@ -71,7 +72,7 @@ def export(snapshot: Path, folder: Path) -> Told:
             connection.execute(f"CREATE SCHEMA {SCHEMA}")
             for table in TABLES:
                 parts = _sorted(connection, table, work)
-                source = f"read_parquet([{', '.join(map(_quoted, parts))}])"
+                source = f"read_parquet([{', '.join(map(literal, parts))}])"
                 connection.execute(f"CREATE VIEW {table.path} AS SELECT * FROM {source}")
             for name in (PROGRESS_TABLE.name, MEMO):
                 path = f"{SCHEMA}.{name}"
@@ -103,7 +104,7 @@ def _opened(snapshot: Path, work: Path) -> duckdb.DuckDBPyConnection:
         }
     )
     try:
-        connection.execute(f"ATTACH {_quoted(snapshot)} AS held (READ_ONLY)")
+        connection.execute(f"ATTACH {literal(snapshot)} AS held (READ_ONLY)")
         connection.execute("USE held")
     except BaseException:
         connection.close()
@@ -124,8 +125,8 @@ def _sorted(connection: duckdb.DuckDBPyConnection, table: Table, work: Path) -> 
     """The table's rows by its key (or all its columns), in one file after the other."""
     key = table.key or next(iter(table.columns))
     bounds = _bounds(connection, table, key)
-    lows = ("true", *(f"{key} >= {_quoted(bound)}" for bound in bounds))
-    highs = (*(f"{key} < {_quoted(bound)}" for bound in bounds), "true")
+    lows = ("true", *(f"{key} >= {literal(bound)}" for bound in bounds))
+    highs = (*(f"{key} < {literal(bound)}" for bound in bounds), "true")
     pieces = []
     for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
         rows = f"held.{table.path} WHERE {low} AND {high}"
@@ -136,7 +137,7 @@ def _sorted(connection: duckdb.DuckDBPyConnection, table: Table, work: Path) -> 
 
 def _piece(connection: duckdb.DuckDBPyConnection, source: str, order: str, target: Path) -> Path:
     connection.execute(
-        f"COPY (SELECT * FROM {source} ORDER BY {order}) TO {_quoted(target)}"
+        f"COPY (SELECT * FROM {source} ORDER BY {order}) TO {literal(target)}"
         " (FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 2048)"
     )
     return target
@@ -170,10 +171,10 @@ def _written(connection: duckdb.DuckDBPyConnection, name: str, folder: Path) -> 
     target = folder / f"{name}{PARQUET}"
     order = " ORDER BY ALL" if name in SMALL else ""
     connection.execute(
-        f"COPY (SELECT * FROM {name}{order}) TO {_quoted(target)}"
+        f"COPY (SELECT * FROM {name}{order}) TO {literal(target)}"
         f" (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
     )
-    counted = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({_quoted(target)})"
+    counted = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({literal(target)})"
     rows = connection.execute(counted).fetchall()[0][0]
     with storage(target):
         target.chmod(READ_ONLY)
@@ -190,10 +191,6 @@ def described(path: Path, rows: int) -> TableFile:
             digest.update(piece)
             size += len(piece)
     return TableFile(size, digest.hexdigest(), rows)
-
-
-def _quoted(value: object) -> str:
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
 
 
 def _end_with_parent() -> None:

@@ -25,6 +25,7 @@ from sinks import notes
 from sinks.duckdb import batches, memo
 from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.errors import first_line, invalidates, meaning
+from sinks.duckdb.literals import literal
 from sinks.duckdb.progress import progress_row
 from sinks.duckdb.removed import carry_over, cut_down
 from sinks.duckdb.rows import Staged, staged
@@ -200,8 +201,7 @@ class DuckDBView:
         try:
             connection = duckdb.connect(config=settings)
             self._connection = connection
-            place = str(self._live).replace("'", "''")
-            connection.execute(f"ATTACH '{place}' AS live ({STORAGE})")
+            connection.execute(f"ATTACH {literal(self._live)} AS live ({STORAGE})")
             connection.execute("USE live")
             connection.execute(UTC)
             self._prepare(connection)

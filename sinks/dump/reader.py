@@ -1,8 +1,7 @@
 """Reading a dump back, here or where it was copied to: verified, or refused with DumpCorrupt.
 
-Refused are a cut file, a flipped bit, files of two dumps mixed, a manifest of a format to come, a
-dump older than one already taken, and anything that would take unbounded memory (FAULTS: a small
-zstd file may announce a terabyte).
+Refused are a cut file, a flipped bit, files of two dumps mixed, a manifest of a format to come, and
+anything that would take unbounded memory: a small zstd file may announce a terabyte.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from schemas.manifest import (
     DumpFile,
     Manifest,
 )
-from schemas.records import Cut
 from sinks.dump.frames import ARRAY_CLOSE, ARRAY_NEXT, ARRAY_OPEN, lines_of
 from sinks.publication import version_of
 
@@ -51,20 +49,6 @@ class DumpReader:
         """Reads the manifest; raises DumpCorrupt."""
         self.directory = version_of(root) or root
         self.manifest = read_manifest(self.directory / MANIFEST_FILE)
-
-    def refuse_older_than(self, taken: Manifest) -> None:
-        """Raises DumpCorrupt if this dump lies behind one of the same log that was taken before."""
-        if self.manifest.log != taken.log:
-            return
-        if len(self.manifest.vector) != len(taken.vector) or any(
-            _behind(ours, theirs)
-            for ours, theirs in zip(self.manifest.vector, taken.vector, strict=True)
-        ):
-            raise DumpCorrupt(
-                f"the dump of {self.manifest.created} lies behind that of {taken.created}, "
-                "which was taken already",
-                hint="fetch the manifest and its files anew",
-            )
 
     def verify(self) -> None:
         """Read every file to its end against the manifest; DumpCorrupt at the first fault."""
@@ -175,17 +159,6 @@ def _elements(name: str, frames: Iterator[bytes]) -> Iterator[bytes]:
         element = following
     if element != ARRAY_CLOSE[1:-1]:
         raise DumpCorrupt(f"{name} ends within its array", hint=_ANEW)
-
-
-def _behind(ours: Cut | None, theirs: Cut | None) -> bool:
-    if ours is None or theirs is None:
-        return theirs is not None
-    pairs = (
-        (ours.metadata, theirs.metadata),
-        (ours.releases, theirs.releases),
-        (ours.state, theirs.state),
-    )
-    return any(our < their for our, their in pairs)
 
 
 def read_manifest(path: Path) -> Manifest:

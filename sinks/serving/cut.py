@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from schemas.codec import decode
 from schemas.errors import LogCorrupt, ViewCorrupt
 from schemas.records import Head, Status
-from sinks.duckdb.progress import history_since
 from sinks.http.library import View
 from sinks.serving.view import COUNTS, CUT, CutNote, recall
 from sinks.serving.writer import Counts
-from sinks.sink import Reached
-from streams.progress import watermark
+from streams.progress import history_since, watermark
 
 
 def view_of(connection: sqlite3.Connection) -> View | None:
@@ -26,7 +24,7 @@ def view_of(connection: sqlite3.Connection) -> View | None:
     except LogCorrupt as error:
         raise ViewCorrupt(str(error)) from error
     claim = watermark(note.cuts)
-    since = history_since(Reached(note.vector, note.config, note.head))
+    since = history_since(note.head, note.cuts)
     return View(
         vector=note.vector,
         config=note.config,
