@@ -104,9 +104,9 @@ def written_as(
     return [*publication.records(answered, with_releases=True), row]
 
 
-def corpus(projects: int) -> Corpus:
-    """Trim the stand-in's documents."""
-    world = build_app(StandinSettings(projects=DOCUMENTS, seed=1, sizes="real")).world
+def corpus(projects: int, documents: int = DOCUMENTS) -> Corpus:
+    """Trim so many documents of the stand-in."""
+    world = build_app(StandinSettings(projects=documents, seed=1, sizes="real")).world
     trimmed = []
     for name, project in world.projects.items():
         ref = project.edition.ref

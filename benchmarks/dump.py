@@ -9,7 +9,8 @@ whole    all files of a dump from nothing: releases and states, too, links and m
 again    all files with FEW projects changed, with the delta that leads there
 
 All in one process, in turns; the median of --runs each, in seconds by the clock; CPU seconds beside
-them. Documents are the stand-in's, with the sizes of real ones. PROJECTS=n sets how many.
+them. Documents are the stand-in's, with the sizes of real ones; no two of 20 000 are alike, or one
+stream would find each again where frames of some hundred do not. PROJECTS=n sets how many.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from typing import Any
 
 import zstandard
 
-from benchmarks.bootstrap import BATCH, CONFIG, NOW_MS, Corpus, corpus
+from benchmarks.bootstrap import BATCH, CONFIG, NOW_MS
+from benchmarks.full_world import World
+from pypistream.memory import give_large_blocks_back
 from schemas.records import Cut
 from schemas.topics import COMPACTED, Offset, Topic
 from sinks.dump.frame_store import BUFFER_BYTES_MAX, FrameStore
@@ -40,6 +43,7 @@ from sinks.sink import Batch, Reached, Vector
 from streams.log import Record, TopicPartition
 
 PROJECTS = int(os.environ.get("PROJECTS", "20000"))
+DOCUMENTS_MAX = 20_000
 RUNS = 5
 FEW = 10
 LEVEL = 5
@@ -78,10 +82,10 @@ class Timed:
         }
 
 
-def records(made: Corpus, numbers: Iterator[int], serial: int) -> Iterator[list[Record]]:
+def records(made: World, numbers: Iterator[int], serial: int) -> Iterator[list[Record]]:
     """What these projects leave in the compacted topics, in batches."""
     offset = serial * 10_000_000
-    projects = made.records(numbers, serial)
+    projects = (made.records(number, serial) for number in numbers)
     while batch := list(islice(projects, BATCH)):
         found = []
         for out in (out for each in batch for out in each):
@@ -92,7 +96,7 @@ def records(made: Corpus, numbers: Iterator[int], serial: int) -> Iterator[list[
         yield found
 
 
-def fill_sqlite(path: Path, made: Corpus) -> None:
+def fill_sqlite(path: Path, made: World) -> None:
     """The peer's state: name and document."""
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE documents (name TEXT PRIMARY KEY, document BLOB) WITHOUT ROWID")
@@ -125,7 +129,7 @@ def peer(path: Path, target: Path) -> None:
     database.close()
 
 
-def fed(store: FrameStore, made: Corpus, numbers: Iterator[int], serial: int) -> None:
+def fed(store: FrameStore, made: World, numbers: Iterator[int], serial: int) -> None:
     """Documents alone."""
     for batch in records(made, numbers, serial):
         if store.buffered_bytes >= BUFFER_BYTES_MAX:
@@ -135,7 +139,7 @@ def fed(store: FrameStore, made: Corpus, numbers: Iterator[int], serial: int) ->
                 store.put(Topic.METADATA, change_of(record))
 
 
-def reach(sink: DumpSink, made: Corpus, numbers: range, serial: int) -> None:
+def reach(sink: DumpSink, made: World, numbers: range, serial: int) -> None:
     """All topics, up to a cut."""
     last = 0
     for batch in records(made, iter(numbers), serial):
@@ -146,7 +150,7 @@ def reach(sink: DumpSink, made: Corpus, numbers: range, serial: int) -> None:
     sink.reached(Reached(Vector(CONFIG.log_id, (cut,)), CONFIG, None))
 
 
-def once(root: Path, made: Corpus, timed: Timed) -> dict[str, int]:
+def once(root: Path, made: World, timed: Timed) -> dict[str, int]:
     """Each way once; sizes of the files."""
     timed("peer", lambda: peer(root / "peer.sqlite", root / "peer.zst"))
     few = range(0, made.projects, max(1, made.projects // FEW))
@@ -172,7 +176,8 @@ def once(root: Path, made: Corpus, timed: Timed) -> dict[str, int]:
 
 def bench(projects: int, runs: int) -> dict[str, Any]:
     """All of it."""
-    made = corpus(projects)
+    give_large_blocks_back()  # as every process of the program does
+    made = World(projects, min(projects, DOCUMENTS_MAX))
     timed = Timed()
     sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="pypistream-bench-") as folder:

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from benchmarks.bootstrap import corpus, written_as
+from benchmarks.bootstrap import DOCUMENTS, corpus, written_as
 from benchmarks.reconcile import names
 from processors.trim import Trimmed
 from schemas.codec import Envelope, dataschema, encode, headers
@@ -121,12 +121,14 @@ def template(value: bytes, display_name: str, known: dict[bytes, int]) -> Templa
 class World:
     """Every record of every project, by its number."""
 
-    def __init__(self, projects: int) -> None:
+    def __init__(self, projects: int, documents: int = DOCUMENTS) -> None:
         self.projects = projects
         self.names = [normalize(name) for name in islice(names(projects), projects)]
         if FIRST not in self.names:
             self.names[0] = NormalizedName(FIRST)
-        self._documents = [_document(each) for each in corpus(projects).trimmed if each.releases]
+        self._documents = [
+            _document(each) for each in corpus(projects, documents).trimmed if each.releases
+        ]
         chance = Random(7)
         popular = chance.sample(self.names, min(POPULAR, projects // 2))
         self._popular = [FIRST, *(name for name in popular if name != FIRST)]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -40,7 +41,7 @@ class Output:
     """A file that a table is rendered to.
 
     element   None: the lines themselves (JSON Lines). Else the file is one JSON array of what
-              `element` makes of each line; None leaves the line out.
+              `element` makes of what the table's `look` found in each; None leaves the line out.
     head      what comes before the first line, newline included, in a frame of its own: then
               `element` makes lines, newline included, and the file is no array.
     note      a word on a line worth counting in the manifest (an exception's status), or None
@@ -48,7 +49,7 @@ class Output:
 
     file: str
     level: int
-    element: Callable[[bytes], bytes | None] | None = None
+    element: Callable[[Any], bytes | None] | None = None
     head: bytes = b""
     note: Callable[[bytes], str | None] | None = None
 
@@ -56,6 +57,24 @@ class Output:
     def is_array(self) -> bool:
         """Whether the file is one JSON array."""
         return self.element is not None and not self.head
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table, of `section_names` lines a section on average.
+
+    `outputs[0]` holds its lines as they are (no `element`): merges read it. `look`: what `element`
+    of the others is given of a line, found once for all of them.
+    """
+
+    name: str
+    section_names: int
+    outputs: tuple[Output, ...]
+    look: Callable[[bytes], object] | None = None
+
+    def found(self, lines: Sequence[Line]) -> Sequence[object]:
+        """What `look` finds in each of these."""
+        return () if self.look is None else [self.look(line) for _, line in lines]
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -163,15 +182,15 @@ class FrameFileWriter:
             text = reopened(old.text(number), opens=opens)
             self._compress(text, msgspec.structs.replace(section, opens=opens))
 
-    def make(self, lines: Sequence[Line]) -> None:
-        """Render and compress new lines."""
+    def make(self, lines: Sequence[Line], found: Sequence[object] = ()) -> None:
+        """Render and compress new lines; `found`: what the table's `look` has of each."""
         element, note = self._output.element, self._output.note
         rows = len(lines)
         opens = False
         if element is None:
             text = b"".join([line for _, line in lines])
         else:
-            elements = [e for e in (element(line) for _, line in lines) if e is not None]
+            elements = [made for made in map(element, found) if made is not None]
             rows = len(elements)
             opens = self._opens(rows)
             array = self._output.is_array

@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from sinks.dump.frame_file import (
     FrameFile,
     FrameFileReader,
     FrameFileWriter,
-    Output,
+    Table,
     check_whole,
 )
 from sinks.dump.frames import Change, Line, latest, lines_of, merge
@@ -54,18 +53,6 @@ RUNS_PER_TIER_MAX = 32
 GONE_BYTES = len(gone_line(""))  # of a line that stands for a tombstone, beside its name
 FEW_CHANGES = 10_000  # a delta of so many is always made: it takes a second at most
 INDEX_FILE, LOCK_FILE = "index.zst", "lock"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table, of `section_names` lines a section on average.
-
-    `outputs[0]` holds its lines as they are (no `element`): merges read it.
-    """
-
-    name: str
-    section_names: int
-    outputs: tuple[Output, ...]
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -364,13 +351,15 @@ class _Change:
             firsts = [section.first for section in old[0].sections] if old else []
             changes = self._fresh(files, memory)
             for section in merge(firsts, load, changes, table.section_names):
+                found = () if isinstance(section, int) else table.found(section)
                 for position, writer in enumerate(new):
                     if not isinstance(section, int):
-                        writer.make(section)
+                        writer.make(section, found)
                     elif position < len(old):
                         writer.keep(old[position], section)
                     else:  # an output that an older version did not have
-                        writer.make(list(load(section)))
+                        lines = list(load(section))
+                        writer.make(lines, table.found(lines))
             base = tuple(writer.finish() for writer in new)
         return TableFiles(base)
 

@@ -14,6 +14,8 @@ without parsing it. Documents are the records' values, byte for byte. See `schem
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from schemas.codec import NO_JSON, decode, encode, one_line
@@ -61,7 +63,16 @@ class _Complete(msgspec.Struct):
     releases: dict[str, list[_CompleteFile]]
 
 
+class _PackageInfo(_CompleteInfo):
+    version: object = None
+
+
+class _PackageDocument(_Complete):
+    info: _PackageInfo
+
+
 _complete = msgspec.json.Decoder(_Complete)
+_package = msgspec.json.Decoder(_PackageDocument)
 
 
 class _VersionInfo(msgspec.Struct):
@@ -164,14 +175,35 @@ def drop_in(document: bytes) -> bytes | None:
 
 def latest_line(line: bytes) -> bytes:
     """Of a line of packages. What is no text of one line is no version: it is left empty."""
-    name = name_of(line)
-    start = _NAME_START + len(name) + 1 + len(_SERIAL_KEY)  # it follows the name
-    serial = line[start : line.index(b",", start)].decode()
     try:
         document = _version.decode(document_of(line))
         version = document.info.version if document.info is not None else None
     except NO_JSON:
         version = None
+    return _latest(line, version)
+
+
+class Package(NamedTuple):
+    """What a line of packages leaves in the other two files of its table."""
+
+    drop_in: bytes | None
+    latest: bytes
+
+
+def package_of(line: bytes) -> Package:
+    """`drop_in` and `latest_line` with one look into the document: that costs the most of both."""
+    document = document_of(line)
+    try:
+        found = _package.decode(document)
+    except NO_JSON:
+        return Package(drop_in(document), latest_line(line))
+    return Package(document, _latest(line, found.info.version))
+
+
+def _latest(line: bytes, version: object) -> bytes:
+    name = name_of(line)
+    start = _NAME_START + len(name) + 1 + len(_SERIAL_KEY)  # it follows the name
+    serial = line[start : line.index(b",", start)].decode()
     text = version if isinstance(version, str) and version.isprintable() else ""
     if '"' in text or "," in text or text != text.strip():
         text = '"' + text.replace('"', '""') + '"'

@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -38,17 +39,10 @@ from schemas.topics import COMPACTED, Offset, Topic
 from sinks.dump.delta_file import Mark, Step
 from sinks.dump.delta_folder import DeltaFolder
 from sinks.dump.forgetting import forget_behind, must_go, word_of
-from sinks.dump.frame_file import FrameFile, Output
-from sinks.dump.frame_store import BUFFER_BYTES_MAX, FrameStore, Table
+from sinks.dump.frame_file import FrameFile, Output, Table
+from sinks.dump.frame_store import BUFFER_BYTES_MAX, FrameStore
 from sinks.dump.full_folder import FullFolder, Keep
-from sinks.dump.lines import (
-    LATEST_HEAD,
-    change_of,
-    document_of,
-    drop_in,
-    exception_of,
-    latest_line,
-)
+from sinks.dump.lines import LATEST_HEAD, change_of, exception_of, package_of
 from sinks.dump.reader import DumpReader
 from sinks.dump.table_set import TableSets
 from sinks.durable import storage
@@ -70,11 +64,10 @@ TABLES = (
         DOCUMENTS_PER_SECTION,
         (
             Output("packages.jsonl.zst", LINES_LEVEL),
-            Output(
-                "pypicache.json.zst", DROP_IN_LEVEL, element=lambda line: drop_in(document_of(line))
-            ),
-            Output("latest.csv.zst", LINES_LEVEL, element=latest_line, head=LATEST_HEAD),
+            Output("pypicache.json.zst", DROP_IN_LEVEL, element=attrgetter("drop_in")),
+            Output("latest.csv.zst", LINES_LEVEL, attrgetter("latest"), head=LATEST_HEAD),
         ),
+        look=package_of,
     ),
     Table(Topic.RELEASES, RELEASES_PER_SECTION, (Output("releases.jsonl.zst", LINES_LEVEL),)),
     Table(Topic.STATE, STATES_PER_SECTION, (Output(STATE_FILE, LINES_LEVEL, note=exception_of),)),

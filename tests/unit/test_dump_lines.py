@@ -16,6 +16,7 @@ from sinks.dump.lines import (
     gone_line,
     latest_line,
     name_of,
+    package_of,
 )
 from tests.support.dump_world import compact, document, record
 
@@ -185,3 +186,14 @@ def test_the_latest_version_as_csv(document: bytes, serial: bytes | None, line: 
     assert held is not None
 
     assert line == latest_line(held)
+    assert (drop_in(document_of(held)), line) == package_of(held)
+
+
+@pytest.mark.parametrize("version", ['"1.0"', "7", '"1\\n0"', '{"a":[1]}', "null"])
+def test_one_look_finds_what_two_do(version: str) -> None:
+    """Of a complete document, too, whatever its version is."""
+    value = document("sample").replace(b'"version":"1.0"', f'"version":{version}'.encode())
+    held = change_of(record(Topic.METADATA, "sample", value))[1]
+    assert held is not None
+
+    assert (value, latest_line(held)) == package_of(held)
