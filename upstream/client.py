@@ -1,4 +1,4 @@
-"""The upstream port over HTTP, paced and bounded. With `download` the only one that imports httpx.
+"""The upstream port over HTTP, paced and bounded. The one module that imports httpx.
 
 One transport per connection, kept in a stack: httpx's shared pool looks at every connection for
 every request (three times the CPU at 16), and this way the slots *are* the bound on connections.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,7 +25,7 @@ from upstream.decode import BodyDecoder
 from upstream.limits import ByteBudget, Clock, Gate, OnHold, SystemClock
 from upstream.proxies import proxy_for
 from upstream.routes import Call, PypiRoutes
-from upstream.settings import KIB, ClientSettings
+from upstream.settings import CONNECT_SECONDS_MAX, KIB, ClientSettings
 
 KEEPALIVE_SECONDS = 30.0  # longer than a poll, shorter than what edges grant (60 s and more)
 CONTROL_CONNECTIONS = 2  # one for the journal, one for the index
@@ -184,6 +185,51 @@ class HttpSender:
             if not self.gate.open_to(control=control):
                 raise _HeldBack
             self.requests_sent += 1
+
+
+class FileAnswer(NamedTuple):
+    """An answer that is being read: names of headers in lower case, pieces as they were sent."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
+
+
+class FileRequests:
+    """GET of files below `base_url`, from a server that is not the index: no pace, no hold.
+
+    What waits for `read_seconds` without a piece ends. Belongs to one event loop.
+    """
+
+    def __init__(
+        self, base_url: str, *, user_agent: str, read_seconds: float, redirects: int
+    ) -> None:
+        self._base = base_url
+        self._client = httpx.AsyncClient(
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS_MAX),
+            follow_redirects=True,
+            max_redirects=redirects,
+            proxy=proxy_for(base_url),
+            trust_env=False,
+        )
+
+    @contextlib.asynccontextmanager
+    async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[FileAnswer]:
+        """The answer, while the block reads it. Raises UpstreamUnavailable."""
+        try:
+            async with self._client.stream("GET", url, headers=headers) as got:
+                plain = _plain_headers(got.headers.raw)
+                yield FileAnswer(got.status_code, str(got.url), plain, got.aiter_raw())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UpstreamUnavailable(
+                f"{self._base}: {type(error).__name__}: {str(error)[:200]}"
+            ) from None
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
 
 
 class _HeldBack(Exception):

@@ -16,8 +16,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import httpx
-
 from schemas.errors import (
     BrokenBody,
     DiskFull,
@@ -28,8 +26,8 @@ from schemas.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
-from upstream.proxies import proxy_for
-from upstream.settings import CONNECT_SECONDS_MAX, program_version
+from upstream.client import FileAnswer, FileRequests
+from upstream.settings import program_version
 
 READ_SECONDS_MAX = 30.0  # between two pieces of an answer
 SMALL_SECONDS_MAX = 120.0  # for all of a small file: a byte now and then would never end
@@ -68,16 +66,11 @@ class Downloads:
     def __init__(self, base_url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self._base = base_url.rstrip("/")
         self._retry_seconds = retry_seconds
-        self._client = httpx.AsyncClient(
-            headers={
-                "User-Agent": f"pypistream/{program_version()}",
-                "Accept-Encoding": "identity",
-            },
-            timeout=httpx.Timeout(READ_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
-            follow_redirects=True,
-            max_redirects=REDIRECTS_MAX,
-            proxy=proxy_for(base_url),
-            trust_env=False,
+        self._files = FileRequests(
+            base_url,
+            user_agent=f"pypistream/{program_version()}",
+            read_seconds=READ_SECONDS_MAX,
+            redirects=REDIRECTS_MAX,
         )
 
     async def small(self, path: str, bytes_max: int, etag: str = "") -> Fetched | None:
@@ -103,12 +96,12 @@ class Downloads:
 
     async def _whole(self, path: str, bytes_max: int, etag: str) -> Fetched | None:
         headers = {"If-None-Match": etag} if etag else {}
-        async with self._client.stream("GET", self._url(path), headers=headers) as answer:
-            if answer.status_code == HTTPStatus.NOT_MODIFIED and etag:
+        async with self._files.get(self._url(path), headers) as answer:
+            if answer.status == HTTPStatus.NOT_MODIFIED and etag:
                 return None
             self._check(answer, (HTTPStatus.OK,))
             body = bytearray()
-            async for piece in answer.aiter_raw():
+            async for piece in answer.pieces:
                 body += piece
                 if len(body) > bytes_max:
                     raise DumpCorrupt(f"{answer.url} has over {bytes_max} bytes")
@@ -140,18 +133,18 @@ class Downloads:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.aclose()
+        await self._files.close()
 
     async def _more(self, path: str, part: Path, wanted: _Wanted) -> None:
         """One request for what is missing, appended to `part`."""
         held = await asyncio.to_thread(_size, part)
         headers = {"Range": f"bytes={held}-"} if held else {}
-        async with self._client.stream("GET", self._url(path), headers=headers) as answer:
-            if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        async with self._files.get(self._url(path), headers) as answer:
+            if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
                 raise self._other(path)  # it is shorter than what is held of it
             self._check(answer, (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT))
-            ranged = answer.status_code == HTTPStatus.PARTIAL_CONTENT
+            ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
             if ranged and not answer.headers.get("content-range", "").startswith(f"bytes {held}-"):
                 raise BrokenBody(f"{answer.url}: another range than asked for")
             held = held if ranged else 0
@@ -159,7 +152,7 @@ class Downloads:
             # What has come is kept when the answer ends early: the next request goes on from there.
             # Opened here, not in a thread: there it would stay open if we are cancelled meanwhile.
             with part.open(mode, WRITE_BUFFER_BYTES) as file:
-                async for piece in answer.aiter_raw():
+                async for piece in answer.pieces:
                     held += len(piece)
                     if held > wanted.bytes:
                         break  # another file: its sha256 says so
@@ -174,8 +167,8 @@ class Downloads:
     def _url(self, path: str) -> str:
         return f"{self._base}/{path}"
 
-    def _check(self, answer: httpx.Response, good: tuple[HTTPStatus, ...]) -> None:
-        status = answer.status_code
+    def _check(self, answer: FileAnswer, good: tuple[HTTPStatus, ...]) -> None:
+        status = answer.status
         if status in good:
             return
         message = f"{answer.url}: the server answered {status}"
@@ -188,10 +181,6 @@ class Downloads:
     async def _translated(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
             return await work()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UpstreamUnavailable(
-                f"{self._base}: {type(error).__name__}: {str(error)[:200]}"
-            ) from None
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno == _NO_SPACE:
