@@ -12,7 +12,6 @@ is no public sign that a heartbeat was answered, so the coordinator is asked who
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
@@ -28,6 +27,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import Topic
 from streams.assignment import Membership
+from streams.kafka_ending import stopped
 from streams.kafka_errors import translated
 from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable
@@ -42,7 +42,7 @@ START_SECONDS_MAX = 30.0  # metadata and coordinator; joining is not waited for
 # Without being a member: three times what a join takes when somebody's session has to end first.
 # Then this client is thrown away and a new one made, whatever state it got itself into.
 LOST_SECONDS_MAX = 30.0
-STOP_SECONDS_MAX = 3.0  # leaving is a courtesy: without it others wait for SESSION_MS
+LEAVE_SECONDS_MAX = 3.0  # leaving is a courtesy: without it others wait for SESSION_MS
 
 log_ = structlog.get_logger("group")
 
@@ -128,7 +128,7 @@ class KafkaGroup:
             self._member.denied(_now())  # whatever ended this: nobody answers for us any more
             if confirming is not None:
                 confirming.cancel()
-            await _stopped(consumer.stop(), admin.close())
+            await asyncio.gather(*(stopped(each, LEAVE_SECONDS_MAX) for each in (consumer, admin)))
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(f"join the group {self._group_id}", self._settings.security.principal)
@@ -189,17 +189,6 @@ def _client_ids(answer: Any) -> set[str] | None:
     if group["error_code"]:
         return None
     return {member["client_id"] for member in group["members"]}
-
-
-async def _stopped(*stops: Any) -> None:
-    """Let both end, but wait for neither longer than STOP_SECONDS_MAX."""
-    tasks = [asyncio.ensure_future(stop) for stop in stops]
-    done, late = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
-    for task in late:
-        task.cancel()
-    for task in done:
-        with contextlib.suppress(KafkaError, OSError):
-            task.result()
 
 
 def _now() -> float:

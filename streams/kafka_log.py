@@ -19,6 +19,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from schemas.errors import LogTruncated
 from schemas.topics import COMPACTED, RECORD_BYTES_MAX, TOPICS, Offset, Topic, partition_count
 from streams.kafka_batches import BATCH_BYTES_MAX, grouped, packed, sent
+from streams.kafka_ending import stopped
 from streams.kafka_errors import translated
 from streams.kafka_reader import (
     FETCH_BYTES_MAX,
@@ -29,7 +30,6 @@ from streams.kafka_reader import (
     folded,
     kafka_partition,
     make_consumer,
-    stopped,
 )
 from streams.kafka_settings import KafkaSettings
 from streams.kafka_topics import ensure_topics

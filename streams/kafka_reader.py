@@ -12,6 +12,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.structs import ConsumerRecord
 
 from schemas.topics import Offset, Topic
+from streams.kafka_ending import stopped
 from streams.kafka_errors import translated
 from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable, Record, Table, TopicPartition
@@ -217,32 +218,3 @@ async def folded(
             raise LogUnavailable(f"{place.topic}/{place.partition} gives no records below {end}")
         await asyncio.sleep(0)  # a loop over ready records would starve all other tasks
     return Table(rows, end)
-
-
-STOP_SECONDS_MAX = 5.0  # `stop` waits for brokers that may be gone
-
-
-async def stopped(client: Any) -> None:
-    """Stop a consumer or producer; one that takes too long is left to itself. Never raises."""
-    stopping = asyncio.ensure_future(client.stop())
-    done, _ = await asyncio.wait([stopping], timeout=STOP_SECONDS_MAX)
-    if not done:
-        stopping.cancel()
-    elif not stopping.cancelled():
-        stopping.exception()  # looked at, so that nothing is printed: it is being thrown away
-    _hush(client)
-
-
-def _hush(client: Any) -> None:
-    """Look at the errors of futures that aiokafka failed and nobody waits for.
-
-    Else asyncio prints each of them when it is collected ("Future exception was never retrieved").
-    """
-    accumulator = getattr(client, "_message_accumulator", None)
-    futures = [getattr(getattr(client, "_txn_manager", None), "_transaction_waiter", None)]
-    for batches in getattr(accumulator, "_batches", {}).values():
-        for batch in batches:
-            futures += [batch.future, batch._drain_waiter]  # noqa: SLF001 (see above)
-    for future in futures:
-        if future is not None and future.done() and not future.cancelled():
-            future.exception()

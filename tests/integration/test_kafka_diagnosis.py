@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -22,34 +19,9 @@ from streams.kafka_settings import KafkaSettings, SecuritySettings
 from streams.kafka_topics import ensure_topics
 from streams.log import LogUnavailable
 from tests.support import tools
+from tests.support.kafka_line import Served, serving
 
 API_VERSIONS, METADATA = 18, 3  # keys of requests
-Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def serving(served: Served, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server on loopback that does as it likes; its port."""
-    ended: list[asyncio.Task[None]] = []
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        ended.append(task)
-        writers.append(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await served(reader, writer)
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        for writer in writers:
-            writer.close()
-        await asyncio.gather(*ended)
 
 
 def free_port() -> int:
