@@ -10,9 +10,8 @@ import pytest
 from schemas import codec
 from schemas.records import EventSource, Marker, Status
 from schemas.topics import Topic
-from tests.support import virtual_time
 from tests.support.history import records_of
-from tests.support.index_world import GONE_SECONDS, LOOK_SECONDS, POLL_SECONDS, World
+from tests.support.index_world import GONE_SECONDS, LOOK_SECONDS, POLL_SECONDS, World, simulated
 from tests.support.scripted_upstream import document
 
 
@@ -20,19 +19,6 @@ from tests.support.scripted_upstream import document
 def partitions(request: pytest.FixtureRequest) -> int:
     count: int = request.param
     return count
-
-
-def simulated(partitions: int, play: Callable[[World], Awaitable[None]]) -> None:
-    """In virtual time."""
-
-    async def whole() -> None:
-        world = World(partitions)
-        try:
-            await play(world)
-        finally:
-            await world.stop(world.producing, *world.working)
-
-    virtual_time.run(whole())
 
 
 async def switched(world: World, **settings: object) -> None:
@@ -241,7 +227,7 @@ def test_an_index_that_did_not_change_costs_nothing() -> None:
 
 def test_many_changes_come_in_several_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended between any two of them, what is in is not told again."""
-    monkeypatch.setattr("producers.changelog.TRANSACTION_ROWS_MAX", 2)
+    monkeypatch.setattr("producers.head_writer.TRANSACTION_ROWS_MAX", 2)
 
     async def play(world: World) -> None:
         await switched(world)
@@ -249,7 +235,7 @@ def test_many_changes_come_in_several_transactions(monkeypatch: pytest.MonkeyPat
             world.site.change(f"p{number}")
         for _ in range(12):
             made = await world.produce()
-            monkeypatch.setattr(made, "_commit", _dying(made._commit, 2))
+            monkeypatch.setattr(made._writer, "commit", _dying(made._writer.commit, 2))
             await asyncio.sleep(LOOK_SECONDS)
         assert len(await world.told()) == 10
         await world.assert_true()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from processors.decide import Patience
@@ -17,6 +18,7 @@ from schemas.records import ChangelogEntry, Config, EventSource, Head, State
 from schemas.topics import Topic
 from streams.memory_log import MemoryLog
 from streams.progress import Progress, read_progress
+from tests.support import virtual_time
 from tests.support.history import records_of
 from tests.support.schema_check import ValidatingLog
 from tests.support.scripted_upstream import ScriptedUpstream, document
@@ -159,3 +161,18 @@ class World:
         assert (await self.progress()).watermark.reached == self.site.serial
         counted = Counter((each.name, each.serial) for each in await self.entries())
         assert set(counted.values()) == {1}
+
+
+def simulated(
+    partitions: int, play: Callable[[World], Awaitable[None]], site: Site | None = None
+) -> None:
+    """In virtual time."""
+
+    async def whole() -> None:
+        world = World(partitions, site=site or Site())
+        try:
+            await play(world)
+        finally:
+            await world.stop(world.producing, *world.working)
+
+    virtual_time.run(whole())
