@@ -6,20 +6,28 @@ nothing is fetched for them. One page at a time, between polls, by the holder of
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import structlog
+
+from producers.head_writer import HeadWriter, in_transactions
+from producers.rows import bad_row_record, entry_record
 from schemas import codec
-from schemas.errors import LogCorrupt, UpstreamUnavailable
+from schemas.errors import JournalGone, LogCorrupt, Retriable, UpstreamUnavailable
 from schemas.records import Head, HistoryAsked
-from streams.log import Log, Outgoing
+from streams.clock import Clock
+from streams.log import Log, LogUnavailable, Outgoing
 from streams.progress import progress_record
 from streams.watching import TableWatch, plain_place
-from upstream.source import BadRow, JournalPage, JournalRow
+from upstream.source import BadRow, JournalPage, JournalRow, Upstream
 
 HISTORY_KEY = "history"
 CALL_SECONDS = 1.0  # between two calls: PyPI's own request for the journal
 RETRY_SECONDS = 60.0  # after a page that upstream did not give: the live journal goes first
+
+log_ = structlog.get_logger("produce")
 
 
 def history_request(log: Log, now_ms: int) -> Outgoing:
@@ -82,3 +90,58 @@ def history_of(page: JournalPage, since: int, base: int) -> Part:
 def no_further(since: int) -> UpstreamUnavailable:
     """What is said of a full page that leads no further."""
     return UpstreamUnavailable(f"the journal's page after serial {since} leads no further")
+
+
+class HistoryReader:
+    """Reads it in while there is nothing else to do. To be closed; may be used again."""
+
+    def __init__(self, log: Log, upstream: Upstream, clock: Clock, writer: HeadWriter) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._writer = writer
+        self._asks = HistoryWatch(log)
+        self._not_before = 0.0  # of the loop's time
+
+    async def serve(self, seconds: float) -> float:
+        """Read in what was asked for until the next poll is due; the seconds left until then.
+
+        Raises LogUnavailable, WriterFenced; upstream's errors put it off.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        rest = 0.0
+        while rest == 0.0 or end - loop.time() >= CALL_SECONDS:
+            since = await self._owed()
+            if since is None or loop.time() < self._not_before:
+                break
+            rest = CALL_SECONDS  # after the poll's own call, too
+            await asyncio.sleep(rest)
+            try:
+                await self.read(since)
+            except LogUnavailable:
+                raise
+            except (Retriable, JournalGone) as error:
+                # The live journal has been read just now: nothing is the matter with that.
+                self._not_before = loop.time() + RETRY_SECONDS
+                log_.warning("a page of the history could not be read", error=str(error))
+        return max(rest, end - loop.time())
+
+    async def read(self, since: int) -> None:
+        """One page of what was before the log began, each transaction with its position."""
+        page = await self._upstream.journal_since(since)
+        part = history_of(page, since, self._writer.head.base)
+        now_ms = self._clock.now_ms()
+        for rows, last in in_transactions(part.rows):
+            records = [entry_record(row, now_ms, late=True) for row in rows]
+            records += [bad_row_record(row, now_ms) for row in part.bad] if last else []
+            reached = part.reached if last else rows[-1].serial
+            await self._writer.commit(records, self._writer.head, reached)
+
+    async def close(self) -> None:
+        """Let go of the log."""
+        await self._asks.close()
+
+    async def _owed(self) -> int | None:
+        head = self._writer.head
+        asked = head.history is None and head.base > 0 and await self._asks.asked()
+        return next_serial(head, asked=asked)

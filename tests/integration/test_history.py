@@ -129,12 +129,12 @@ async def test_killed_between_two_transactions_of_a_page_it_goes_on_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A successor that took the id reads on after the last row that is in."""
-    monkeypatch.setattr("producers.changelog.TRANSACTION_ROWS_MAX", 4)
+    monkeypatch.setattr("producers.head_writer.TRANSACTION_ROWS_MAX", 4)
     world = World(4)
     world.upstream.page_rows_max = 50
     world.clock = SystemClock()  # type: ignore[assignment]
     made = await world.producer()
-    writer = made._writer
+    writer = made._writer._writer
     assert writer is not None
     commit, left = writer.commit, 3
 
@@ -147,12 +147,12 @@ async def test_killed_between_two_transactions_of_a_page_it_goes_on_there(
 
     monkeypatch.setattr(writer, "commit", dying)
     with pytest.raises(asyncio.CancelledError):
-        await made.read_history(0)
+        await made.history.read(0)
     assert (await world.head()).history == History(36, (await world.head()).changelog)
 
     again = await world.producer()
     while (since := next_serial(await world.head(), asked=False)) is not None:
-        await again.read_history(since)
+        await again.history.read(since)
     assert sorted(await world.rows(late=True)) == OLD
 
 
@@ -195,7 +195,7 @@ def test_workers_fetch_nothing_for_it_and_their_markers_are_as_before(partitions
         before = await read_progress(world.log)
         asked = len(world.upstream.asked)
         while (since := next_serial(await world.head(), asked=True)) is not None:
-            await made.read_history(since)
+            await made.history.read(since)
         await asyncio.sleep(30)
         after = await read_progress(world.log)
         ends = await world.log.ends(Topic.CHANGELOG)
@@ -218,15 +218,15 @@ async def test_what_is_no_row_is_a_dead_letter_and_what_is_no_request_asks_for_n
     made = await world.producer()
     plain = plain_place(world.log).partition
     await world.log.inner.append([Outgoing(Topic.PROGRESS, HISTORY_KEY, b"[1]", (), plain)])
-    assert not await made._asks.asked()
+    assert not await made.history._asks.asked()
     await world.ask()
-    assert await made._asks.asked()
+    assert await made.history._asks.asked()
     await made.close()
 
     made = await world.producer()
     world.upstream.journal.insert(0, JournalRow("../x", None, 1, "create", 1))
     world.upstream.journal.insert(1, JournalRow("P.1", None, 1, "create", 2))
-    await made.read_history(0)
+    await made.history.read(0)
     letters = [
         codec.decode(record.value or b"", DeadLetter).serial
         for record in await records_of(world.log, Topic.DEAD_LETTER)
@@ -261,7 +261,7 @@ async def test_status_and_the_published_file_say_since_when_rows_are_held(tmp_pa
     reports = [await _history(world.log, tmp_path)]
     await world.ask()
     reports.append(await _history(world.log, tmp_path))
-    await made.read_history(0)
+    await made.history.read(0)
     reports.append(await _history(world.log, tmp_path))
 
     rows = []
@@ -276,7 +276,7 @@ async def test_status_and_the_published_file_say_since_when_rows_are_held(tmp_pa
         await asyncio.wait([task])
     rows.append(await _published(world.log, tmp_path))
     while (since := next_serial(await world.head(), asked=True)) is not None:
-        await made.read_history(since)
+        await made.history.read(since)
     reports.append(await _history(world.log, tmp_path))
     rows.append(await _published(world.log, tmp_path))
     for partition in range(2):

@@ -20,7 +20,7 @@ from processors import publication, transactions
 from processors.agenda import Lane
 from processors.decide import Body, decide
 from processors.slots import Slots
-from producers.changelog import ChangelogProducer
+from producers.head_writer import HeadWriter
 from pypistream import restarts
 from schemas.errors import LogFull, Retriable
 from schemas.manifest import MANIFEST_FILE
@@ -98,13 +98,13 @@ def _whatever_comes_is_published() -> Any:
 
 
 def _position_before_rows() -> Any:
-    real = ChangelogProducer._commit  # what is planted is wrong inside
+    real = HeadWriter.commit
 
     async def commit(self: Any, records: Any, head: Any, history: int = 0) -> None:
         await real(self, [], head, history)
         await real(self, records, head, history)
 
-    return patch.object(ChangelogProducer, "_commit", commit)
+    return patch.object(HeadWriter, "commit", commit)
 
 
 def _tried_again_blindly() -> Any:
