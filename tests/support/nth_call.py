@@ -38,7 +38,7 @@ from tests.support.mortal_sink import InlineThreads, Killed
 from tests.support.sim_edge import upstream_behind
 from tests.support.sim_log import FaultyLog
 from tests.support.sim_schedule import Event, Schedule
-from tests.support.sim_sinks import SimSink
+from tests.support.sim_sinks import BRISK, SimSink
 from tests.support.simulation import Simulation
 
 EVENTS = 30
@@ -226,7 +226,7 @@ class NthRun(Simulation):
         self.log = FaultyLog(log, Random(0))
         self.upstream = upstream_behind(self.edge, lambda: self.calls.touch("socket"))  # type: ignore[assignment]
         with self.calls.unseen():
-            sink = SimSink("dump", root / "dump", self.log, self.wall, self.history)
+            sink = SimSink(*("dump", root / "dump", self.log, self.wall, self.history), pace=BRISK)
         self.sinks = {"dump": sink}
 
     async def _until_one_fails(self) -> None:

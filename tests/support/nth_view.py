@@ -17,7 +17,7 @@ from tests.support import feed_world, sim_check_sinks, sim_sinks, virtual_time
 from tests.support.dump_world import compact
 from tests.support.sim_history import History, ends_of, line_of
 from tests.support.sim_replay import Recorded
-from tests.support.sim_sinks import SimSink
+from tests.support.sim_sinks import BRISK, SimSink
 from tests.support.view_records import entry
 
 TRANSACTIONS = 30
@@ -46,7 +46,7 @@ async def _play(root: Path, seed: int, calls: int | None, code: int) -> tuple[Hi
     log = MemoryLog(1, now_ms=clock.now_ms)
     await feed_world.found(log)
     history.add("schedule", partitions=1, base=0, start_ms=0, sinks=["duckdb"])
-    sink = SimSink("duckdb", root / "life-0", log, clock, history)
+    sink = SimSink("duckdb", root / "life-0", log, clock, history, pace=BRISK)
     if calls is not None:
         sink.faults.fail_in(calls, code)
     role = asyncio.create_task(sink.run())

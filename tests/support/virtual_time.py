@@ -48,11 +48,15 @@ class WarpLoop(asyncio.SelectorEventLoop):
 
 
 class WarpClock:
-    """`streams.clock.Clock` of the loop it is used in."""
+    """`streams.clock.Clock` of the loop in which it is asked first."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def now_ms(self) -> int:
         """Unix milliseconds."""
-        return START_MS + int(asyncio.get_running_loop().time() * 1000)
+        if self._loop is None:  # to ask for it each time is a call to the system
+            self._loop = asyncio.get_running_loop()
+        return START_MS + int(self._loop.time() * 1000)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
