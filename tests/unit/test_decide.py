@@ -212,7 +212,8 @@ class TestMissing:
             assert (verdict.state.status, verdict.state.reason) == (Status.PARKED, MISSING)
             state = verdict.state
 
-        assert answer(state, Missing(), 300).effect is Effect.TOMBSTONE
+        proven = answer(state, Missing(), 300)
+        assert (proven.effect, proven.state.reason) == (Effect.TOMBSTONE, "no-releases")
 
     def test_one_404_after_five_minutes_of_other_answers_proves_nothing(self) -> None:
         state = owed(published(10), 20)
