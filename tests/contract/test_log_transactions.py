@@ -46,6 +46,23 @@ class TestTransactions:
             assert record.value == found[record.partition or 0, offset]
         assert b"closing" in found.values()
 
+    async def test_larger_than_a_batch(self, log: Log) -> None:
+        """Two megabytes in one transaction: offsets in their order, and the end is after them."""
+        writer = await log.writer("a")
+        ends: list[Offset] = []
+
+        def closing(ahead: NextOffsets) -> list[Outgoing]:
+            ends.append(ahead[STATE_0])
+            return []
+
+        offsets = list(await writer.commit([state(k, k * 400_000) for k in "abcde"], closing))
+        records = await read_all(log, [STATE_0])
+
+        assert offsets == sorted(set(offsets)) == [record.offset for record in records]
+        assert [offsets[-1] + 1] == ends
+        assert [record.key for record in records] == list("abcde")
+        assert all(record.value == (record.key or "").encode() * 400_000 for record in records)
+
     async def test_closing_sees_next_offsets(self, log: Log) -> None:
         """`closing` learns where its transaction ends; reading on there finds the next one."""
         writer = await log.writer("a")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import pytest
 from aiokafka import TopicPartition as Place
@@ -17,7 +17,7 @@ from schemas.topics import Offset, Topic
 from streams.kafka_log import KafkaLog
 from streams.kafka_settings import KafkaSettings
 from streams.kafka_writer import COMMIT_SECONDS_MAX, TRANSACTION_MS_MAX
-from streams.log import TopicPartition
+from streams.log import LogUnavailable, Outgoing, TopicPartition
 from tests.support.kafka_bare import consumer
 from tests.support.kafka_writer_child import WRITER, record
 
@@ -131,3 +131,19 @@ async def test_dead_and_not_replaced(log: KafkaLog, settings: KafkaSettings) -> 
             await asyncio.sleep(0.2)
         sys.stdout.write(f"held up for {time.monotonic() - since:.1f} s\n")
     assert await values(log) == [b"first"]
+
+
+async def test_closed_while_it_commits(log: KafkaLog) -> None:
+    """Whoever closes the log is not told that a commit went well; its successor sees what did."""
+    writer = await log.writer(WRITER)
+
+    def closing(_: Mapping[TopicPartition, Offset]) -> Sequence[Outgoing]:
+        writer.log_closed()
+        return []
+
+    for _ in range(2):
+        with pytest.raises(LogUnavailable, match="the log has been closed"):
+            await writer.commit([record("first")], closing)
+    successor = await log.writer(WRITER)
+    await successor.commit([record("second")])
+    assert await values(log) == [b"first", b"second"]
