@@ -1,9 +1,10 @@
-"""What changes while a backfill goes on: whatever the moment, it is there at the end."""
+"""What changes while a backfill goes on is there at the end; what a kill costs in fetches."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from random import Random
 
 import pytest
@@ -20,6 +21,7 @@ from upstream.source import Answer
 PROJECTS = 60
 CHANGES = 60
 FETCH_SECONDS = 0.5  # of virtual time; four at once: the backfill takes about eight
+IN_FLIGHT = 4  # of the world's slots; what a transaction gathers is no more
 LIVE_SECONDS = 12.0  # changes come before, during and after it
 SETTLED_SECONDS = 120
 
@@ -97,5 +99,33 @@ def test_changes_during_a_backfill_are_all_there(
         await world.assert_true()
         assert await documents(world) == world.site.there
         assert (await world.progress()).watermark.serial == world.site.serial
+
+    simulated(partitions, play, Slow())
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_a_kill_costs_what_was_in_flight_and_one_batch(partitions: int, seed: int) -> None:
+    """Whenever it comes; everything else is fetched once."""
+    chance = Random(seed)  # printed
+    kills = 5
+
+    async def play(world: World) -> None:
+        for number in range(PROJECTS):
+            world.site.change(f"p{number}")
+        index = world.site.index()
+        await world.produce(base=index.last_serial)
+        config = (await world.progress()).config
+        assert config is not None
+        reconciler = Reconciler(world.log, world.clock, config)
+        assert await reconciler.run(index, Reason.BACKFILL) == PROJECTS
+        for _ in range(kills):
+            await asyncio.sleep(chance.uniform(0, 1.5))
+            await world.rest()
+            world.work(config)
+        await asyncio.sleep(SETTLED_SECONDS)
+
+        assert await documents(world) == world.site.there
+        again = sum(count - 1 for count in Counter(world.site.asked).values())
+        assert 0 < again <= kills * (IN_FLIGHT + IN_FLIGHT)
 
     simulated(partitions, play, Slow())

@@ -1,4 +1,4 @@
-"""What the other instance does while it is loaded from, and what it settles between two dumps."""
+"""What the other instance does while it is loaded from, and what comes late or without a row."""
 
 from __future__ import annotations
 
@@ -113,4 +113,26 @@ async def test_a_project_settled_between_two_dumps_is_in_the_delta(other: Other,
     ]
     assert before.event == lines[0]["serial"] > before.body
     assert not lines[0]["stale"]
+    assert files(other.dumps) == await own.dumped()
+
+
+async def test_what_a_sweep_finds_is_in_the_delta(other: Other, own: Own) -> None:
+    """Another document of the serial that is published, shown twice: nothing tells of it but it."""
+    async with own.loading(other.dumps) as follower:
+        await follower.load(replace_all=False)
+        before, serial = other.states["p02"], other.serial
+        for _ in range(2):
+            await other.arrive("p02")
+        await other.publish()
+        [*_, entry] = deltas.manifest_of(other.dumps)["deltas"]
+        lines = deltas.delta_lines(other.dumps, entry)
+        await follower.look()
+
+    after = other.states["p02"]
+    assert (before.event, before.body) == (after.event, after.body)
+    assert before.hash != after.hash
+    assert serial == other.serial == entry["watermark"]
+    assert [("p02", topic) for topic in deltas.FILES] == [
+        (line["name"], line["topic"]) for line in lines
+    ]
     assert files(other.dumps) == await own.dumped()

@@ -102,7 +102,7 @@ class Other:
         await self._answer(name, Kind.NEW_RELEASE, _shown(trimmed), trimmed)
 
     async def arrive(self, name: str) -> None:
-        """What `stale` was owed comes: no row is written for it, no serial rises."""
+        """What `stale` was owed comes, or a sweep finds it: no row is written, no serial rises."""
         state = self.states[name]
         shown = document("0.9", "1.0", name=name, summary="in time")
         raw = body({**shown, "last_serial": state.event})

@@ -127,10 +127,12 @@ class World:
         self.working.clear()
 
     async def stop(self, *tasks: asyncio.Task[None] | None) -> None:
-        for task in tasks:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        """All at once: what one lets go of, no other takes up."""
+        ending = [task for task in tasks if task is not None]
+        for task in ending:
+            task.cancel()
+        if ending:
+            await asyncio.wait(ending)
 
     async def entries(self) -> list[ChangelogEntry]:
         found = await records_of(self.log, Topic.CHANGELOG)
