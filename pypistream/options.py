@@ -72,7 +72,9 @@ PARTITIONS = option(
     help="Partitions of a new log.  [12 on Kafka, 1 embedded]",
 )
 HTTP = option(
-    "--http", metavar="HOST:PORT", help="Answer over HTTP there.  [serve: 127.0.0.1:8000]"
+    "--http",
+    metavar="HOST:PORT",
+    help="Answer over HTTP there.  [nowhere; `serve` at 127.0.0.1:8000]",
 )
 HTTP_HOST = option(
     "--http-host",

@@ -224,7 +224,8 @@ class FileRequests:
                 yield FileAnswer(got.status_code, str(got.url), plain, got.aiter_raw())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UpstreamUnavailable(
-                f"{self._base}: {type(error).__name__}: {str(error)[:200]}"
+                f"{self._base}: {type(error).__name__}: {str(error)[:200]}",
+                hint="is the address right, and does it answer?",
             ) from None
 
     async def close(self) -> None:

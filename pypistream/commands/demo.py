@@ -32,7 +32,11 @@ from pypistream import options
     default=2.0,
     help="How lively its journal is.  [2]",
 )
-@options.HTTP
+@options.option(
+    "--http",
+    metavar="HOST:PORT",
+    help="Answer over HTTP there.  [127.0.0.1:8000, or a free port]",
+)
 def command(**given: object) -> int:
     """Run stand-in, pipeline and sinks, show a live table, and name three commands to paste."""
     from pypistream.run.demo import demo

@@ -92,7 +92,10 @@ def require_snapshot(data: DataDir, *, kafka: bool) -> None:
     if kafka:
         hint = f"`pypistream sink duckdb --data {data.root}` makes one from the log on Kafka"
     elif data.log.exists():
-        hint = f"a `pypistream run --data {data.root}` publishes one every --snapshot-every seconds"
+        hint = (
+            f"a `pypistream run --data {data.root}` publishes one every --snapshot-every seconds; "
+            "if it runs already, ask again in a moment"
+        )
     else:
         hint = f"start with `pypistream run --data {data.root}`, or name another --data directory"
     raise UsageError(f"no snapshot in {data.root} yet", hint=hint)
