@@ -31,13 +31,25 @@ def test_the_last_line_is_the_result(
     monkeypatch.setattr(every_call, "every", lambda *_: [task] * 3)
 
     assert every_call.main(seed, ["pipeline"], 1) == 0
-    assert "3 runs in" in capsys.readouterr().out.splitlines()[-1]
+    assert "3 runs (1/1) in" in capsys.readouterr().out.splitlines()[-1]
 
     monkeypatch.setattr(every_call, "problems_of", lambda _: ["I3 lost"])
     assert every_call.main(seed, ["pipeline"], 1) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "pipeline, call 1, KILLED: I3 lost"
     assert lines[-1].endswith("3 with violations")
+
+
+def test_all_shares_together_are_the_whole_run(seed: int) -> None:
+    """So that a long run can be played in pieces; a share that does not exist is refused."""
+    tasks = [("pipeline", seed, n, way) for n in range(1, 11) for way in Way]
+    shares = [every_call.share(tasks, f"{which}/4") for which in range(1, 5)]
+
+    assert sum(map(len, shares)) == len(tasks)
+    assert {task for each in shares for task in each} == set(tasks)
+    assert every_call.share(tasks, "1/1") == tasks
+    with pytest.raises(ValueError, match="5/4"):
+        every_call.share(tasks, "5/4")
 
 
 def test_calls_of_all_kinds_are_made_and_broken(seed: int) -> None:

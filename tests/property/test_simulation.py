@@ -20,8 +20,8 @@ from tests.support.simulation import played
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-SCHEDULES = int(os.environ.get("PYPISTREAM_TEST_SCHEDULES", "120"))
-PER_TEST = 20  # schedules of one test: about five seconds
+SCHEDULES = int(os.environ.get("PYPISTREAM_TEST_SCHEDULES", "200"))
+PER_TEST = 20  # schedules of one test: about four seconds
 REACHED_MIN = 6  # kills, lost answers and stalls in so many schedules
 LINES_SHOWN = 5
 SCHEDULE = 7  # any seed whose run is short

@@ -1,7 +1,8 @@
 """Every n-th call breaks, in every way: `make nth-call`, PYPISTREAM_SEED=n replays.
 
 First the pipeline with its log, client and dump sink (`nth_call`), then the DuckDB sink
-(`nth_view`). The last line is the result, the exit code is 1 if anything was wrong.
+(`nth_view`). The last line is the result, the exit code is 1 if anything was wrong. One of 28
+shares (`ARGS="--share 1/28"`) takes two minutes; of one seed, all of them are the whole.
 """
 
 from __future__ import annotations
@@ -54,6 +55,14 @@ def every(part: str, seed: int) -> list[Task]:
     return [(part, seed, n, way) for n in range(1, calls_of(part, seed) + 1) for way in Way]
 
 
+def share(tasks: list[Task], told: str) -> list[Task]:
+    """`told`: I/N, 1/1 is all of them; each of the N shares reaches over the whole run."""
+    which, of = map(int, told.split("/"))
+    if not 1 <= which <= of:
+        raise ValueError(told)
+    return tasks[which - 1 :: of]
+
+
 def spread(part: str, seed: int, runs: int) -> list[Task]:
     """Some of them: one out of each of `runs` equal stretches, in the ways by turns."""
     rng, count, ways = Random(seed), calls_of(part, seed), list(Way)
@@ -74,13 +83,14 @@ def _results(
         yield from zip(tasks, processes.map(judge, tasks, chunksize=CHUNK), strict=True)
 
 
-def main(seed: int, parts: list[str], jobs: int) -> int:
-    """Play; the exit code."""
+def main(seed: int, parts: list[str], jobs: int, told: str = "1/1") -> int:
+    """Play a share of all runs; the exit code."""
     begun = time.monotonic()
     failed, runs, counts = 0, 0, []
     for part in parts:
-        tasks = every(part, seed)
-        counts.append(f"{len(tasks) // len(Way)} calls of the {part}")
+        whole = every(part, seed)
+        tasks = share(whole, told)
+        counts.append(f"{len(whole) // len(Way)} calls of the {part}")
         for (_, _, n, way), problems in _results(tasks, jobs, problems_of):
             runs += 1
             failed += bool(problems)
@@ -88,8 +98,8 @@ def main(seed: int, parts: list[str], jobs: int) -> int:
                 sys.stdout.write(f"{part}, call {n}, {way.name}: {text}\n")
                 sys.stdout.flush()
     seconds = time.monotonic() - begun
-    told = f"{' and '.join(counts)}, {runs} runs in {seconds:.0f} s: {failed} with violations"
-    sys.stdout.write(f"seed {seed}: {told}\n")
+    played = f"{' and '.join(counts)}, {runs} runs ({told}) in {seconds:.0f} s"
+    sys.stdout.write(f"seed {seed}: {played}: {failed} with violations\n")
     return 1 if failed else 0
 
 
@@ -98,6 +108,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make nth-call")
     parser.add_argument("parts", nargs="*", default=["pipeline", "duckdb"])
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--share", default="1/1", metavar="I/N")
     given = parser.parse_args()
     own = own_seed()
-    sys.exit(main(own, given.parts, given.jobs))
+    sys.exit(main(own, given.parts, given.jobs, given.share))
