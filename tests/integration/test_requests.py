@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
 from processors.decide import Patience
+from pypistream.settings import Settings
 from schemas.records import Status
 from tests.support.in_process import InProcess, in_process
+from tests.support.index_world import Site, World, simulated
 from tests.support.standin import Running, standin
+from tests.support.virtual_time import WarpClock
 from tests.support.where import Where
+from upstream.source import JournalRow
 
 PROJECTS = 200
 STALE_SHARE = 0.05
 PER_PROJECT_MAX, WITH_SECOND_LOOKS_MAX = 1.10, 1.30
-BURST_ROWS = 5
+BURST_ROWS, BURST_SECONDS = 5, 2.0
 PATIENCE = Patience(schedule_seconds=(0.1, 0.5, 1, 2), absent_again_seconds=0.1)
 
 
@@ -68,3 +73,34 @@ async def test_a_burst_of_rows_costs_one_request(tmp_path: Path) -> None:
 
     assert made >= BURST_ROWS
     assert after - before == 1
+
+
+class Now(Site):
+    """Its rows bear the time at which they come."""
+
+    def row(self, serial: int, name: str, action: str, version: str | None = None) -> None:
+        second = WarpClock().now_ms() // 1000
+        self.journal.append(JournalRow(name, version, second, action, serial))
+
+
+def test_a_burst_that_several_polls_see_costs_one_request() -> None:
+    """Its rows come over two seconds; with the settings that the program has of itself."""
+
+    async def play(world: World) -> None:
+        world.settle_seconds = Settings.settle
+        await world.produce(poll_seconds=BURST_SECONDS / BURST_ROWS)
+        for number in range(3):
+            world.site.change(f"p{number}")
+        await asyncio.sleep(60)
+        before = len(world.site.asked)
+        for row in range(BURST_ROWS):
+            await asyncio.sleep(BURST_SECONDS / (BURST_ROWS - 1) if row else 0.7)
+            world.site.change("p1")
+        seen = [each for each in await world.entries() if each.name == "p1"][1:]
+        await asyncio.sleep(60)
+
+        assert 0 < len(seen) < BURST_ROWS, "one poll would see them all"
+        assert world.site.asked[before:] == ["p1"]
+        await world.assert_true()
+
+    simulated(1, play, Now())

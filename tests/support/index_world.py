@@ -91,6 +91,7 @@ class World:
     log: ValidatingLog = field(init=False)
     site: Site = field(default_factory=Site)
     clock: WarpClock = field(default_factory=WarpClock)
+    settle_seconds: float = 0
     producing: asyncio.Task[None] | None = None
     working: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ class World:
         """Begin all workers."""
         slots = Slots(4)
         for partition in range(self.partitions):
-            place = WorkerSettings(partition, config, settle_seconds=0, patience=QUICK)
+            place = WorkerSettings(partition, config, self.settle_seconds, patience=QUICK)
             worker = Worker(self.log, self.site, slots, self.clock, place)
             self.working.append(asyncio.create_task(worker.run()))
 
