@@ -20,7 +20,7 @@ PROBE_MS_MAX = 900_000  # a quarter of an hour: so late at most is it seen that 
 # have been on their way, on a busy machine for many seconds, and for as long as one fetch of three
 # requests takes at most. Whoever has its own document by then is not asked.
 AGAIN_MS = (2_000, 10_000, 30_000, 100_000)
-ALL = 1_000_000_000
+ALL = 1_000_000_000  # more names than there are: what `due` says for all of them
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import UsageError
 from schemas.records import Filter
 from schemas.redaction import ALL_PERSONAL, FIELDS, known_fields
+from sinks.dump.keep import KEEP_DAILY_SECONDS, KEEP_DELTAS_SECONDS, KEEP_HOURLY_SECONDS
 from sinks.removed import KEEP_REMOVED
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "pypistream.toml"
 DEFAULT_DATA = Path("pypistream-data")
-KEEP_DELTAS_SECONDS = 604_800.0  # a week: how long a follower may be away
-KEEP_HOURLY_SECONDS, KEEP_DAILY_SECONDS = 172_800.0, 1_209_600.0  # two days, two weeks
 TABLES_SECONDS = 3_600.0  # for all of PyPI making them takes minutes of one core
 SWEEP_SECONDS = 604_800.0  # a week: what a quarter of PyPI's rate can keep, and a day to spare
 

@@ -9,7 +9,7 @@ import sys
 from schemas.errors import PypistreamError
 from schemas.escaping import escaped
 
-__all__ = ["ReaderGone", "Stdout", "complain", "escaped", "shortened"]
+__all__ = ["ReaderGone", "Stdout", "complain", "duration", "escaped", "shortened"]
 
 STDOUT = 1
 
@@ -21,6 +21,18 @@ class ReaderGone(Exception):
 def shortened(text: str, characters_max: int) -> str:
     """At most so many characters, the last of them an ellipsis if something was cut."""
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Roughly, in the two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 class Stdout:

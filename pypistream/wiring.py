@@ -13,7 +13,7 @@ from pypistream.holding import SharedHold
 from pypistream.leasing import LeasedAssignment
 from pypistream.settings import Settings
 from schemas.errors import UsageError
-from sinks.dump.full_folder import Keep
+from sinks.dump.keep import Keep
 from sinks.dump.table_set import TableSets
 from sinks.sink import Sink
 from streams.assignment import Assignment

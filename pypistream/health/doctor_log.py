@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from pypistream.data_dir import DataDir
 from pypistream.health.doctor_checks import Finding, Verdict, failed, ok
-from pypistream.health.status_page import duration
 from pypistream.holding import HOLD_KEY, hold_of
 from pypistream.settings import Settings
+from pypistream.terminal import duration
 from pypistream.wiring import (
     check_log_structure,
     kafka_library,

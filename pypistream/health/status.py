@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.live import Live
 
 from pypistream.cli import EXIT_STALE
-from pypistream.health.status_page import duration, page
+from pypistream.health.status_page import page
 from pypistream.health.status_report import StatusReader, StatusReport
 from pypistream.place import located
 from pypistream.stopping import run_until_stopped
-from pypistream.terminal import Stdout
+from pypistream.terminal import Stdout, duration
 from pypistream.wiring import open_log_for_reading
 
 WATCH_SECONDS = 1.0

@@ -11,7 +11,7 @@ from rich.text import Text
 from pypistream.health.status_files import FileReport
 from pypistream.health.status_report import NameReport, StatusReport
 from pypistream.roles import Holder, by_process
-from pypistream.terminal import escaped, shortened
+from pypistream.terminal import duration, escaped, shortened
 from schemas.records import Status
 
 NAMES_SHOWN_MAX = 10  # of each status; --json has more
@@ -212,15 +212,3 @@ def size(count: float) -> str:
     while count >= 1000 and unit < len(BYTE_UNITS) - 1:  # noqa: PLR2004  SI units
         count, unit = count / 1000, unit + 1
     return f"{count:.0f} {BYTE_UNITS[unit]}" if unit == 0 else f"{count:.1f} {BYTE_UNITS[unit]}"
-
-
-def duration(seconds: float) -> str:
-    """Roughly, in the two largest units."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

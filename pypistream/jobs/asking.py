@@ -19,7 +19,6 @@ from producers.difference import Gone, Order, Plan, Scope, ask_for
 from producers.history import history_request
 from producers.reconcile import Reconciler
 from pypistream.data_dir import DataDir
-from pypistream.health.status_page import duration
 from pypistream.holding import SharedHold
 from pypistream.jobs.index_copy import IndexCopy
 from pypistream.logs import log_to_stderr, say
@@ -28,7 +27,7 @@ from pypistream.place import located
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
 from pypistream.stopping import run_until_stopped
-from pypistream.terminal import Stdout, escaped
+from pypistream.terminal import Stdout, duration, escaped
 from pypistream.wiring import (
     check_upstream,
     make_upstream,

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pypistream.logs import say
 from pypistream.run.facts import Facts
-from pypistream.terminal import escaped
+from pypistream.terminal import duration, escaped
 from schemas.records import Status
 from streams.progress import Watermark
 
@@ -161,12 +161,3 @@ def claim(mark: Watermark) -> str:
 def ago(unix_seconds: float | None) -> str:
     """How long since."""
     return "not yet" if unix_seconds is None else f"{time.time() - unix_seconds:.0f} s ago"
-
-
-def duration(seconds: float) -> str:
-    """Roughly, in the two largest units."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

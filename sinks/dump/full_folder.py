@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -25,24 +24,14 @@ from schemas.manifest import (
     FullManifest,
     Manifest,
 )
+from sinks.dump.keep import Keep
 from sinks.durable import storage, sync_directory, write_synced
 from sinks.publication import ASIDE, KEPT_VERSIONS, link
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-KEEP_DELTAS_SECONDS = 604_800.0  # a week: how long a follower may be away
-KEEP_HOURLY_SECONDS = 172_800.0  # two days: what went wrong yesterday can be looked at
-KEEP_DAILY_SECONDS = 1_209_600.0  # two weeks
 
 log_ = structlog.get_logger("sinks.dump.sink")
 _manifest = msgspec.json.Decoder(FullManifest)
-
-
-class Keep(NamedTuple):
-    """For how long, in seconds, deltas, the hours' first dumps and the days' stay. 0 = none do."""
-
-    deltas: float = KEEP_DELTAS_SECONDS
-    hourly: float = KEEP_HOURLY_SECONDS
-    daily: float = KEEP_DAILY_SECONDS
 
 
 def retained(dumps: Sequence[Manifest], now_ms: int, keep: Keep) -> tuple[Manifest, ...]:

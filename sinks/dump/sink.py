@@ -41,7 +41,8 @@ from sinks.dump.delta_folder import DeltaFolder
 from sinks.dump.forgetting import forget_behind, must_go, word_of
 from sinks.dump.frame_file import FrameFile, Output, Table
 from sinks.dump.frame_store import BUFFER_BYTES_MAX, FrameStore
-from sinks.dump.full_folder import FullFolder, Keep
+from sinks.dump.full_folder import FullFolder
+from sinks.dump.keep import Keep
 from sinks.dump.lines import LATEST_HEAD, change_of, exception_of, package_of
 from sinks.dump.reader import DumpReader
 from sinks.dump.table_set import TableSets

@@ -17,7 +17,8 @@ from schemas.manifest import Exceptions, Manifest, hashed_name, places
 from schemas.records import BackfillProgress, Cut
 from schemas.topics import Topic
 from sinks.dump.forgetting import WORD_FILE, forget_behind, must_go, word_of
-from sinks.dump.full_folder import DAY_MS, HOUR_MS, Keep, retained
+from sinks.dump.full_folder import DAY_MS, HOUR_MS, retained
+from sinks.dump.keep import Keep
 from sinks.dump.sink import DumpSink
 from sinks.dump.table_set import FIRST_SECONDS, Period
 from sinks.sink import Vector

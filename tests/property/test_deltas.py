@@ -15,7 +15,7 @@ from schemas.topics import Topic
 from sinks.dump import delta_file, frame_store
 from sinks.dump import sink as dump
 from sinks.dump.delta_file import LINGER_MS, DeltaFile, Mark, Step, retained
-from sinks.dump.full_folder import Keep
+from sinks.dump.keep import Keep
 from tests.support import deltas
 from tests.support.dump_world import NOW_MS, Change, World, compact, document
 

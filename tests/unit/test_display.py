@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from pypistream.run import demo
-from pypistream.run.display import LineDisplay, TableDisplay, duration, line_of, table_of
+from pypistream.run.display import LineDisplay, TableDisplay, line_of, table_of
 from pypistream.run.facts import Facts
+from pypistream.terminal import duration
 from schemas.errors import UsageError
 from schemas.records import Status
 from streams.progress import Watermark
@@ -94,7 +95,8 @@ def test_lines_come_no_faster_than_a_person_reads(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5 s"), (65, "1 min 5 s"), (3 * 3600 + 120, "3 h 2 min")]
+    ("seconds", "text"),
+    [(5, "5 s"), (65, "1 min 5 s"), (3 * 3600 + 120, "3 h 2 min"), (90_000, "1 d 1 h")],
 )
 def test_durations_name_their_two_largest_units(seconds: float, text: str) -> None:
     assert text == duration(seconds)
