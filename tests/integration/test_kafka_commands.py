@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from schemas.records import Reason
 from schemas.topics import Topic
 from streams.kafka_log import KafkaLog
 from streams.kafka_settings import KafkaSettings
+from streams.log import Record
 from tests.support.kafka_broker import drop_topics, fresh_prefix
 from tests.support.logs import read_all
 from tests.support.process import command, started, status
@@ -145,6 +147,37 @@ def test_doctor_looks_at_broker_and_topics(world: World) -> None:
     assert "all match" in lines["checksums"]
 
 
+async def asks(world: World) -> list[Record]:
+    """Everything that anybody asked to be fetched."""
+    log = await KafkaLog.open(world.kafka, create=False)
+    records = await read_all(log, (await log.ends(Topic.REFETCH)).keys())
+    await log.close()
+    return records
+
+
+async def asked_for(world: World) -> Counter[str]:
+    """How often each project was."""
+    return Counter(record.key for record in await asks(world) if record.key)
+
+
+async def test_verify_and_reconcile_on_kafka(world: World) -> None:
+    """All is in order; then one project changes, and that one is asked for."""
+    site = ("--upstream", world.site.url, "--data", str(world.data))
+    order = command("verify", *site, cwd=world.elsewhere)
+    changed = world.site.served_names()[-1]
+    world.site.change("release", changed)
+    before = await asked_for(world)
+    differs = command("reconcile", *site, "--rate", "0", "--dry-run", cwd=world.elsewhere)
+    between = await asked_for(world)
+    asked = command("reconcile", *site, "--rate", "0", cwd=world.elsewhere)
+
+    assert order.returncode == 0, order.stdout + order.stderr
+    assert [line["name"] for line in json_lines(differs.stdout)] == [changed]
+    assert asked.returncode == 0, asked.stderr
+    assert before == between
+    assert await asked_for(world) - between == {changed: 1}
+
+
 async def test_dead_letters_asks_on_kafka(world: World) -> None:
     """The ask lies in `refetch`; whether anybody serves it now cannot be known here."""
     name = world.site.served_names()[0]
@@ -152,10 +185,7 @@ async def test_dead_letters_asks_on_kafka(world: World) -> None:
     asked = command(
         "dead-letters", "--data", str(world.data), "--replay", name, "--json", cwd=world.elsewhere
     )
-    log = await KafkaLog.open(world.kafka, create=False)
-    records = await read_all(log, (await log.ends(Topic.REFETCH)).keys())
-    await log.close()
-    last = [record for record in records if record.key == name][-1]
+    last = [record for record in await asks(world) if record.key == name][-1]
 
     assert none.stdout == "nothing is dead\n"
     assert json.loads(asked.stdout)["served_now"] is None
