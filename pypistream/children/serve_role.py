@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -18,10 +19,10 @@ from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.settings import Settings
 from pypistream.stopping import stop_on_signals
-from pypistream.threads import loop_comes_first
 from pypistream.wiring import require_log
 
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
+SWITCH_SECONDS = 0.001  # how long the thread that reads the log may keep an answer waiting
 
 
 def serve_alone(given: Mapping[str, object]) -> int:
@@ -44,7 +45,7 @@ def serve_as_child(given: Mapping[str, object], descriptor: int) -> int:
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    loop_comes_first()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -29,7 +29,6 @@ from pypistream.run.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
 from pypistream.run.sweeping import sweeping
 from pypistream.settings import Settings
 from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
-from pypistream.threads import loop_comes_first
 from pypistream.wiring import (
     check_upstream,
     make_assignment,
@@ -111,7 +110,6 @@ def process(given: Mapping[str, object]) -> int:
 
 def _run(work: Any) -> int:
     log_to_stderr()
-    loop_comes_first()
     try:
         asyncio.run(work)
     except BaseExceptionGroup as group:

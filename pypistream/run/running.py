@@ -24,7 +24,6 @@ from pypistream.run.pipeline import Pipeline
 from pypistream.run.sharing import kept_for_produce, shared_rate
 from pypistream.settings import Settings, resolve
 from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
-from pypistream.threads import loop_comes_first
 from pypistream.wiring import (
     check_upstream,
     make_assignment,
@@ -63,7 +62,6 @@ def run(given: Mapping[str, object], *, backfill: bool, once: bool) -> int:
     """Run until Ctrl-C, or once; the exit code."""
     settings = settings_for(given)
     check_upstream(settings)  # before anything is made: these are usage errors
-    loop_comes_first()
     return asyncio.run(run_plan(Plan(settings, backfill, once)))
 
 
