@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pypistream.children.sinks_work import many_records
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr
 from pypistream.place import located
@@ -65,6 +66,7 @@ def _located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
 
 async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: bool) -> None:
     async with AsyncExitStack() as stack:
+        stack.enter_context(many_records())
         stack.callback(data.hold(f"sink-{name}").release)
         log = await open_log_for_reading(settings, data)
         stack.push_async_callback(log.close)

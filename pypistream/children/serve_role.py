@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.settings import Settings
 from pypistream.stopping import stop_on_signals
+from pypistream.threads import giving_way
 from pypistream.wiring import require_log
 
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
@@ -45,8 +45,8 @@ def serve_as_child(given: Mapping[str, object], descriptor: int) -> int:
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    sys.setswitchinterval(SWITCH_SECONDS)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    loop = uvloop.new_event_loop
+    with giving_way(SWITCH_SECONDS), asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(work)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 import structlog
 
 from pypistream.data_dir import DataDir
+from pypistream.memory import collecting_seldom
 from pypistream.requests import RequestWatch
 from pypistream.settings import Settings
+from pypistream.threads import giving_way
 from pypistream.wiring import make_sink, make_tables, open_log_for_reading
 from schemas.errors import Retriable
 from sinks.dump.table_set import TableSets
@@ -22,6 +24,8 @@ from streams.log import Log
 
 REQUEST_SECONDS = 0.5  # how soon a `pypistream dump` from another process is heard
 RETRY_SECONDS = 5.0  # after a log that did not answer
+# DuckDB's thread waits for the one that makes rows after each statement: a sixth of a rebuild.
+SWITCH_SECONDS = 0.0005
 
 log_ = structlog.get_logger("sinks")
 Told = Callable[[str, Published], None]
@@ -53,6 +57,13 @@ class Sinks:
         await asyncio.wait(self._roles)
 
 
+@contextmanager
+def many_records() -> Iterator[None]:
+    """What makes a process quick at taking in millions of them: 28 s of a rebuild become 22."""
+    with collecting_seldom(), giving_way(SWITCH_SECONDS):
+        yield
+
+
 @asynccontextmanager
 async def at_work(
     settings: Settings, data: DataDir, periods: Mapping[str, float], told: Told
@@ -62,6 +73,7 @@ async def at_work(
     Holds their roles on the directory. Raises DataDirectoryInUse, what opening the log raises.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(many_records())
         for name in periods:
             stack.callback(data.hold(f"sink-{name}").release)
         log = await opened(settings, data)
