@@ -7,7 +7,8 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -21,9 +22,18 @@ SETTINGS_NAME = "settings.json"
 
 @dataclass(frozen=True)
 class DataDir:
-    """Paths under one directory; see docs/data-directory.md for what each is."""
+    """Paths under one directory; see docs/data-directory.md for what each is.
+
+    `seen`: what was stored when this process made its settings of it, and their defaults; without
+    it whoever stores decides about all of them.
+    """
 
     root: Path
+    seen: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+
+    def absolute(self) -> DataDir:
+        """The same, wherever this process goes."""
+        return replace(self, root=self.root.absolute())
 
     @property
     def log(self) -> Path:
@@ -89,13 +99,22 @@ class DataDir:
             raise UsageError(f"{self.root / SETTINGS_NAME} is no JSON object", hint="remove it")
         return found
 
-    def store(self, settings: dict[str, object]) -> None:
-        """Remember the settings in force, whole or not at all. Raises DiskFull, StorageFailed."""
-        text = json.dumps({"format": FORMAT, **settings}, indent=2, sort_keys=True) + "\n"
+    def store(self, settings: Mapping[str, object]) -> None:
+        """Remember the settings in force, whole or not at all. Raises DiskFull, StorageFailed.
+
+        Roles of one directory may start at the same time: what this process took over from `seen`
+        stays as another one has stored it since.
+        """
+        path = self.root / SETTINGS_NAME
         aside = self.root / f".{SETTINGS_NAME}.{os.getpid()}"
-        with storage(self.root / SETTINGS_NAME):
-            aside.write_text(text)
-            aside.replace(self.root / SETTINGS_NAME)
+        ours = json.loads(json.dumps({"format": FORMAT, **settings}))
+        with storage(path), _one_at_a_time(self.state / "settings.lock"):
+            if self.seen:
+                now = self.stored()
+                taken_over = {n for n in now if n in self.seen and ours.get(n) == self.seen[n]}
+                ours |= {name: now[name] for name in taken_over}
+            aside.write_text(json.dumps(ours, indent=2, sort_keys=True) + "\n")
+            aside.replace(path)
 
     def hold(self, role: str) -> RoleLock:
         """Hold a role until closed or until this process ends, however it ends.
@@ -122,6 +141,15 @@ class DataDir:
             handle.write(f"process {os.getpid()}")
             handle.flush()
         return RoleLock(handle)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """No two processes within, for this lock file; whoever comes second waits a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _lock(handle: IO[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 
@@ -18,5 +19,7 @@ def located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
     settings count only once it is known which directory it is.
     """
     wanted = {name: given[name] for name in NAMES if name in given}
-    data = DataDir(resolve(wanted).data)
-    return resolve(wanted, data.stored()), data
+    root = resolve(wanted).data
+    stored = DataDir(root).stored()
+    seen = json.loads(json.dumps(Settings().stored())) | stored
+    return resolve(wanted, stored), DataDir(root, seen)

@@ -58,7 +58,7 @@ def rebuild(given: Mapping[str, object], sink: str) -> int:
 def _located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
     """Where the sinks' files lie. Raises UsageError if there is no log to make them from."""
     settings, data = located(given)
-    data = DataDir(data.root.absolute())
+    data = data.absolute()
     require_log(settings, data)
     data.create()  # there may be no directory yet where the log is on Kafka
     return settings, data

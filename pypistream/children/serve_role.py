@@ -29,7 +29,7 @@ def serve_alone(given: Mapping[str, object]) -> int:
     """Serve until SIGTERM or Ctrl-C; the exit code."""
     log_to_stderr()
     settings, data = located(given)
-    data = DataDir(data.root.absolute())
+    data = data.absolute()
     require_log(settings, data)
     listener = bound(address_of(settings.http or DEFAULT_HTTP))
     data.create()

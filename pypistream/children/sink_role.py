@@ -29,7 +29,7 @@ def sink(given: Mapping[str, object], name: str) -> int:
 
 async def _sink(given: Mapping[str, object], name: str) -> int:
     settings, data = located(given)
-    data = DataDir(data.root.absolute())
+    data = data.absolute()
     require_log(settings, data)
     data.create()
     data.store(settings.stored())

@@ -57,7 +57,7 @@ def bootstrap(given: Mapping[str, object], place: str) -> int:
     """The command; its exit code."""
     log_to_stderr()
     settings, data = located(given)
-    data = DataDir(data.root.absolute())
+    data = data.absolute()
     how = How(place, replace=bool(given["replace"]), follow=bool(given["follow"]))
     return run_until_stopped(_bootstrap(settings, data, how))
 
