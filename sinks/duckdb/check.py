@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.errors import StorageFailed, ViewCorrupt
+from sinks.duckdb.errors import first_line
 from sinks.duckdb.literals import literal
 from sinks.duckdb.snapshot import STORAGE_VERSION, open_snapshot
 
@@ -32,7 +33,7 @@ def check_round_trip(folder: Path) -> None:
             rows = connection.execute("SELECT x FROM t").fetchall()
     except duckdb.Error as error:
         raise StorageFailed(
-            f"DuckDB cannot write and read a file in {folder}: {_first_line(error)}",
+            f"DuckDB cannot write and read a file in {folder}: {first_line(error)}",
             hint="check the disk and its permissions, or install another duckdb version",
         ) from error
     if rows != [("one",)]:
@@ -46,10 +47,6 @@ def check_snapshot(path: Path) -> int:
             row = connection.execute("SELECT count(*) FROM projects").fetchone()
     except duckdb.Error as error:
         raise ViewCorrupt(
-            f"{path} cannot be read: {_first_line(error)}", hint="pypistream rebuild duckdb"
+            f"{path} cannot be read: {first_line(error)}", hint="pypistream rebuild duckdb"
         ) from error
     return int(row[0]) if row else 0
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
