@@ -17,11 +17,12 @@ from itertools import chain
 import msgspec
 from msgspec.structs import replace as changed
 
+from producers.carried import Journal, carried
 from producers.founding import PRODUCE_ID
-from producers.loaded import GONE, Origin, digest, loaded_records, marks_of_loading
+from producers.loaded import GONE, Begun, Origin, digest, loaded_records, marks_of_loading
 from schemas import codec
 from schemas.errors import LogMismatch
-from schemas.records import SCHEMA_VERSION, Bootstrap, Config, Cut, Filter, Head
+from schemas.records import SCHEMA_VERSION, Bootstrap, Config, Cut, Filter, Head, History
 from schemas.topics import COMPACTED, Topic
 from streams.clock import Clock
 from streams.log import Log, NextOffsets, Outgoing, TopicPartition, Writer
@@ -54,6 +55,7 @@ class Loader:
     ) -> None:
         self.written = 0  # records, tombstones among them
         self.same = 0  # records that were there already
+        self.rows = 0  # of the other's journal
         self._log = log
         self._clock = clock
         self._gone = gone
@@ -64,6 +66,7 @@ class Loader:
         self._config: Config | None = None  # to be written with the last transaction
         self._begin: Sequence[Cut] = ()
         self._head: Head | None = None
+        self._history: History | None = None
 
     async def begin(self, rule: Filter, releases: str, *, replace: bool) -> None:
         """Take the log over for a load. Raises LogMismatch for one that holds something already.
@@ -98,10 +101,18 @@ class Loader:
         check_loaded(progress.bootstrap)
         known = follows(progress, log)
         self._begin = known.cuts
+        head = progress.head
+        if head is not None and head.serial == head.base:
+            self._history = head.history
         return known
 
-    async def load(self, projects: Projects, origin: Origin) -> None:
-        """Make the log hold exactly `projects`, whose iterator raises if they are not whole."""
+    async def load(
+        self, projects: Projects, origin: Origin, journal: Journal | None = None
+    ) -> None:
+        """Make the log hold exactly `projects`, whose iterator raises if they are not whole.
+
+        Of `journal` it holds then what came before the log begins.
+        """
         wanted = self._is_new if any(self._known.values()) else None
         async with aclosing(_Batches(projects, wanted)) as batches:
             while batch := await batches.next():
@@ -117,6 +128,7 @@ class Loader:
                 await self._commit(batch)
         self._known = {topic: {} for topic in COMPACTED}
         await self._place_head(origin)
+        await self._add(journal)
         await self._finish([], origin)
 
     async def take(self, projects: Projects, origin: Origin) -> None:
@@ -131,7 +143,8 @@ class Loader:
                     await self._commit(second)
                     second = await batches.next()
                 first = []
-        self._head = None
+        if self._head is not None:  # rows of our own lie between: that is no longer told apart
+            self._head = self._history = None
         await self._finish(first, origin)
 
     async def close(self) -> None:
@@ -191,6 +204,19 @@ class Loader:
             changed(at, changelog=offsets.get(p, at.changelog)) for p, at in enumerate(self._begin)
         ]
 
+    async def _add(self, journal: Journal | None) -> None:
+        """Rows from before the log begins, as far as they join what it has."""
+        self._history = self._head.history if self._head is not None else None
+        history = journal.history(self._head) if journal is not None else None
+        if journal is None or history is None:
+            return
+        rows = ([record] for record in await carried(self._log, journal, history.serial))
+        async with aclosing(_Batches(rows, None)) as batches:
+            while batch := await batches.next():
+                await self._commit(batch, count=False)
+                self.rows += len(batch)
+        self._history = history
+
     async def _fold(self) -> None:
         """Know what is there, as digests: of 900 000 projects they take half a GB."""
         starts = {}
@@ -218,13 +244,13 @@ class Loader:
         return False
 
     async def _finish(self, records: Sequence[Outgoing], origin: Origin) -> None:
-        now_ms, begin, head = self._clock.now_ms(), self._begin, self._head
+        now_ms, begun = self._clock.now_ms(), Begun(self._begin, self._head, self._history)
         founding: list[Outgoing] = []
         if self._config is not None:
             founding = [progress_record(self._log.partitions, CONFIG_KEY, self._config, now_ms)]
 
         def closing(ends: NextOffsets) -> list[Outgoing]:
-            return founding + loaded_records(origin, begin, head, ends, now_ms)
+            return founding + loaded_records(origin, begun, ends, now_ms)
 
         assert self._produce is not None, "begin or resume comes first"
         await self._produce.commit(records, closing)
@@ -288,10 +314,15 @@ class _Batches:
         size = 0
         for record in self._records:
             batch.append(record)
-            size += len(record.value or b"")
+            size += len(record.value) if record.value is not None else _told(record)
             if len(batch) >= BATCH_RECORDS_MAX or size >= BATCH_BYTES_MAX:
                 break
         return batch
+
+
+def _told(record: Outgoing) -> int:
+    """Bytes of a tombstone: what is said of a project that is gone stands in its headers."""
+    return sum(len(text) for _, text in record.headers)
 
 
 async def _ended(task: asyncio.Task[list[Outgoing]]) -> None:

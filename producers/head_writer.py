@@ -74,10 +74,12 @@ class HeadWriter:
                 hint="check --upstream; for another upstream use a new --data directory",
             )
 
-    async def commit(self, records: Sequence[Outgoing], head: Head, history: int = 0) -> None:
-        """Write rows and where they bring us, in one transaction. `history` 0 = nothing of it.
+    async def commit(
+        self, records: Sequence[Outgoing], head: Head, history: History | None = None
+    ) -> None:
+        """Write rows and where they bring us, in one transaction. `history` None = nothing of it.
 
-        Raises as `write` does; the head stays as it was then.
+        Its offsets are those after this. Raises as `write` does; the head stays as it was then.
         """
         now_ms = self._clock.now_ms()
 
@@ -88,8 +90,8 @@ class HeadWriter:
                 for partition in range(self._log.partitions)
             )
             head = replace(head, changelog=offsets)
-            if history:
-                head = replace(head, history=History(history, offsets))
+            if history is not None:
+                head = replace(head, history=replace(history, changelog=offsets))
             else:
                 head = replace(head, time=now_ms // 1000)
             return [progress_record(self._log.partitions, HEAD_KEY, head, now_ms)]

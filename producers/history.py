@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
+from msgspec.structs import replace
 
 from producers.head_writer import HeadWriter, in_transactions
 from producers.rows import bad_row_record, entry_record
 from schemas import codec
 from schemas.errors import JournalGone, LogCorrupt, Retriable, UpstreamUnavailable
-from schemas.records import Head, HistoryAsked
+from schemas.records import Head, History, HistoryAsked
 from streams.clock import Clock
 from streams.log import Log, LogUnavailable, Outgoing
 from streams.progress import progress_record
@@ -61,14 +62,38 @@ class HistoryWatch:
 
 
 def next_serial(head: Head, *, asked: bool) -> int | None:
-    """After which serial to read on; None = nothing is owed. Pure."""
-    read = head.history.serial if head.history is not None else 0
-    begun = asked or head.history is not None
-    return read if begun and read < head.base else None
+    """After which serial to read on; None = nothing is owed. Pure.
+
+    What came with a dump is read on by itself to where the log begins: those are the rows of an
+    hour at most. What was before it is read only if it was asked for.
+    """
+    held = head.history
+    if held is None:
+        return 0 if asked and head.base > 0 else None
+    if held.serial < head.base:
+        return held.serial
+    return held.earlier if held.since and (asked or held.earlier) else None
+
+
+def end_of(head: Head) -> int:
+    """Up to which serial it is to be read, from `next_serial` on. Pure."""
+    held = head.history
+    return head.base if held is None or held.serial < head.base else held.since
+
+
+def read_up_to(head: Head, reached: int) -> History:
+    """What is held after that, its offsets still to be filled in. Pure."""
+    held = head.history
+    if held is None:
+        return History(reached, ())
+    if held.serial < head.base:
+        return replace(held, serial=reached)
+    whole = reached >= held.since
+    return replace(held, since=0 if whole else held.since, earlier=0 if whole else reached)
 
 
 class Part(NamedTuple):
-    """Of a page what is history: rows at or below the log's start, and how far it is read then."""
+    """Of a page what is history: rows up to where it ends, and how far it is read then."""
 
     rows: Sequence[JournalRow]
     bad: Sequence[BadRow]
@@ -76,7 +101,7 @@ class Part(NamedTuple):
 
 
 def history_of(page: JournalPage, since: int, base: int) -> Part:
-    """Pure. Raises UpstreamUnavailable for a full page that leads no further."""
+    """Rows up to `base`. Pure. Raises UpstreamUnavailable for a full page that leads no further."""
     rows = [row for row in page.rows if row.serial <= base]
     bad = [row for row in page.bad if row.serial <= base]
     serials = [row.serial for row in page.rows] + [row.serial for row in page.bad]
@@ -129,13 +154,14 @@ class HistoryReader:
     async def read(self, since: int) -> None:
         """One page of what was before the log began, each transaction with its position."""
         page = await self._upstream.journal_since(since)
-        part = history_of(page, since, self._writer.head.base)
+        part = history_of(page, since, end_of(self._writer.head))
         now_ms = self._clock.now_ms()
         for rows, last in in_transactions(part.rows):
             records = [entry_record(row, now_ms, late=True) for row in rows]
             records += [bad_row_record(row, now_ms) for row in part.bad] if last else []
             reached = part.reached if last else rows[-1].serial
-            await self._writer.commit(records, self._writer.head, reached)
+            head = self._writer.head
+            await self._writer.commit(records, head, read_up_to(head, reached))
 
     async def close(self) -> None:
         """Let go of the log."""
@@ -143,5 +169,6 @@ class HistoryReader:
 
     async def _owed(self) -> int | None:
         head = self._writer.head
-        asked = head.history is None and head.base > 0 and await self._asks.asked()
+        waits = head.base > 0 if head.history is None else head.history.since > 0
+        asked = waits and await self._asks.asked()
         return next_serial(head, asked=asked)

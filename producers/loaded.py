@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.records import Bootstrap, Cut, Head, Places
+from msgspec.structs import replace
+
+from schemas.records import Bootstrap, Cut, Head, History, Places
 from schemas.topics import Topic
 from streams.log import Headers, NextOffsets, Outgoing, TopicPartition
 from streams.progress import BOOTSTRAP_KEY, CUT_KEY, HEAD_KEY, progress_record
@@ -52,19 +54,34 @@ def marks_of_loading(partitions: int, now_ms: int, *, of: Bootstrap) -> list[Out
     ]
 
 
-def loaded_records(
-    origin: Origin, begin: Sequence[Cut], head: Head | None, ends: NextOffsets, now_ms: int
-) -> list[Outgoing]:
-    """The last records of a load, written together: from here on the log is a whole one.
+class Begun(NamedTuple):
+    """What goes on to hold in a log that is loaded.
 
-    `begin`: where each partition's worker shall read on in changelog and refetch, and its count of
-    the sweep. `head`: the log's own, if it goes on to hold; else the log begins at `reached`.
+    cuts      where each partition's worker shall read on in changelog and refetch, and its count of
+              the sweep
+    head      the log's own; None = the log begins at what was loaded
+    history   what of the journal is held from before it begins. Without offsets its rows have just
+              been written: they lie before the ends, and so does what workers are to read
     """
-    partitions = len(begin)
+
+    cuts: Sequence[Cut] = ()
+    head: Head | None = None
+    history: History | None = None
+
+
+def loaded_records(origin: Origin, begun: Begun, ends: NextOffsets, now_ms: int) -> list[Outgoing]:
+    """The last records of a load, written together: from here on the log is a whole one."""
+    partitions = len(begun.cuts)
+    read = tuple(ends[TopicPartition(Topic.CHANGELOG, p)] for p in range(partitions))
+    begin, head, history = begun
+    if history is not None and not history.changelog:
+        history = replace(history, changelog=read)
+        if head is None:
+            begin = [replace(at, changelog=end) for at, end in zip(begin, read, strict=True)]
     cuts = tuple(_cut(origin, at, ends, p) for p, at in enumerate(begin))
     if head is None:
-        read = tuple(ends[TopicPartition(Topic.CHANGELOG, p)] for p in range(partitions))
         head = Head(origin.reached, origin.reached, origin.time, read)
+    head = replace(head, history=history)
     whole = Bootstrap(
         log=origin.log, places=origin.places, source=origin.source, time=now_ms // 1000, cuts=cuts
     )

@@ -42,6 +42,29 @@ def entry_record(
     return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
 
 
+def carried_record(entry: ChangelogEntry, *, late: bool) -> Outgoing | None:
+    """A row out of another instance's journal: history here, whatever it was there.
+
+    `late`: there, too. None if its name is none.
+    """
+    try:
+        name = normalize(entry.name)
+    except InvalidName:
+        return None
+    envelope = Envelope(
+        id=str(entry.serial),
+        type=f"pypistream.changelog.{entry.kind.value}",
+        subject=name,
+        time=entry.time,
+        dataschema=dataschema(Topic.CHANGELOG),
+        event_serial=entry.serial,
+        source=entry.source.value,
+        late=True,
+        seen=None if late else True,
+    )
+    return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
+
+
 def bad_row_record(row: BadRow, now_ms: int) -> Outgoing:
     """Evidence of a row that cannot be an event; markers cover its serial all the same."""
     letter = DeadLetter("", f"bad-row: {row.reason}", row.serial, 1, now_ms, "", row.excerpt)

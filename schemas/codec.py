@@ -59,9 +59,9 @@ _LINE_ENDS_TO_SPACES = bytes.maketrans(b"\n\r", b"  ")
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a record's headers say. Times in Unix seconds; None = the header is absent.
 
-    `event_serial`, `serial` (the body's), `stale`, `late`, `source`, `fetched_at`,
-    `releases_omitted`, `reason`, `anomalies` (slugs, comma-separated) become the headers of the
-    same name with `-` for `_`.
+    `event_serial`, `serial` (the body's), `stale`, `late`, `seen`, `source`, `fetched_at`,
+    `releases_omitted`, `reason`, `anomalies` (slugs, comma-separated), `held` (JSON) become the
+    headers of the same name with `-` for `_`.
     """
 
     id: str
@@ -73,11 +73,13 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     serial: int | None = None
     stale: bool | None = None
     late: bool | None = None
+    seen: bool | None = None
     source: str | None = None
     fetched_at: float | None = None
     releases_omitted: int | None = None
     reason: str | None = None
     anomalies: str | None = None
+    held: str | None = None
 
 
 def dataschema(topic: Topic) -> str:
@@ -144,11 +146,13 @@ _OURS = (
     ("serial", "serial"),
     ("stale", "stale"),
     ("late", "late"),
+    ("seen", "seen"),
     ("source", "source"),
     ("fetched_at", "fetched-at"),
     ("releases_omitted", "releases-omitted"),
     ("reason", "reason"),
     ("anomalies", "anomalies"),
+    ("held", "held"),
 )
 
 

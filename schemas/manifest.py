@@ -41,7 +41,8 @@ class Tables(msgspec.Struct, frozen=True):
     """What the DuckDB file and the Parquet files of a dump show: a cut of their own.
 
     They are made less often than the other files, so it may lie before the dump's. The keys mean
-    what they do in `Manifest`. `files`: which ones.
+    what they do in `Manifest`. `files`: which ones. `history_since`: the changelog has every row of
+    the journal from after that serial up to `reached`; null = that is not known.
     """
 
     created: str
@@ -50,6 +51,7 @@ class Tables(msgspec.Struct, frozen=True):
     base: int
     reached: int
     files: tuple[str, ...]
+    history_since: int | None = None
 
 
 class Backfill(msgspec.Struct, frozen=True):

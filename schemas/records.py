@@ -263,11 +263,15 @@ class Rule(msgspec.Struct, frozen=True):
 class History(msgspec.Struct, frozen=True):
     """How far the journal from before the log's base was read in, as rows with the header `late`.
 
-    Every row in (0, serial] lies before `changelog`, the next offset of each of its partitions.
+    Every row in (since, serial] lies before `changelog`, the next offset of each of its partitions;
+    in a log that was loaded from a dump with a journal, `since` is where that began. So does every
+    row in (0, earlier], which was asked for and read afterwards.
     """
 
     serial: int
     changelog: tuple[int, ...]
+    since: int = 0
+    earlier: int = 0
 
 
 class Head(msgspec.Struct, frozen=True):

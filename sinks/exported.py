@@ -7,6 +7,10 @@ import msgspec
 from schemas.records import Cut
 
 DUCKDB_FILE, PARQUET = "pypi.duckdb", ".parquet"
+CHANGELOG_FILE = f"changelog{PARQUET}"
+REMOVED_FILE, REMOVED_FILES_FILE = f"removed{PARQUET}", f"removed_files{PARQUET}"
+CARRIED_FILES = (CHANGELOG_FILE, REMOVED_FILE, REMOVED_FILES_FILE)
+"""What they say is in no other file of a dump: whoever loads that into a log takes it from them."""
 
 
 class TableFile(msgspec.Struct, frozen=True):
@@ -18,10 +22,11 @@ class TableFile(msgspec.Struct, frozen=True):
 
 
 class Stood(msgspec.Struct, frozen=True):
-    """Where the DuckDB file stands: see `sinks.sink.Vector`."""
+    """Where the DuckDB file stands: see `sinks.sink.Vector`, `schemas.manifest.Tables`."""
 
     log_id: str
     cuts: tuple[Cut | None, ...]
+    history_since: int | None = None
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -66,7 +66,7 @@ def history_since(head: Head | None, cuts: Sequence[Cut | None]) -> int | None:
         return head.base
     ends = zip(head.history.changelog, cuts, strict=False)
     read = all(cut is not None and cut.changelog >= end for end, cut in ends)
-    return 0 if read else head.base
+    return head.history.since if read else head.base
 
 
 def redacted_under(cuts: Sequence[Cut | None]) -> int:

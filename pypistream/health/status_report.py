@@ -58,15 +58,17 @@ class BackfillReport(msgspec.Struct):
     names: int
 
 
-class HistoryReport(msgspec.Struct):
-    """Which rows of the journal are in the log: all after `since`, and those in (0, `read`].
+class HistoryReport(msgspec.Struct, omit_defaults=True):
+    """Which rows of the journal are in the log: all after `since`, and those in (`begun`, `read`].
 
     `read` null = nobody has asked for what was before; `asked`: somebody has, and it is not begun.
+    `begun` is not 0 while what came with another instance's dump is read on to the log's beginning.
     """
 
     since: int
     read: int | None
     asked: bool
+    begun: int = 0
 
 
 class BootstrapReport(msgspec.Struct):
@@ -313,10 +315,14 @@ def _backfill(progress: Progress) -> BackfillReport | None:
 def _history(head: Head | None, *, asked: bool) -> HistoryReport | None:
     if head is None:
         return None
-    read = head.history.serial if head.history is not None else None
-    if head.base in (0, read):
-        return HistoryReport(0, read, asked=False)
-    return HistoryReport(head.base, read, asked=asked and read is None)
+    held = head.history
+    if held is None:
+        return HistoryReport(head.base, None, asked=asked and head.base > 0)
+    if held.serial < head.base:
+        return HistoryReport(head.base, held.serial, asked=False, begun=held.since)
+    if held.since == 0:
+        return HistoryReport(0, held.serial, asked=False)
+    return HistoryReport(held.since, held.earlier or None, asked=asked and not held.earlier)
 
 
 def _bootstrap(known: Bootstrap | None) -> BootstrapReport | None:

@@ -15,6 +15,7 @@ from schemas.errors import DumpCorrupt, NotPublished, UsageError
 from schemas.manifest import DELTAS, MANIFEST_BYTES_MAX, MANIFEST_FILE, Delta, DumpFile, Manifest
 from sinks.dump.delta_reader import check_schema, delta_manifest
 from sinks.dump.reader import DumpReader, read_manifest
+from sinks.exported import CARRIED_FILES
 from sinks.publication import VERSIONS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Source(Protocol):
     place: str
 
     async def dump(self) -> DumpReader:
-        """The newest dump, its three files at hand and unchanged until `forget`."""
+        """The newest dump, the files that are loaded at hand and unchanged until `forget`."""
         ...
 
     async def look(self) -> Latest:
@@ -186,8 +187,16 @@ class AddressSource:
                 for name in FILES:
                     if name in manifest.files:
                         tasks.create_task(self._file(folder, name, manifest))
+                for name in CARRIED_FILES:
+                    if name in manifest.files:
+                        tasks.create_task(self._if_there(folder, name, manifest))
         except BaseExceptionGroup as group:
             raise first_of(group) from None
+
+    async def _if_there(self, folder: Path, name: str, manifest: Manifest) -> None:
+        """The same of a file that a mirror may have left out."""
+        with suppress(NotPublished):
+            await self._file(folder, name, manifest)
 
     async def _file(self, folder: Path, name: str, manifest: Manifest) -> None:
         known: DumpFile = manifest.files[name]

@@ -17,6 +17,7 @@ from producers.presence import other_holder
 from pypistream.children.sinks_child import SinksChild
 from pypistream.data_dir import DataDir
 from pypistream.jobs.bootstrap_source import FILES, Source, open_source
+from pypistream.jobs.carrying import carried_with, summary_of_journal
 from pypistream.logs import log_to_stderr, say
 from pypistream.memory import collecting_seldom
 from pypistream.place import located
@@ -181,13 +182,15 @@ class Bootstrap:
         rows = [dump.rows(name) if name in manifest.files else iter(()) for name in FILES]
         telling = asyncio.create_task(self._tell(manifest.names))
         try:
-            projects = of_dump(rows[0], rows[1], rows[2], manifest.created)
+            carried = await asyncio.to_thread(carried_with, dump)
+            projects = of_dump(rows[0], rows[1], rows[2], manifest.created, carried.removed)
             with collecting_seldom():
-                await self.loader.load(_records(projects), origin)
+                await self.loader.load(_records(projects), origin, carried.journal)
         finally:
             await ended(telling)
         self.at, self.other = origin.places, origin.log
         click.echo(summary(manifest, self.loader.written, self.loader.same))
+        click.echo(carried.lacking or summary_of_journal(carried.journal, self.loader.rows))
 
     async def _tell(self, names: int) -> None:
         while True:

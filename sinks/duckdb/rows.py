@@ -27,6 +27,7 @@ from sinks.duckdb.schema import (
     Table,
 )
 from sinks.release_rows import ReleaseRow, document_releases, release_row
+from sinks.removed import HELD, HeldFiles, HeldProject, held_of
 from sinks.softly import Fields, moment, moment_of
 from streams.log import Record
 
@@ -179,9 +180,12 @@ class Staged:
         self.drop(REMOVED_OF[table], key)
         self.lost[table].pop(key, None)
 
-    def lose(self, table: Table, key: str) -> None:
-        """The project is gone: the key has no row from now on, but what it had may be kept."""
-        text = self.keyed[table].get(key)
+    def lose(self, table: Table, key: str, held: HeldProject | HeldFiles | None = None) -> None:
+        """The project is gone: the key has no row from now on, but what it had may be kept.
+
+        `held` is what another instance says of that: it saw more of it.
+        """
+        text = encode(held) if held is not None else self.keyed[table].get(key)
         if text is not None or key not in self.keyed[table]:
             self.lost[table][key] = text
         self.drop(table, key)
@@ -233,9 +237,7 @@ def _take(batch: Staged, record: Record, config: Config) -> None:
         return
     batch.drop(UNREADABLE, f"{record.topic}:{record.key}")
     if record.value is None:
-        _take_away(batch, record.topic, record.key, config)
-        if record.topic is Topic.METADATA:
-            batch.put(TOMBSTONE, record.key, _tombstone_row(record))
+        _take_away(batch, record, record.key, config)
     elif record.topic is Topic.METADATA:
         document = _json.decode(record.value)
         row, releases = project_row(record, document, with_releases=config.releases)
@@ -250,15 +252,17 @@ def _take(batch: Staged, record: Record, config: Config) -> None:
         batch.put(STATE, record.key, _state_row(_state.decode(record.value)))
 
 
-def _take_away(batch: Staged, topic: Topic, key: str, config: Config) -> None:
-    if topic is Topic.STATE:
+def _take_away(batch: Staged, record: Record, key: str, config: Config) -> None:
+    if record.topic is Topic.STATE:
         batch.drop(STATE, key)
-    elif topic is Topic.RELEASES:
-        batch.lose(RELEASES, key)
+    elif record.topic is Topic.RELEASES:
+        batch.lose(RELEASES, key, held_of(record.header(HELD), HeldFiles))
     else:
-        batch.lose(PROJECT, key)
+        held = held_of(record.header(HELD), HeldProject)
+        batch.lose(PROJECT, key, held if held is not None and held.held else None)
         if config.releases == RELEASES_LATEST:
             batch.lose(RELEASES, key)
+        batch.put(TOMBSTONE, key, _tombstone_row(record, held))
 
 
 def project_row(
@@ -339,11 +343,11 @@ def _vulnerability(entry: Fields) -> Vulnerability:
     )
 
 
-def _tombstone_row(record: Record) -> TombstoneRow:
+def _tombstone_row(record: Record, held: HeldProject | None) -> TombstoneRow:
     return TombstoneRow(
         reason=record.header("reason"),
         serial=_whole(record.header("event-serial")),
-        time=moment_of(record.header("ce_time")),
+        time=moment_of(record.header("ce_time") if held is None else held.time),
     )
 
 
@@ -373,7 +377,8 @@ def _changelog_row(record: Record, value: bytes) -> ChangelogRow:
         action=entry.action,
         kind=entry.kind.value,
         source=entry.source.value,
-        late=record.header("late") == "true",
+        # A dump's journal is read by nobody but sinks; what it says is how it came to be there.
+        late=record.header("late") == "true" and record.header("seen") != "true",
     )
 
 

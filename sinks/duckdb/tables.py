@@ -118,7 +118,8 @@ def _stood(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> Stood:
     cut = memo.recall(connection, memo.CUT)
     if written != str(VIEW_FORMAT) or cut is None:
         raise ViewCorrupt(f"{snapshot} has format {written}, this version {VIEW_FORMAT}")
-    return Stood(*notes.vector_of(cut))
+    [(since,)] = connection.execute(f"SELECT history_since FROM {PROGRESS_TABLE.path}").fetchall()
+    return Stood(*notes.vector_of(cut), since)
 
 
 def _sorted(connection: duckdb.DuckDBPyConnection, table: Table, work: Path) -> list[Path]:

@@ -52,12 +52,12 @@ class DumpReader:
 
     def verify(self) -> None:
         """Read every file to its end against the manifest; DumpCorrupt at the first fault."""
-        for name, known in self.manifest.files.items():
+        for name in self.manifest.files:
             if name.endswith(FRAMED):
                 for _ in self.rows(name):
                     pass
             else:
-                self._check_whole(name, known)
+                self.check(name)
 
     def rows(self, name: str) -> Iterator[bytes]:
         """Lines (or elements of an array) without newline, in the order of the names.
@@ -77,7 +77,9 @@ class DumpReader:
                 f"{self.directory / name}: {error.strerror}", hint="fetch the dump anew"
             ) from error
 
-    def _check_whole(self, name: str, known: DumpFile) -> None:
+    def check(self, name: str) -> None:
+        """Read a file of any kind to its end; raises DumpCorrupt if it is not as described."""
+        known = self.manifest.files[name]
         try:
             with (self.directory / name).open("rb") as opened:
                 file = _Hashed(opened)

@@ -20,6 +20,7 @@ from schemas.names import normalize
 from schemas.records import SERIAL_MAX, State
 from schemas.topics import COMPACTED, VALUE_BYTES_MAX, Topic
 from sinks.dump.lines import name_of
+from sinks.removed import HELD, Removed
 from streams.log import Outgoing
 
 Rows = dict[Topic, bytes]
@@ -78,15 +79,48 @@ class Project(NamedTuple):
 
 
 def of_dump(
-    packages: Iterable[bytes], releases: Iterable[bytes], states: Iterable[bytes], created: str
+    packages: Iterable[bytes],
+    releases: Iterable[bytes],
+    states: Iterable[bytes],
+    created: str,
+    removed: Iterable[Removed] = (),
 ) -> Iterator[Project]:
-    """The projects of a dump's three files, in name order. `created` is the dump's own."""
-    return _projects(_side_by_side((packages, releases, states)), created, whole=True)
+    """The projects of a dump's three files, in name order. `created` is the dump's own.
+
+    `removed`: what is known of those that are gone, in name order, too.
+    """
+    return _projects(
+        _side_by_side((packages, releases, states)), _Made(created, _Gone(removed)), whole=True
+    )
 
 
 def of_delta(rows: Iterable[bytes], created: str) -> Iterator[Project]:
     """The projects of a delta's lines, in name order."""
-    return _projects(_one_after_the_other(rows), created, whole=False)
+    return _projects(_one_after_the_other(rows), _Made(created, _Gone(())), whole=False)
+
+
+class _Gone:
+    """Gives what is known of a name that is gone. Names are asked for in their order."""
+
+    def __init__(self, removed: Iterable[Removed]) -> None:
+        self._rest = iter(removed)
+        self._head = next(self._rest, None)
+
+    def of(self, name: str, serial: int) -> Removed | None:
+        """None = nothing is known, or only of a removal before the one with that serial."""
+        while self._head is not None and self._head.name < name:
+            self._head = next(self._rest, None)
+        found = self._head
+        if found is None or found.name != name or (found.serial or 0) < serial:
+            return None
+        return found
+
+
+class _Made(NamedTuple):
+    """What is known of all lines: when the dump or delta was made, and what is gone."""
+
+    created: str
+    gone: _Gone
 
 
 def _side_by_side(tables: Sequence[Iterable[bytes]]) -> Iterator[tuple[str, Rows]]:
@@ -147,28 +181,33 @@ def _is_normal(name: str) -> bool:
         return False
 
 
-def _projects(names: Iterable[tuple[str, Rows]], created: str, *, whole: bool) -> Iterator[Project]:
+def _projects(names: Iterable[tuple[str, Rows]], made: _Made, *, whole: bool) -> Iterator[Project]:
     last = ""
     for name, rows in names:
         if name <= last:
             raise DumpCorrupt(f"{name} is out of order, or there twice")
         last = name
         try:
-            yield Project(name, _records(name, rows, created, whole=whole))
+            yield Project(name, _records(name, rows, made, whole=whole))
         except NO_JSON as error:
             raise DumpCorrupt(f"the lines of {name} cannot be read: {error}") from error
 
 
-def _records(name: str, rows: Rows, created: str, *, whole: bool) -> list[Outgoing]:
+def _records(name: str, rows: Rows, of: _Made, *, whole: bool) -> list[Outgoing]:
     deleted = {topic for topic, row in rows.items() if not whole and _is_deleted(row)}
     lines = {topic: row for topic, row in rows.items() if topic not in deleted}
     state = _state_of(lines.get(Topic.STATE))
+    created, gone = of.created, None
     if whole and state is not None and state.gone and Topic.METADATA not in lines:
-        # A log that does not hold it yet learns in this way that there was something.
-        deleted.update({Topic.METADATA, Topic.RELEASES} - lines.keys())
+        gone = of.gone.of(name, state.gone)
+        if gone is not None or state.body:
+            # A log that does not hold it yet learns in this way that there was something.
+            deleted.update({Topic.METADATA, Topic.RELEASES} - lines.keys())
     made = _documents(name, lines, state, created)
     for topic in (Topic.METADATA, Topic.RELEASES):
-        if topic in deleted:
+        if topic in deleted and gone is not None:
+            made.append(_known_tombstone(topic, gone, created))
+        elif topic in deleted:
             made.append(tombstone(topic, name, state, created))
     if Topic.STATE in deleted:
         made.append(tombstone(Topic.STATE, name, None, created))
@@ -248,7 +287,7 @@ def _state_of(row: bytes | None) -> State | None:
 def tombstone(
     topic: Topic, name: str, state: State | None, created: str, reason: str = REMOVED
 ) -> Outgoing:
-    """A tombstone that says as much as is known: when a name was removed stands in no dump."""
+    """A tombstone that says as much as state and dump do: not when the name was removed."""
     event = state.gone or state.event if state is not None else 0
     said = state.reason if state is not None and state.gone and state.reason else reason
     headers = cloudevent(f"{name}:{event}:{said}", _TYPES[topic], name, created, _SCHEMAS[topic])
@@ -256,3 +295,20 @@ def tombstone(
         headers.append(("event-serial", _serial(event)))
     headers.append(("reason", said.encode()))
     return Outgoing(topic, name, None, tuple(headers))
+
+
+def _known_tombstone(topic: Topic, gone: Removed, created: str) -> Outgoing:
+    """One that says what the other instance's does, and what it had kept of the project."""
+    reason, event = gone.reason or REMOVED, gone.serial or 0
+    headers = cloudevent(
+        *(f"{gone.name}:{event}:{reason}", _TYPES[topic], gone.name),
+        *(gone.project.time or created, _SCHEMAS[topic]),
+    )
+    if event:
+        headers.append(("event-serial", _serial(event)))
+    headers.append(("reason", reason.encode()))
+    held = gone.project if topic is Topic.METADATA else gone.files
+    text = b"" if held is None else encode(held)
+    if text and len(text) <= VALUE_BYTES_MAX:
+        headers.append((HELD, text))
+    return Outgoing(topic, gone.name, None, tuple(headers))

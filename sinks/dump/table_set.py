@@ -67,6 +67,7 @@ class TableSet(msgspec.Struct, frozen=True):
             base=claim.base,
             reached=claim.reached,
             files=tuple(sorted(self.files)),
+            history_since=self.stood.history_since,
         )
 
     def dump_files(self) -> dict[str, DumpFile]:

@@ -14,13 +14,14 @@ from processors import publication
 from processors.decide import DEFAULT_PATIENCE, Attempt, Body, Failed, Missing, Reply, decide
 from processors.publication import Answered
 from processors.trim import Trimmed, trim
+from producers.rows import entry_record
 from pypistream.data_dir import DataDir
 from pypistream.jobs.bootstrap_source import FolderSource
 from pypistream.jobs.bootstrapping import Bootstrap
 from pypistream.settings import Settings
 from schemas import codec
 from schemas.names import NormalizedName
-from schemas.records import Config, Cut, Filter, Head, Kind, Marker, State, Status
+from schemas.records import Config, Cut, Filter, Head, History, Kind, Marker, State, Status
 from schemas.topics import COMPACTED, Topic, partition_of
 from sinks.dump.sink import DumpSink
 from sinks.feed import Feed
@@ -37,6 +38,7 @@ from streams.progress import (
 )
 from tests.support.documents import body, document
 from tests.support.logs import Clock as LogClock
+from upstream.source import JournalRow
 
 FILES = (
     "packages.jsonl.zst",
@@ -153,7 +155,25 @@ class Other:
             attempts=0,
             reason="",
         )
+        await self.row(name, kind, self.serial)
         await self._decided(name, event, reply, trimmed)
+
+    async def row(self, name: str, kind: Kind, serial: int, *, late: bool = False) -> None:
+        """A row of the journal."""
+        action = kind.value.replace("-", " ")
+        row = JournalRow(name, None, self.clock() // 1000, action, serial)
+        await self.log.append([entry_record(row, self.clock(), late=late)])
+
+    async def history(self, since: int) -> None:
+        """The journal from after `since` up to where the log begins, read in afterwards."""
+        for serial in range(since + 1, self.serial + 1, 7):
+            await self.row(f"p{serial % 20:02}", Kind.NEW_RELEASE, serial, late=True)
+        ends = await self.log.ends(Topic.CHANGELOG)
+        offsets = tuple(ends[at] for at in sorted(ends))
+        head = Head(
+            self.serial, self.serial, 1, offsets, history=History(self.serial, offsets, since)
+        )
+        await self.log.append([progress_record(self.partitions, HEAD_KEY, head, self.clock())])
 
     async def _decided(
         self, name: str, state: State, reply: Reply, trimmed: Trimmed | None

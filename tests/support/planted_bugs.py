@@ -100,7 +100,7 @@ def _whatever_comes_is_published() -> Any:
 def _position_before_rows() -> Any:
     real = HeadWriter.commit
 
-    async def commit(self: Any, records: Any, head: Any, history: int = 0) -> None:
+    async def commit(self: Any, records: Any, head: Any, history: Any = None) -> None:
         await real(self, [], head, history)
         await real(self, records, head, history)
 

@@ -57,6 +57,7 @@ async def some_of_everything(root: Path, clock: Clock, partitions: int = 4) -> O
     """An instance with odd, stale, removed and failed projects; nothing is published yet."""
     other = Other(root, partitions, clock=clock)
     await other.found()
+    await other.history(900)
     for number in range(12):
         await other.publish_project(
             f"p{number:02}",
@@ -71,5 +72,8 @@ async def some_of_everything(root: Path, clock: Clock, partitions: int = 4) -> O
     await other.remove("p03")
     await other.publish_project("p03", "again")
     await other.fail("p04")
+    await other.remove("never-held")
+    other.clock.ms += 5_250
+    await other.remove("p05")
     await other.mark()
     return other

@@ -71,8 +71,8 @@ def test_what_was_removed_leaves_tombstones() -> None:
     """A name whose state says so; one that was never there leaves none."""
     found = records(
         packages=[], slim=[],
-        states=[state("gone", gone=7, reason="quarantined", status="absent"),
-                state("never", status="absent", reason="no-document")],
+        states=[state("gone", gone=7, body=5, reason="quarantined", status="absent"),
+                state("never", status="absent", reason="no-document", gone=7)],
     )  # fmt: skip
     assert [
         (Topic.METADATA, "gone", True), (Topic.RELEASES, "gone", True),

@@ -1,0 +1,52 @@
+"""What a bootstrap takes from a dump's tables: the journal, and what was held of what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from producers.carried import Journal
+from sinks.dump.reader import DumpReader
+from sinks.exported import CARRIED_FILES
+from sinks.removed import Removed
+
+
+class Carried(NamedTuple):
+    """`lacking`: what of it the dump does not have, for a person; "" = it has all."""
+
+    journal: Journal | None
+    removed: Iterable[Removed]
+    lacking: str
+
+
+_ANEW = "they begin anew here"
+NO_TABLES = f"the dump has no tables of journal and removed projects: {_ANEW}"
+NO_JOURNAL = "the dump does not say since when its journal is whole: it begins anew here"
+
+
+def carried_with(dump: DumpReader) -> Carried:
+    """Checks the files it is to be read from, to their end. Raises DumpCorrupt.
+
+    Reading them later raises DumpCorrupt, too, for what is no table of ours.
+    """
+    tables, files = dump.manifest.tables, dump.manifest.files
+    there = all(name in files and (dump.directory / name).is_file() for name in CARRIED_FILES)
+    if tables is None or not there:
+        return Carried(None, (), NO_TABLES)
+    for name in CARRIED_FILES:
+        dump.check(name)
+    from sinks.duckdb import carried  # a dump without tables needs no DuckDB
+
+    removed = carried.removed(dump.directory)
+    since, reached = tables.history_since, tables.reached
+    if since is None:
+        return Carried(None, removed, NO_JOURNAL)
+    rows = carried.journal(dump.directory, since, reached)
+    return Carried(Journal(rows, since, reached), removed, "")
+
+
+def summary_of_journal(journal: Journal | None, rows: int) -> str:
+    """What was taken in of it, for a person. Pure."""
+    if journal is None:
+        return ""
+    return f"journal: {rows:,} rows, whole from serial {journal.since:,} to {journal.reached:,}"
