@@ -24,7 +24,7 @@ _COMMANDS = (
     "sweep", "bootstrap", "follow", "query", "dump", "status", "verify", "rebuild", "dead-letters",
     "redact", "topics", "doctor", "init",
 )  # fmt: skip
-_HIDDEN = ("sinks", "serving")
+_HIDDEN = ("sinks", "serving", "rows")
 _EXIT_CODES: dict[type[PypistreamError], int] = {UsageError: EXIT_USAGE, NoProgress: EXIT_GAVE_UP}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from pypistream.holding import SharedHold
 from pypistream.leasing import LeasedAssignment
 from pypistream.settings import Settings
 from schemas.errors import UsageError
+from schemas.records import Config
 from sinks.dump.keep import Keep
 from sinks.dump.table_set import TableSets
 from sinks.sink import Sink
 from streams.assignment import Assignment
-from streams.log import Log
+from streams.log import Log, Record
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
 from streams.sqlite_log import SqliteLog
 from streams.topic_report import LogReport, embedded_report
@@ -207,3 +208,10 @@ def make_sink(
 
     keep = Keep(settings.keep_deltas, settings.keep_hourly, settings.keep_daily)
     return DumpSink(data.dumps, data.state / "frames", keep, tables)
+
+
+def packed_rows(records: Sequence[Record], config: Config) -> bytes:
+    """What the DuckDB sink takes in of these records, as another process hands it over."""
+    from sinks.duckdb.packed import packed
+
+    return packed(records, config)

@@ -20,15 +20,15 @@ import structlog
 from schemas.errors import LogTruncated, Retriable
 from schemas.records import Config
 from schemas.topics import Offset
+from sinks.ahead import Ahead, Elsewhere, Next
 from sinks.away import as_of_by_log, away_too_long
-from sinks.reading import CutReader, Piece
 from sinks.sink import (
     DAMAGED,
     Batch,
     Positions,
-    Preparing,
     Published,
     Reached,
+    RecordsWanted,
     Sink,
     Standing,
     Vector,
@@ -106,9 +106,8 @@ class Feed:
         self._on_published = on_published
         self._wall_ms = wall_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix=f"for-{sink.name}")
         self._watch = ProgressWatch(log)
-        self._reader = CutReader(self._log)
+        self._ahead = Ahead(self._log, sink)
         self._standing: Standing | None = None  # None = to be asked
         self._reached: Vector | None = None
         self._published: Vector | None = None
@@ -117,17 +116,21 @@ class Feed:
         self._reset_due = False
         self._turn = asyncio.Lock()  # `run` and `finish` may meet
 
+    def helped_by(self, elsewhere: Elsewhere) -> Self:
+        """The same, with processes that make batches ready once it is far behind."""
+        self._ahead.elsewhere = elsewhere
+        return self
+
     async def __aenter__(self) -> Self:
         await self._watch.__aenter__()
         return self
 
     async def __aexit__(self, *raised: object) -> None:
         await self._watch.__aexit__()
-        await self._reader.close()
+        await self._ahead.close()
         await self._log.leave()
         await self._call(self._sink.close)
         self._thread.shutdown()
-        self._beside.shutdown()
 
     async def run(self) -> None:
         """Follow the log until cancelled. Raises what neither waiting nor a reset mends."""
@@ -213,7 +216,7 @@ class Feed:
     async def _stand(self) -> Standing:
         """Where the sink stands; after trouble it is asked, and reading begins afresh."""
         if self._standing is None:
-            await self._reader.close()
+            await self._ahead.start_afresh()
             self._reached = None
             if self._reset_due:
                 await self._call(self._sink.reset)
@@ -245,40 +248,48 @@ class Feed:
         positions = await self._begin(due, standing.positions)
         if any(positions[at] > place for at, place in due.items()):
             raise _OtherLog("it stands beyond the end of this log")
-        following = await self._following(config, due, positions)
+        await self._ahead.begin(config, due, positions)
+        following = await self._ahead.following(config, due, positions)
         while following is not None or not standing.log_id:
-            piece, ready = following or (Piece([], positions), None)
-            # The first batch says under which rules the sink is filled.
-            rules = (standing.rules or 0) if standing.log_id else self._log.rules.count
-            batch = Batch(config, *piece, standing.as_of_ms, rules, ready)
-            reading = asyncio.create_task(self._following(config, due, piece.positions))
+            taken = following or Next([], positions, None, 0)
+            reading = asyncio.create_task(self._ahead.following(config, due, taken.positions))
             try:
-                standing = await self._take_in(batch, standing)
+                done = await self._take_in(config, taken, standing)
             except BaseException:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
                 raise
             following = await reading
+            standing = done or await self._take_in_here(config, taken, positions, standing)
+            positions = taken.positions
         return standing
 
-    async def _following(
-        self, config: Config, due: Positions, positions: Positions
-    ) -> tuple[Piece, object] | None:
-        """The next piece before `due`, and what the sink makes of it beforehand."""
-        piece = await self._reader.piece(due, positions)
-        if piece is None or not isinstance(self._sink, Preparing):
-            return None if piece is None else (piece, None)
-        work = self._beside.submit(self._sink.prepared, piece.records, config)
-        return piece, await asyncio.wrap_future(work)
-
-    async def _take_in(self, batch: Batch, standing: Standing) -> Standing:
-        """Where the sink stands with that batch."""
-        await self._call(self._sink.apply, batch)
-        self.counters.records += len(batch.records)
+    async def _take_in(self, config: Config, taken: Next, standing: Standing) -> Standing | None:
+        """Where the sink stands with that batch; None = it wants its records."""
+        # The first batch says under which rules the sink is filled.
+        rules = (standing.rules or 0) if standing.log_id else self._log.rules.count
+        place = (taken.records, taken.positions, standing.as_of_ms, rules, taken.ready)
+        try:
+            await self._call(self._sink.apply, Batch(config, *place))
+        except RecordsWanted:
+            return None
+        self.counters.records += taken.number
         if not standing.log_id:
             standing = await self._call(self._sink.standing)  # whether rules matter to it
-        self._standing = standing._replace(log_id=batch.config.log_id, positions=batch.positions)
+        self._standing = standing._replace(log_id=config.log_id, positions=taken.positions)
         return self._standing
+
+    async def _take_in_here(
+        self, config: Config, taken: Next, positions: Positions, standing: Standing
+    ) -> Standing:
+        """The same for one that was made elsewhere, from `positions` on, with its records."""
+        while (
+            piece := await self._ahead.read_here(config, taken.positions, positions)
+        ) is not None:
+            done = await self._take_in(config, piece, standing)
+            assert done is not None
+            standing, positions = done, piece.positions
+        return standing
 
     async def _begin(self, due: Positions, positions: Positions) -> Positions:
         """Positions of everything that is due; the log's start for what was never read."""

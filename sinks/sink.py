@@ -85,7 +85,8 @@ class Batch(NamedTuple):
     """What one `apply` takes in: records, each partition's in order, and `positions` after them.
 
     `positions` has all of the sink's, also those that did not move. `records` may be empty.
-    `ready`: what a `Preparing` sink made of the records, None = it was not asked.
+    `ready`: what a `Preparing` sink made of the records, None = it was not asked. Where that was
+    done in another process (`Portable`) the records are not here: it stands for them.
     """
 
     config: Config
@@ -155,10 +156,23 @@ class Sink(Protocol):
         ...
 
 
+class RecordsWanted(Exception):
+    """Raised by `apply`, which did nothing: it wants this batch again, with its records."""
+
+
 @runtime_checkable
 class Preparing(Protocol):
     """A sink part of whose work needs nothing but the records, and can be done ahead of `apply`."""
 
     def prepared(self, records: Sequence[Record], config: Config) -> object:
         """For `Batch.ready`. Pure: it runs beside the other calls, in another thread."""
+        ...
+
+
+@runtime_checkable
+class Portable(Preparing, Protocol):
+    """One whose preparations may come from another process."""
+
+    def unpacked(self, data: bytes) -> object:
+        """What `prepared` had made there. Pure, as that is."""
         ...

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pypistream.children.rows_children import RowsChildren
 from pypistream.children.sinks_work import many_records
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr
@@ -76,6 +77,8 @@ async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: 
         if reset:
             await asyncio.to_thread(sink.reset)
         feed = Feed(log, sink, SystemClock(), publish_every_seconds=0)
+        if name == "duckdb":
+            feed.helped_by(RowsChildren(settings))
         if await (await stack.enter_async_context(feed)).finish() is None:
             check_loaded((await read_progress(log)).bootstrap)
             raise NotPublished(

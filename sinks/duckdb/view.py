@@ -26,6 +26,7 @@ from sinks.duckdb import batches, memo
 from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.errors import first_line, invalidates, meaning
 from sinks.duckdb.literals import literal
+from sinks.duckdb.packed import unpacked
 from sinks.duckdb.progress import progress_row
 from sinks.duckdb.removed import carry_over, cut_down
 from sinks.duckdb.rows import Staged, staged
@@ -42,7 +43,7 @@ from sinks.duckdb.status import view_statements
 from sinks.durable import discard, storage
 from sinks.locks import locked
 from sinks.removed import ALL, HASHES
-from sinks.sink import Batch, Published, Reached, Standing, Vector, positions_of
+from sinks.sink import Batch, Published, Reached, RecordsWanted, Standing, Vector, positions_of
 from streams.log import Record, TopicPartition
 from streams.progress import watermark
 
@@ -95,6 +96,10 @@ class DuckDBView:
     def prepared(self, records: Sequence[Record], config: Config) -> Staged:
         """The rows that records make: nearly all of the work that is not DuckDB's."""
         return staged(records, config)
+
+    def unpacked(self, data: bytes) -> Staged:
+        """The same, made by `sinks.duckdb.packed` in another process."""
+        return unpacked(data)
 
     def apply(self, batch: Batch) -> None:
         """Take a batch in; what cannot be read becomes a row of `anomalies`."""
@@ -254,6 +259,8 @@ class DuckDBView:
             batches.write(connection, rows, standing, self._keep)
         except ROW_REFUSED as error:
             connection.rollback()
+            if batch.ready is not None and not records:
+                raise RecordsWanted from error
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             rows = batches.sifted(connection, records, batch.config)
             batches.write(connection, rows, standing, self._keep)

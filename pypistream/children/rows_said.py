@@ -1,0 +1,68 @@
+"""What the process of `sinks.ahead.Elsewhere` and its parent say to each other."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from schemas.errors import Fatal, PypistreamError, Retriable
+from schemas.records import Config
+from schemas.topics import Offset, Topic
+from sinks.sink import Positions
+from streams.log import TopicPartition
+
+LENGTH = struct.Struct("<Q")  # before each message
+
+Places = list[tuple[Topic, int, Offset]]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """The one line that the process reads: what it is to read, and how."""
+
+    config: Config
+    positions: Places
+    due: Places
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True, tag="made"):
+    """Rows were made of `count` records; they follow as a message of their own."""
+
+    before: Places
+    after: Places
+    count: int
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """It ends with this error."""
+
+    error: str
+    message: str
+    hint: str
+
+    def raised(self) -> PypistreamError:
+        """The error itself; Fatal if none has that name."""
+        kinds: list[type[Retriable | Fatal]] = [Retriable, Fatal]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+        found = next((kind for kind in kinds if kind.__name__ == self.error), Fatal)
+        return found(self.message, hint=self.hint)
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
+    """All that was asked for is made."""
+
+
+Said = Head | Failed | Done
+said_decoder = msgspec.json.Decoder(Said)
+order_decoder = msgspec.json.Decoder(Order)
+
+
+def places(positions: Positions) -> Places:
+    """As they are written."""
+    return [(at.topic, at.partition, offset) for at, offset in positions.items()]
+
+
+def positions_in(found: Places) -> dict[TopicPartition, Offset]:
+    """The reverse."""
+    return {TopicPartition(topic, partition): offset for topic, partition, offset in found}
