@@ -11,6 +11,8 @@ from schemas.records import SERIAL_MAX
 from schemas.releases import SlimFile, SlimReleases
 from sinks.softly import Fields, moment_of
 
+WHEEL_DASHES = 4  # name-version-python-abi-platform.whl; one more where there is a build tag
+
 _typed = msgspec.json.Decoder(SlimReleases)
 _untyped = msgspec.json.Decoder()
 
@@ -19,7 +21,8 @@ class ReleaseRow(msgspec.Struct):
     """A row of `base.releases_of`: field for field its columns.
 
     `release_*` have one element per version, in the order of versions; `version` to
-    `core_metadata` one per file. Times are ISO 8601 in UTC without zone, sizes bytes.
+    `core_metadata` one per file; `wheels` is what `built_wheels` gives. Times are ISO 8601 in UTC
+    without zone, sizes bytes.
     """
 
     latest: str | None
@@ -51,6 +54,7 @@ class ReleaseRow(msgspec.Struct):
     uploaded: list[str | None] = []
     url: list[str | None] = []
     core_metadata: list[str | None] = []
+    wheels: list[str] = []
 
 
 def release_row(value: bytes, omitted: int) -> ReleaseRow:
@@ -137,11 +141,30 @@ def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
     row.uploaded = uploaded
     row.url_base, row.url = _urls(row, [file.url or "" for file in files])
     row.core_metadata = [_core_sha256(file.core_metadata) for file in files]
+    row.wheels = built_wheels(row.filename, row.packagetype, row.version)
     row.release_count, row.file_count = len(releases), len(files)
     row.bytes = _total(sizes)
     times = list(filter(None, uploaded))
     row.first_uploaded, row.last_uploaded = min(times, default=None), max(times, default=None)
     _fill_releases(row, releases)
+
+
+def built_wheels(
+    names: Sequence[str], kinds: Sequence[str | None], versions: Sequence[str]
+) -> list[str]:
+    """`filename/version` of the wheels that are made for some platform, not for `any`.
+
+    By file: its name, package type and version. No wheel's name has a slash, or fewer parts.
+    """
+    return [
+        f"{name}/{version}"
+        for name, kind, version in zip(names, kinds, versions, strict=True)
+        if name[-4:] == ".whl"
+        and name[-8:-4] != "-any"
+        and kind == "bdist_wheel"
+        and "/" not in name
+        and name.count("-") >= WHEEL_DASHES
+    ]
 
 
 def _urls(row: ReleaseRow, urls: Sequence[str]) -> tuple[str | None, list[str | None]]:

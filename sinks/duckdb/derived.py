@@ -31,12 +31,13 @@ LATEST = View(
 WHEEL_TAGS = View(
     "wheel_tags",
     "One row per file and tag that a wheel is for: py2.py3-none-any gives two. Of names with fewer"
-    " than the five parts of a wheel's there are none.",
+    " than the five parts of a wheel's, or with a slash, there are none.",
     "(SELECT name, version, filename, is_latest, python, abi, unnest(platforms) AS platform FROM"
     " (SELECT *, unnest(abis) AS abi FROM (SELECT name, version, filename, is_latest,"
     " unnest(string_split(python_tag, '.')) AS python, string_split(abi_tag, '.') AS abis,"
     " string_split(platform_tag, '.') AS platforms FROM files"
-    " WHERE python_tag IS NOT NULL AND filename LIKE '%-%-%-%-%')))",
+    " WHERE python_tag IS NOT NULL AND filename LIKE '%-%-%-%-%'"
+    " AND NOT contains(filename, '/'))))",
     {
         **shown(
             name=NAME,

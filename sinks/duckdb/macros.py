@@ -144,20 +144,33 @@ REVERSE_DEPENDENCIES = Macro(
 )
 
 _FROM_END = "reverse(split_part(reverse(filename[:-5]), '-', {}))"
-_LIKELY = "concat('%-%', for_python, '%-%-%', on_platform, '%.whl"
+_LIKELY = "concat('%-%-%', for_python, '%-%-%', on_platform, '%.whl"
+_ANY = "starts_with('any', on_platform)"
+# To take all names apart costs ten times as much as to look for the words in them first.
+_WHEELS = (
+    "SELECT name, version, filename FROM ({})"
+    f" WHERE list_contains(string_split({_FROM_END.format(3)}, '.'), for_python)"
+    f" AND contains(concat('.', {_FROM_END.format(1)}), concat('.', on_platform)) AND "
+)
+_BUILT = (
+    "SELECT name, split_part(wheel, '/', 1) AS filename,"
+    " wheel[length(split_part(wheel, '/', 1)) + 2:] AS version"
+    f" FROM (SELECT name, unnest(wheels) AS wheel FROM {SCHEMA}.releases_of)"
+    f" WHERE wheel LIKE {_LIKELY}/%')"
+)
+_ALL_WHEELS = (
+    "FROM (SELECT name, unnest(version) AS version, unnest(filename) AS filename,"
+    f" unnest(packagetype) AS packagetype FROM {SCHEMA}.releases_of)"
+    f" WHERE filename LIKE {_LIKELY}') AND packagetype = 'bdist_wheel'"
+    " AND NOT contains(filename, '/')"
+)
 
-# By the project first, then by the file's name: taking all names apart costs ten times as much.
 WHEELS_FOR = Macro(
     "wheels_for",
     "for_python, on_platform",
     "wheels of all versions with that Python tag and a platform tag that begins so: 'cp313',"
     " 'musllinux'",
-    "SELECT name, version, filename FROM (SELECT name, unnest(version) AS version,"
-    f" unnest(filename) AS filename FROM {SCHEMA}.releases_of"
-    f" WHERE filename::VARCHAR LIKE {_LIKELY}%'))"
-    f" WHERE filename LIKE {_LIKELY}')"
-    f" AND list_contains(string_split({_FROM_END.format(3)}, '.'), for_python)"
-    f" AND contains(concat('.', {_FROM_END.format(1)}), concat('.', on_platform))"
+    f"{_WHEELS.format(_BUILT)} NOT {_ANY} UNION ALL {_WHEELS.format(_ALL_WHEELS)} {_ANY}"
     " ORDER BY name, filename",
 )
 

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 6
+VIEW_FORMAT = 7
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # a moment; who reads it sees it in the zone of his own session
@@ -101,6 +101,8 @@ PROJECT = Table(
 # Lists side by side, not a list of structs: half the text, unnested as quickly. Where `url`
 # is NULL it is url_base/12/34/56789…/filename of the blake2b 123456789…, as upstream makes nearly
 # all: left out, it saves a third of the file. "" = there is none.
+# `wheels` repeats names: of a list, all rows are read whatever the filter, and a question about one
+# platform would read the names of all files.
 RELEASES = Table(
     "releases_of",
     "name",
@@ -133,6 +135,7 @@ RELEASES = Table(
         "uploaded": f"{TIMESTAMP}[]",
         "url": "VARCHAR[]",
         "core_metadata": "VARCHAR[]",
+        "wheels": "VARCHAR[]",
         "anomalies": "VARCHAR[]",
     },
 )
