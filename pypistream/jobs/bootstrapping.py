@@ -17,7 +17,7 @@ from producers.presence import other_holder
 from pypistream.children.sinks_child import SinksChild
 from pypistream.data_dir import DataDir
 from pypistream.jobs.bootstrap_source import FILES, Source, open_source
-from pypistream.jobs.carrying import carried_with, summary_of_journal
+from pypistream.jobs.carrying import carried_with, told_of
 from pypistream.logs import log_to_stderr, say
 from pypistream.memory import collecting_seldom
 from pypistream.place import located
@@ -59,7 +59,12 @@ def bootstrap(given: Mapping[str, object], place: str) -> int:
     log_to_stderr()
     settings, data = located(given)
     data = data.absolute()
-    how = How(place, replace=bool(given["replace"]), follow=bool(given["follow"]))
+    how = How(
+        place,
+        replace=bool(given["replace"]),
+        follow=bool(given["follow"]),
+        journal=not given["no_journal"],
+    )
     return run_until_stopped(_bootstrap(settings, data, how))
 
 
@@ -70,6 +75,7 @@ class How:
     place: str
     replace: bool
     follow: bool
+    journal: bool
 
 
 async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
@@ -82,7 +88,7 @@ async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
                     locks.callback(data.hold(role).release)
                 if settings.kafka:
                     await _alone(log)
-                await Bootstrap(settings, data, log, source).run(how)
+                await Bootstrap(settings, data, log, source, how.journal).run(how)
         finally:
             await log.close()
     finally:
@@ -108,6 +114,7 @@ class Bootstrap:
     data: DataDir
     log: Log
     source: Source
+    journal: bool = True  # whether rows from before the dump are taken in
     at: Places = ()
     other: str = ""
     created: str = ""
@@ -182,7 +189,7 @@ class Bootstrap:
         rows = [dump.rows(name) if name in manifest.files else iter(()) for name in FILES]
         telling = asyncio.create_task(self._tell(manifest.names))
         try:
-            carried = await asyncio.to_thread(carried_with, dump)
+            carried = await asyncio.to_thread(carried_with, dump, journal=self.journal)
             projects = of_dump(rows[0], rows[1], rows[2], manifest.created, carried.removed)
             with collecting_seldom():
                 await self.loader.load(_records(projects), origin, carried.journal)
@@ -190,13 +197,15 @@ class Bootstrap:
             await ended(telling)
         self.at, self.other = origin.places, origin.log
         click.echo(summary(manifest, self.loader.written, self.loader.same))
-        click.echo(carried.lacking or summary_of_journal(carried.journal, self.loader.rows))
+        if more := told_of(carried, self.loader.rows):
+            click.echo(more)
 
     async def _tell(self, names: int) -> None:
         while True:
             await asyncio.sleep(LINE_SECONDS)
             done = self.loader.written + self.loader.same
-            say(f"{done:,} records of about {3 * names:,}", "bootstrap")
+            journal = f", {self.loader.rows:,} rows of the journal" if self.loader.rows else ""
+            say(f"{done:,} records of about {3 * names:,}{journal}", "bootstrap")
 
     # --- the deltas ---------------------------------------------------------------------------
 

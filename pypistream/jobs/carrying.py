@@ -24,8 +24,10 @@ NO_TABLES = f"the dump has no tables of journal and removed projects: {_ANEW}"
 NO_JOURNAL = "the dump does not say since when its journal is whole: it begins anew here"
 
 
-def carried_with(dump: DumpReader) -> Carried:
-    """Checks the files it is to be read from, to their end. Raises DumpCorrupt.
+def carried_with(dump: DumpReader, *, journal: bool = True) -> Carried:
+    """What is carried, without the journal if that is not wanted.
+
+    Checks the files it is to be read from, to their end. Raises DumpCorrupt.
 
     Reading them later raises DumpCorrupt, too, for what is no table of ours.
     """
@@ -39,14 +41,17 @@ def carried_with(dump: DumpReader) -> Carried:
 
     removed = carried.removed(dump.directory)
     since, reached = tables.history_since, tables.reached
+    if not journal:
+        return Carried(None, removed, "")
     if since is None:
         return Carried(None, removed, NO_JOURNAL)
     rows = carried.journal(dump.directory, since, reached)
     return Carried(Journal(rows, since, reached), removed, "")
 
 
-def summary_of_journal(journal: Journal | None, rows: int) -> str:
-    """What was taken in of it, for a person. Pure."""
-    if journal is None:
-        return ""
-    return f"journal: {rows:,} rows, whole from serial {journal.since:,} to {journal.reached:,}"
+def told_of(carried: Carried, rows: int) -> str:
+    """What was taken in, `rows` of the journal, for a person; "" = nothing is to be said. Pure."""
+    journal = carried.journal
+    if carried.lacking or journal is None:
+        return carried.lacking
+    return f"journal: {rows:,} rows, those after serial {journal.since:,} up to {journal.reached:,}"
