@@ -35,8 +35,8 @@ RATE = 20  # requests per second
 IN_FLIGHT = 8
 CONTROL_MAX = 2  # connections for journal and map
 OPTIONS = (
-    f"--rate={RATE}", f"--in-flight={IN_FLIGHT}", "--poll=1", "--settle=1", "--snapshot-every=2",
-    "--dump-every=2", "--backfill",
+    f"--rate={RATE}", f"--in-flight={IN_FLIGHT}", "--poll=1", "--settle=1", "--snapshot-every=3",
+    "--dump-every=3", "--backfill",
 )  # fmt: skip
 FAULT_SECONDS = 20.0
 # Names are asked again ever later. On a machine so busy that sixty changes take minutes the fault
@@ -231,15 +231,32 @@ class _Run:
 def _until_right(data: Path, judge: Judge, seconds_max: float, program: Program) -> Wrong:
     """Wait until dump and snapshot show nothing but the truth; what is wrong at the end."""
     end = time.monotonic() + seconds_max
+    wrong: Wrong = {}
+    judged: dict[str, tuple[int, int]] | None = None
     while True:
-        dump, snapshot = _dump(data), data / "pypi.duckdb"
-        wrong = judge.dump(dump) if dump and snapshot.exists() else {"": "not published yet"}
-        if not wrong:
-            wrong = judge.snapshot(snapshot)
+        there = _there(data)  # before it is read: what comes meanwhile is read the next time
+        if there != judged:
+            wrong, judged = _judged(data, judge), there
         if not wrong or time.monotonic() > end:
             return wrong
         assert program.alive, _end_of(program)
         time.sleep(LOOK_SECONDS)
+
+
+def _there(data: Path) -> dict[str, tuple[int, int]]:
+    """What is published: the same as before while no file was put in the place of another."""
+    found = {}
+    for path in (data / "pypi.duckdb", *data.glob("dumps/*")):
+        with contextlib.suppress(FileNotFoundError):
+            told = path.stat()
+            found[path.name] = (told.st_ino, told.st_mtime_ns)
+    return found
+
+
+def _judged(data: Path, judge: Judge) -> Wrong:
+    dump, snapshot = _dump(data), data / "pypi.duckdb"
+    wrong = judge.dump(dump) if dump and snapshot.exists() else {"": "not published yet"}
+    return wrong or judge.snapshot(snapshot)
 
 
 def _dump(data: Path) -> Dump | None:

@@ -5,10 +5,11 @@ Reads with the stdlib, zstandard and DuckDB alone; imports nothing of the projec
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,9 +107,20 @@ def decompressed(raw: bytes) -> bytes:
 
 def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a snapshot, lists as tuples so that they can be counted."""
+    with asking(path) as ask:
+        return ask(sql)
+
+
+@contextlib.contextmanager
+def asking(path: Path) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """The same for many queries: to open a snapshot takes longer than to ask it."""
     with duckdb.connect(str(path), read_only=True) as connection:
-        rows = connection.execute(sql).fetchall()
-    return [tuple(tuple(v) if isinstance(v, list) else v for v in row) for row in rows]
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            rows = connection.execute(sql).fetchall()
+            return [tuple(tuple(v) if isinstance(v, list) else v for v in row) for row in rows]
+
+        yield ask
 
 
 def dump_differences(dump: Dump, truth: Mapping[str, Truth]) -> list[str]:
@@ -180,17 +192,18 @@ def view_differences(
     expected: dict[str, list[view_oracle.Row]] = {view: [] for view in view_oracle.QUERIES}
     for name, true in truth.items():
         if true.document is not None and name not in excepted:
-            rows = view_oracle.rows_of(true.document, name, true.body_serial)
-            for view, its in rows.items():
+            for view, its in view_oracle.rows_of(true.document, name, true.body_serial).items():
                 expected[view] += its
-    for view, sql in view_oracle.QUERIES.items():
-        found = Counter(row for row in query(path, sql) if row[0] not in excepted)
+    with asking(path) as ask:
+        shown = {view: ask(sql) for view, sql in view_oracle.QUERIES.items()}
+        owed = {row[0] for row in ask("SELECT name FROM exceptions")}
+    for view, rows in shown.items():
+        found = Counter(row for row in rows if row[0] not in excepted)
         due = Counter(
             tuple(tuple(v) if isinstance(v, list) else v for v in row) for row in expected[view]
         )
         wrong += (f"{view}: missing {row}" for row in (due - found))
         wrong += (f"{view}: should not be {row}" for row in (found - due))
-    owed = {row[0] for row in query(path, "SELECT name FROM exceptions")}
     if owed != excepted:
         wrong.append(f"exceptions: {owed ^ excepted}")
     return wrong

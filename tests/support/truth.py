@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support import view_oracle
 from tests.support.oracle import oracle_slim, oracle_trim
-from tests.support.published import Dump, Truth, query
+from tests.support.published import Dump, Truth, asking
 
 Wrong = dict[str, str]
 """By name: what is wrong with it."""
@@ -49,9 +49,11 @@ class Judge:
     def snapshot(self, path: Path) -> Wrong:
         """Names whose rows in any view are not the truth; {} = none."""
         wrong: Wrong = {}
-        for view, sql in view_oracle.QUERIES.items():
+        with asking(path) as ask:
+            shown = {view: ask(sql) for view, sql in view_oracle.QUERIES.items()}
+        for view, rows in shown.items():
             found: defaultdict[str, Counter[view_oracle.Row]] = defaultdict(Counter)
-            for row in query(path, sql):
+            for row in rows:
                 found[row[0]][row] += 1
             for name in found.keys() | self._served.keys():
                 due = self._rows[name][view] if name in self._rows else Counter()
