@@ -7,6 +7,8 @@ log      `pypistream bootstrap FOLDER` into an empty embedded log, from start to
 duckdb   the DuckDB file of that log then, by `pypistream rebuild duckdb`: what both take together
 delta    a tenth of the projects changed: from the delta to the log, `--follow`'s own work
 bare     the same records by `commit` alone, made beforehand: what the log can take
+journal  JOURNAL_ROWS rows of the other's journal into an empty log, beside a dump of nothing: what
+         they take more (PyPI has some 22 000 a day)
 
 PROJECTS=n sets the number of projects.
 """
@@ -31,18 +33,22 @@ from processors import publication
 from processors.decide import DEFAULT_PATIENCE, Attempt, Body, decide
 from processors.publication import Answered
 from processors.trim import Trimmed, trim
+from producers.bootstrap import Loader
+from producers.carried import Journal
+from producers.loaded import Origin
 from pypistream.data_dir import DataDir
 from pypistream.jobs.bootstrap_source import FILES, FolderSource
 from pypistream.jobs.bootstrapping import Bootstrap
 from pypistream.settings import Settings
 from schemas import codec
 from schemas.names import NormalizedName
-from schemas.records import Config, Cut, Kind, State, Status
-from schemas.topics import COMPACTED, Offset
+from schemas.records import ChangelogEntry, Config, Cut, Filter, Kind, State, Status
+from schemas.topics import COMPACTED, Offset, Topic
 from sinks.dump.reader import DumpReader
 from sinks.dump.records import of_dump
 from sinks.dump.sink import DumpSink
 from sinks.sink import Batch, Reached, Vector
+from streams.clock import SystemClock
 from streams.log import Outgoing, Record, TopicPartition
 from streams.sqlite_log import SqliteLog
 from upstream.standin.app import build_app
@@ -55,6 +61,7 @@ GIANT_BYTES = 200_000  # larger ones are odd ones of the stand-in, far too many 
 CHANGED = 10  # one project in so many is in the delta
 NOW_MS = 1_777_532_160_000
 BATCH = 500  # projects of one batch for the sink
+JOURNAL_ROWS = 300_000
 CONFIG = Config("bench", partitions=1, schema_version=1)
 GOALS = {"log": 8_000, "log_and_duckdb": 3_000}  # projects/s
 MIB = 2**20
@@ -201,6 +208,32 @@ async def bare(folder: Path, dumps: Path, projects: int) -> float:
     return seconds
 
 
+async def journal(folder: Path, rows: int) -> float:
+    """Seconds to take in so many rows that come with a dump."""
+    log = await SqliteLog.open(folder / "journal.sqlite", 1)
+    loader = Loader(log, SystemClock(), _lacking_none, "bench")
+    await loader.begin(Filter(), "all", replace=False)
+    origin = Origin("other", ((1, 1, 1, 1, 1),), "bench", 0, rows, NOW_MS // 1000)
+    begun = time.monotonic()
+    await loader.load(iter(()), origin, Journal(_rows(rows), 0, rows))
+    seconds = time.monotonic() - begun
+    assert loader.rows == rows
+    await loader.close()
+    await log.close()
+    return seconds
+
+
+def _rows(count: int) -> Iterator[tuple[ChangelogEntry, bool]]:
+    for serial in range(1, count + 1):
+        name = project_name(serial % PROJECTS)
+        file = f"add py3 file {name}-1.0-py3-none-any.whl"
+        yield ChangelogEntry(serial, name, "1.0", NOW_MS // 1000, file, Kind.ADD_FILE), False
+
+
+def _lacking_none(topic: Topic, name: str) -> Outgoing:
+    raise AssertionError(f"{name} in {topic} of an empty log")
+
+
 def bench(projects: int) -> dict[str, Any]:
     """All of it, one after another."""
     with tempfile.TemporaryDirectory() as folder:
@@ -227,6 +260,9 @@ def bench(projects: int) -> dict[str, Any]:
                 "projects_per_second": round(projects / CHANGED / delta),
             },
             "bare_projects_per_second": round(sample / plain),
+            "journal_rows_per_second": round(
+                JOURNAL_ROWS / asyncio.run(journal(root, JOURNAL_ROWS))
+            ),
             "log_mib": round(data.log.stat().st_size / MIB, 1),
         }
 

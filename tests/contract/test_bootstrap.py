@@ -14,17 +14,22 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from producers.carried import Journal
 from producers.founding import PRODUCE_ID, found
+from pypistream.jobs.carrying import Carried
+from schemas.codec import decode
 from schemas.errors import LogMismatch
 from schemas.manifest import places
-from schemas.records import Config, Cut, Filter
-from schemas.topics import COMPACTED, Topic
+from schemas.records import ChangelogEntry, Config, Cut, Filter, Kind
+from schemas.topics import COMPACTED, Topic, partition_of
 from sinks.dump.reader import DumpReader
 from sinks.dump.records import Project, of_dump
-from streams.log import Outgoing
-from streams.progress import CONFIG_KEY, CUT_KEY, progress_record, read_progress
+from sinks.removed import HELD, HeldFiles, HeldProject, Removed, held_of
+from streams.log import Log, Outgoing
+from streams.progress import CONFIG_KEY, CUT_KEY, history_since, progress_record, read_progress
 from tests.support import deltas
 from tests.support.bootstrap_world import RULE, Clock, Other, Own, files, rows_of
+from tests.support.history import records_of
 from tests.support.logs import opened_log
 from tests.support.schema_check import assert_log_valid, validator
 
@@ -62,10 +67,16 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     other.sink.close()
 
 
-async def test_round_trip(pair: tuple[Other, Own]) -> None:
-    """Dump, bootstrap, dump: the same files byte for byte, the same claim, the same headers."""
+async def test_round_trip(pair: tuple[Other, Own], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dump, bootstrap, dump: the same files byte for byte, the same claim, the same headers.
+
+    Whatever the tables have beside it is in the log as well.
+    """
     other, own = pair
+    tables = _Tables(other.serial)
+    monkeypatch.setattr("pypistream.jobs.bootstrapping.carried_with", tables.carried)
     await own.load(other.dumps)
+    await tables.check(own.log)
 
     assert files(other.dumps) == await own.dumped()
     theirs, ours = (DumpReader(each).manifest for each in (other.dumps, own.root / "dump"))
@@ -169,6 +180,42 @@ async def test_replace(pair: tuple[Other, Own]) -> None:
     progress = await read_progress(own.log)
     assert progress.config == Config("own-log", own.log.partitions, 1, filter=RULE)
     assert other.serial == progress.watermark.serial
+
+
+class _Tables:
+    """What a dump's tables say: a journal that is whole after serial 900, and of `p02`."""
+
+    def __init__(self, reached: int) -> None:
+        self._rows = [
+            (ChangelogEntry(n, f"P{n % 20:02}", None, n, "new release", Kind.NEW_RELEASE), n < 950)
+            for n in range(901, reached + 1)
+        ]
+        project = HeldProject("2023-01-02T03:04:05Z", held=True, version="1.0", serial=7)
+        files = HeldFiles("1.0", 7, ("1.0",), ("p02-1.0.tar.gz",), ("ab",))
+        self._gone = Removed("p02", "removed", reached, project, files)
+        self._carried = Carried(Journal(self._rows, 900, reached), [self._gone], "")
+
+    def carried(self, dump: DumpReader, **_: object) -> Carried:
+        return self._carried
+
+    async def check(self, log: Log) -> None:
+        """All of it is in the log, before where workers read on, and is claimed."""
+        progress = await read_progress(log)
+        assert progress.head is not None
+        assert 900 == history_since(progress.head, progress.cuts)
+        assert progress.head.history is not None
+        found = [each for each in await records_of(log, Topic.CHANGELOG) if each.key is not None]
+        for each in found:
+            assert each.partition == partition_of(each.key or "", log.partitions)
+            assert each.offset < progress.head.history.changelog[each.partition]
+        told = [(decode(each.value or b"", ChangelogEntry), each.header("seen") is None)
+                for each in found]  # fmt: skip
+        assert {each.header("late") for each in found} == {"true"}
+        assert self._rows == sorted(told, key=lambda row: row[0].serial)
+        texts = [each.header(HELD) for topic in (Topic.METADATA, Topic.RELEASES)
+                 for each in await records_of(log, topic) if each.key == "p02"]  # fmt: skip
+        assert held_of(texts[0], HeldProject) == self._gone.project
+        assert held_of(texts[1], HeldFiles) == self._gone.files
 
 
 async def _work(own: Own, config: Config, names: list[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 
 from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
@@ -25,7 +26,7 @@ from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from streams.clock import SystemClock
 from streams.log import Log, Outgoing
-from streams.progress import read_progress
+from streams.progress import HEAD_KEY, progress_record, read_progress
 from streams.watching import plain_place
 from tests.support import virtual_time
 from tests.support.history import records_of
@@ -154,6 +155,31 @@ async def test_killed_between_two_transactions_of_a_page_it_goes_on_there(
     while (since := next_serial(await world.head(), asked=False)) is not None:
         await again.history.read(since)
     assert sorted(await world.rows(late=True)) == OLD
+
+
+async def test_what_came_with_a_dump_is_read_on_to_where_the_log_begins() -> None:
+    """By itself; what was before it once somebody asks. No row that is held comes again."""
+    world = World(2)
+    world.clock = SystemClock()  # type: ignore[assignment]
+    made = await world.producer()
+    await made.close()
+    head = replace(await world.head(), history=History(BASE - 90, (0, 0), since=60))
+    await world.log.append([progress_record(2, HEAD_KEY, head, world.clock.now_ms())])
+
+    made = await world.producer()
+    while (since := next_serial(await world.head(), asked=False)) is not None:
+        await made.history.read(since)
+    assert sorted(await world.rows(late=True)) == list(range(BASE - 87, BASE + 1, 3))
+    found = await world.head()
+    assert found.history == History(BASE, found.changelog, since=60)
+
+    while (since := next_serial(await world.head(), asked=True)) is not None:
+        await made.history.read(since)
+    late = sorted(await world.rows(late=True))
+    assert late == [*range(3, 61, 3), *range(BASE - 87, BASE + 1, 3)]
+    found = await world.head()
+    assert found.history == History(BASE, found.changelog)
+    await made.close()
 
 
 def test_pages_that_do_not_come_hold_no_live_row_up() -> None:
