@@ -14,19 +14,17 @@ from pypistream.leasing import LeasedAssignment
 from pypistream.settings import Settings
 from schemas.errors import UsageError
 from schemas.records import Config
-from sinks.dump.keep import Keep
-from sinks.dump.table_set import TableSets
 from sinks.sink import Sink
 from streams.assignment import Assignment
 from streams.log import Log, Record
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
 from streams.sqlite_log import SqliteLog
 from streams.topic_report import LogReport, embedded_report
-from upstream.client import HttpUpstream
 from upstream.settings import ClientSettings, default_upstream
 from upstream.source import SharedUpstream
 
 if TYPE_CHECKING:
+    from sinks.dump.table_set import TableSets
     from streams.kafka_settings import KafkaSettings
 
 _EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobody is there
@@ -167,6 +165,8 @@ def make_assignment(settings: Settings, partitions: int, hold: SharedHold) -> As
 
 def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> SharedUpstream:
     """The HTTP client for these settings."""
+    from upstream.client import HttpUpstream  # 0.1 s: most commands ask nobody
+
     return HttpUpstream(check_upstream(settings), on_hold=on_hold)
 
 
@@ -193,6 +193,8 @@ def check_log_structure(data: DataDir, seconds_max: float | None) -> bool:
 
 def make_tables(data: DataDir, settings: Settings) -> TableSets:
     """What a dump's Parquet files are made by."""
+    from sinks.dump.table_set import TableSets
+
     return TableSets(data.snapshot, data.state / "tables", settings.tables_every)
 
 
@@ -204,6 +206,7 @@ def make_sink(
         from sinks.duckdb.view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
 
         return DuckDBView.in_directory(data.root, settings.keep_removed)
+    from sinks.dump.keep import Keep
     from sinks.dump.sink import DumpSink
 
     keep = Keep(settings.keep_deltas, settings.keep_hourly, settings.keep_daily)

@@ -21,7 +21,7 @@ from pypistream.children.rows_said import (
     places,
     positions_in,
 )
-from pypistream.children.sinks_process import stdin_reader
+from pypistream.children.told import stdin_reader
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr
 from pypistream.memory import collecting_seldom

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 import orjson
 
 from pypistream.children.sinks_work import at_work
+from pypistream.children.told import stdin_reader
 from pypistream.logs import log_to_stderr
 from pypistream.place import located
 from sinks.sink import Published
 
 FINISH = b"finish"
-LINE_BYTES_MAX = 1024 * 1024  # the longest names a place in each of some hundred partitions
 NICE = 5  # fetching and committing come first where there are not enough cores
 
 
@@ -48,14 +48,6 @@ async def _run(given: Mapping[str, object]) -> int:
 async def last_word() -> bytes:
     """`finish` once the parent says so, b"" when it is gone."""
     return (await (await stdin_reader()).readline()).strip()
-
-
-async def stdin_reader() -> asyncio.StreamReader:
-    """What the parent says; it ends when the parent does."""
-    reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader
 
 
 def _tell(name: str, published: Published) -> None:

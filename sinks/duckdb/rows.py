@@ -16,6 +16,7 @@ from schemas.codec import encode
 from schemas.records import SERIAL_MAX, ChangelogEntry, Config, State
 from schemas.topics import Topic
 from sinks.dependencies import Dependency, parse
+from sinks.duckdb.documents import decoded
 from sinks.duckdb.schema import (
     KEYED,
     PROJECT,
@@ -33,7 +34,6 @@ from streams.log import Record
 
 RELEASES_LATEST = "latest"  # `Config.releases` of a log without the topic `releases`
 
-_json = msgspec.json.Decoder()
 _state = msgspec.json.Decoder(State)
 _entry = msgspec.json.Decoder(ChangelogEntry)
 
@@ -239,7 +239,7 @@ def _take(batch: Staged, record: Record, config: Config) -> None:
     if record.value is None:
         _take_away(batch, record, record.key, config)
     elif record.topic is Topic.METADATA:
-        document = _json.decode(record.value)
+        document = decoded(record.value, files=config.releases == RELEASES_LATEST)
         row, releases = project_row(record, document, with_releases=config.releases)
         batch.hold(PROJECT, record.key, row)
         batch.drop(TOMBSTONE, record.key)

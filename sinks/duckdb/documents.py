@@ -1,0 +1,43 @@
+"""A project document as far as its row needs it: files are half of it, and skipped unread. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class _Upload(msgspec.Struct, gc=False):
+    """An element of `urls`."""
+
+    upload_time_iso_8601: str | None = None
+
+
+class _Document(msgspec.Struct, gc=False):
+    """`info`, `ownership` and `vulnerabilities` as they are: they are looked at with care."""
+
+    info: object = None
+    ownership: object = None
+    vulnerabilities: object = None
+    urls: list[_Upload] | None = None
+
+
+_lean = msgspec.json.Decoder(_Document)
+_whole = msgspec.json.Decoder()
+
+
+def decoded(value: bytes, *, files: bool) -> object:
+    """The document; without `files` no more of them than when they were uploaded.
+
+    Raises msgspec.MsgspecError, UnicodeError or RecursionError if it is no JSON where it is read.
+    """
+    if files:
+        return _whole.decode(value)
+    try:
+        found = _lean.decode(value)
+    except msgspec.ValidationError:  # it is not as it should be: its row says where
+        return _whole.decode(value)
+    return {
+        "info": found.info,
+        "ownership": found.ownership,
+        "vulnerabilities": found.vulnerabilities,
+        "urls": [{"upload_time_iso_8601": each.upload_time_iso_8601} for each in found.urls or ()],
+    }
