@@ -90,6 +90,7 @@ def dataschema(topic: Topic) -> str:
 YEAR_9999 = 253_402_300_799  # its last second: what RFC 3339 can say at most, in Unix seconds
 
 
+@lru_cache(maxsize=64)  # all records of a transaction are of one moment
 def rfc3339(unix_seconds: float) -> str:
     """UTC, with milliseconds only where there are any; the nearest moment RFC 3339 can say."""
     moment = datetime.fromtimestamp(min(max(unix_seconds, 0), YEAR_9999), UTC)

@@ -51,6 +51,9 @@ class _Store:
         self.partitions = partitions
         self.now_ms = now_ms
         self.held = {at: _Partition() for at in every_partition(partitions)}
+        self.of_topic: dict[Topic, list[tuple[TopicPartition, _Partition]]] = {}
+        for at, held in self.held.items():
+            self.of_topic.setdefault(at.topic, []).append((at, held))
         self.epochs: dict[str, int] = {}
         self.bell = Bell()
 
@@ -141,13 +144,11 @@ class MemoryLog:
 
     async def ends(self, topic: Topic) -> Mapping[TopicPartition, Offset]:
         """Offset after the last committed record."""
-        held = (await self._turn()).held
-        return {at: Offset(held[at].end) for at in held if at.topic is topic}
+        return {at: Offset(held.end) for at, held in (await self._turn()).of_topic[topic]}
 
     async def starts(self, topic: Topic) -> Mapping[TopicPartition, Offset]:
         """First offset still readable."""
-        held = (await self._turn()).held
-        return {at: Offset(held[at].start) for at in held if at.topic is topic}
+        return {at: Offset(held.start) for at, held in (await self._turn()).of_topic[topic]}
 
     async def clean(self, now_ms: int) -> int:
         """Compaction and retention, all of it at once."""
