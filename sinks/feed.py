@@ -4,7 +4,7 @@ A cut names the next offset of every topic per partition; the sink takes in what
 bounded batches, and then stands exactly there. While it takes one in, the next is read. Reading up
 to a cut may not take longer than the log keeps what was replaced since: after CUT_AGE_SECONDS_MAX
 the newest cut takes its place. A sink that was away for so long that a tombstone may be gone
-(`sinks.away`) is built anew.
+(`sinks.away`) is built anew. Of publishing, `sinks.publisher` knows how and when.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from schemas.records import Config
 from schemas.topics import Offset
 from sinks.ahead import Ahead, Elsewhere, Next
 from sinks.away import as_of_by_log, away_too_long
+from sinks.publisher import Publication, Publisher
 from sinks.sink import (
     DAMAGED,
     Batch,
@@ -42,7 +43,6 @@ from streams.progress import ProgressWatch
 
 APPLY_SECONDS = 1.0  # between two cuts: what comes within it goes in by one transaction
 RETRY_SECONDS = 5.0  # after a full disk, or a log that did not answer
-PUBLISH_SHARE_MAX = 0.2  # of the time at most goes into publishing, however large the sink is
 CUT_AGE_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # the other half is a reserve
 
 P = ParamSpec("P")
@@ -102,16 +102,17 @@ class Feed:
         self._sink = sink
         self._clock = clock
         self._apply_every_seconds = apply_every_seconds
-        self._every_ms = publish_every_seconds * 1000
-        self._on_published = on_published
         self._wall_ms = wall_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
         self._watch = ProgressWatch(log)
         self._ahead = Ahead(self._log, sink)
         self._standing: Standing | None = None  # None = to be asked
         self._reached: Vector | None = None
-        self._published: Vector | None = None
-        self._next_publication_ms = 0.0
+        self._on_published = on_published
+        copier = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{sink.name}")
+        self._publisher = Publisher(
+            sink, self._call, copier, clock, publish_every_seconds * 1000, self._note
+        )
         self._cuts_at_reset = 0
         self._reset_due = False
         self._turn = asyncio.Lock()  # `run` and `finish` may meet
@@ -129,6 +130,7 @@ class Feed:
         await self._watch.__aexit__()
         await self._ahead.close()
         await self._log.leave()
+        await self._publisher.end()
         await self._call(self._sink.close)
         self._thread.shutdown()
 
@@ -137,8 +139,9 @@ class Feed:
         while True:
             try:
                 async with self._turn:
-                    if await self._catch_up() and self._due():
-                        await self._publish()
+                    await self._publisher.settle()
+                    if await self._catch_up() and self._publisher.due(self._reached):
+                        await self._publisher.begin(self._reached)
             except Retriable as error:
                 self._wait_for(error)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -155,17 +158,33 @@ class Feed:
         """
         while True:
             try:
-                async with self._turn:
-                    return await self._publish() if await self._catch_up() else None
+                publication = await self._begin_to_publish()
+                if publication is None:
+                    return None
+                published = await self._publisher.outcome(publication, self._turn)
+                if published is not None:
+                    return published
             except Retriable as error:
                 self._wait_for(error)
                 raise
             except _REBUILD as error:
                 self._start_over(error)
 
-    def _due(self) -> bool:
-        changed = self._reached != self._published
-        return changed and self._clock.now_ms() >= self._next_publication_ms
+    async def _begin_to_publish(self) -> Publication | None:
+        """Of the newest cut; None if there is none."""
+        while True:
+            await self._publisher.idle()
+            async with self._turn:
+                await self._publisher.settle()
+                if self._publisher.busy:  # `run` was quicker
+                    continue
+                if not await self._catch_up():
+                    return None
+                return await self._publisher.begin(self._reached)
+
+    def _note(self, published: Published, ended_ms: int) -> None:
+        self.counters.published, self.counters.published_ms = published, ended_ms
+        self._on_published(published)
 
     def _wait_for(self, error: Retriable) -> None:
         """Begin with a look at where the sink stands, next time."""
@@ -219,10 +238,11 @@ class Feed:
             await self._ahead.start_afresh()
             self._reached = None
             if self._reset_due:
+                await self._publisher.give_up()
                 await self._call(self._sink.reset)
                 self._reset_due = False
             standing = await self._call(self._sink.standing)
-            self._published = await self._call(self._sink.published)
+            self._publisher.published = await self._call(self._sink.published)
             self._standing = standing
         return self._standing
 
@@ -300,17 +320,6 @@ class Feed:
             at: positions[at] if at in positions else min(starts[at], place)
             for at, place in due.items()
         }
-
-    async def _publish(self) -> Published:
-        started_ms = self._clock.now_ms()
-        published = await self._call(self._sink.publish, started_ms)
-        ended_ms = self._clock.now_ms()
-        rest_ms = (ended_ms - started_ms) * (1 / PUBLISH_SHARE_MAX - 1)
-        self._next_publication_ms = max(started_ms + self._every_ms, ended_ms + rest_ms)
-        self._published = self._reached
-        self.counters.published, self.counters.published_ms = published, ended_ms
-        self._on_published(published)
-        return published
 
     async def _call(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """In the sink's thread. A cancel waits for its end: two calls must never overlap."""

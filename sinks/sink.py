@@ -1,6 +1,7 @@
 """The sink port: a materialised view of the log that others read through what it publishes.
 
-Order     `sinks.feed` calls apply* -> reached -> publish?, one call at a time, in a thread.
+Order     `sinks.feed` calls apply* -> reached -> publish?, one call at a time, in a thread. Of a
+          sink that is `Publishing` it makes the copy beside the calls that follow.
 Atomic    `apply` stores a batch's effect and its positions together, or nothing of either.
 Resume    A position names the next record to read. `standing` says where a sink stands; the feed
           reads on from there. Records come in offset order per partition; a sink compares nothing.
@@ -175,4 +176,29 @@ class Portable(Preparing, Protocol):
 
     def unpacked(self, data: bytes) -> object:
         """What `prepared` had made there. Pure, as that is."""
+        ...
+
+
+class Copying(Protocol):
+    """A publication that is under way beside the sink's other calls, in another thread."""
+
+    def copied(self) -> Published | None:
+        """Publish the cut that was held. Called once; None = given up, and nothing was done."""
+        ...
+
+    def stop(self) -> None:
+        """Give up soon."""
+        ...
+
+
+@runtime_checkable
+class Publishing(Protocol):
+    """A sink that takes batches in while it publishes: `hold`, then `copied`, then `release`."""
+
+    def hold(self, now_ms: int) -> Copying:
+        """Keep the cut reached last as it is, until `release`. `now_ms` is Unix time."""
+        ...
+
+    def release(self) -> None:
+        """The copy has ended, whatever became of it."""
         ...

@@ -7,7 +7,6 @@ the room that updates leave behind, takes 3 s per 50 MB. So that is done only wh
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ import duckdb
 from schemas.errors import NotPublished
 from sinks.duckdb.errors import meaning
 from sinks.duckdb.literals import literal
-from sinks.durable import discard, storage, sync_directory, sync_file
 
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 # A checkpoint writes the row groups anew that were appended to: small ones save a third of the CPU
@@ -40,44 +38,6 @@ READER_CONFIG: Config = {
     "python_enable_replacements": "false",  # a table's name must not reach a Python variable
     "temp_directory": "",  # spilling is writing, too
 }
-
-
-def publish_file(live: Path, target: Path) -> int:
-    """Put a copy of a closed database in the place of `target`; returns its size in bytes.
-
-    Raises DiskFull, StorageFailed, ViewCorrupt; `target` is then as it was.
-    """
-    aside = target.with_name(f".{target.name}.new")
-    discard(aside, wal_of(aside))
-    try:
-        with storage(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_synced(live, aside)
-            size = aside.stat().st_size
-            _check(aside)
-            # Someone who opened the old file for writing may have left this; it is not ours.
-            discard(wal_of(target))
-            aside.replace(target)
-            sync_directory(target.parent)
-            return size
-    finally:
-        discard(aside, wal_of(aside))
-
-
-def _copy_synced(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)  # in the kernel, where the system can
-    with target.open("rb") as file:
-        sync_file(file)
-
-
-def _check(copy: Path) -> None:
-    """A reader can open it, and it names its cut."""
-    try:
-        with duckdb.connect(str(copy), read_only=True) as connection:
-            rows = connection.execute("SELECT count(log_id) FROM progress").fetchall()
-    except duckdb.Error as error:
-        raise meaning(error, copy) from error
-    assert rows == [(1,)]
 
 
 def compacted(connection: duckdb.DuckDBPyConnection, aside: Path) -> None:

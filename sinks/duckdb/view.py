@@ -3,6 +3,9 @@
 The live file belongs to this process alone. A batch goes in by one transaction: rows come through
 temporary tables, as texts that `from_json` reads; what they replace is deleted first. Positions lie
 in the same transaction, and records below them are skipped: applying twice is applying once.
+
+A publication is a copy of the file as it stands at a checkpoint. Until it is made no other
+checkpoint happens, and batches go on being committed: see `sinks.duckdb.copying`.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -24,6 +27,7 @@ from schemas.topics import COMPACTED, Topic
 from sinks import notes
 from sinks.duckdb import batches, memo
 from sinks.duckdb.comments import comment_statements
+from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.duckdb.errors import first_line, invalidates, meaning
 from sinks.duckdb.literals import literal
 from sinks.duckdb.packed import unpacked
@@ -38,20 +42,23 @@ from sinks.duckdb.schema import (
     stage_statements,
     table_statements,
 )
-from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, publish_file, wal_of
+from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, wal_of
 from sinks.duckdb.status import view_statements
 from sinks.durable import discard, storage
 from sinks.locks import locked
 from sinks.removed import ALL, HASHES
 from sinks.sink import Batch, Published, Reached, RecordsWanted, Standing, Vector, positions_of
 from streams.log import Record, TopicPartition
-from streams.progress import watermark
 
 LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
 SPILL_DIRECTORY = "duckdb-spill"
 MEMORY_LIMIT = "512MB"  # of its own buffers: 192 MB were too few for the largest projects
 THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
+NO_CHECKPOINT = "1TB"  # the same while the file is copied
+# Of WAL while the file is copied; then the next batch waits for the copy. A commit adds 1 to 10 MB,
+# however little it holds: half a minute of them. To begin with so much after a kill takes 4 s.
+WAL_BYTES_MAX = 512 * 1024 * 1024
 
 ROOM = "make room for twice the size of the DuckDB file"
 COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
@@ -81,6 +88,8 @@ class DuckDBView:
         self._lock: BinaryIO | None = None
         self._damaged = False
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._file: LiveFile | None = None
+        self._copy: FileCopy | None = None
         self._standing = Standing("", {})
 
     @classmethod
@@ -110,13 +119,26 @@ class DuckDBView:
         self._run(lambda connection: self._reached(connection, at))
 
     def publish(self, now_ms: int) -> Published:
-        """Write the snapshot of the cut reached last."""
+        """Write the snapshot of the cut reached last, while nothing else is done."""
+        try:
+            published = self.hold(now_ms).copied()
+        finally:
+            self.release()
+        assert published is not None, "nobody else writes to the live file"
+        return published
+
+    def hold(self, now_ms: int) -> FileCopy:
+        """Checkpoint the cut reached last, and do so no more until its copy is made."""
+        assert self._copy is None
         cut = self._run(lambda connection: self._prepare_to_publish(connection, now_ms))
         self._compact()
-        self._close_whole()
-        size = publish_file(self._live, self._target)
-        self._run(lambda connection: memo.remember(connection, {memo.PUBLISHED: cut}))
-        return Published(self._target, size, watermark(notes.vector_of(cut).cuts).serial)
+        self._copy = self._run(lambda connection: self._held(connection, cut))
+        return self._copy
+
+    def release(self) -> None:
+        """Note what was published."""
+        if self._copy is not None:
+            self._run(self._let_go)
 
     def published(self) -> Vector | None:
         """The vector of the snapshot, as far as it is still there."""
@@ -128,6 +150,7 @@ class DuckDBView:
     def reset(self) -> None:
         """Begin with an empty live file; a damaged one is kept beside it (one, as evidence)."""
         self._close_file()
+        self._copy = None
         self._own()
         files = (self._live, wal_of(self._live))
         with storage(self._live):
@@ -141,22 +164,27 @@ class DuckDBView:
     def close(self) -> None:
         """Close the live file and let others have it."""
         self._close_file()
+        self._copy = None
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
 
     def _close_file(self) -> None:
-        """Close the live file, which checkpoints it."""
+        """Close the live file, which checkpoints it; a copy that is being made is given up."""
+        if self._copy is not None:
+            self._copy.stop()
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(duckdb.Error):  # what was committed is in the WAL
                 connection.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def _close_whole(self) -> None:
         """Close the live file such that the file alone is the database."""
         self._close_file()
-        wal = wal_of(self._live)
-        if wal.exists() and wal.stat().st_size:  # a checkpoint needs room beside what it replaces
+        if self._wal_bytes():  # a checkpoint needs room beside what it replaces
             raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -243,7 +271,34 @@ class DuckDBView:
             connection.commit()
         self._standing = notes.standing_of(memo.recall(connection, memo.STANDING))
 
+    def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
+        """The file alone is the database, and stays as it is."""
+        if self._wal_bytes():
+            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
+        with storage(self._live):
+            self._file = self._file or LiveFile(self._live)
+            copy = FileCopy(self._file, self._target, cut)
+        connection.execute("SET checkpoint_threshold = ?", [NO_CHECKPOINT])
+        return copy
+
+    def _let_go(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Nobody copies the file any more."""
+        copy = self._copy
+        if copy is None:
+            return
+        copy.done.wait()
+        self._copy = None
+        connection.execute("SET checkpoint_threshold = ?", [CHECKPOINT_AFTER])
+        if copy.published:
+            memo.remember(connection, {memo.PUBLISHED: copy.cut})
+
+    def _wal_bytes(self) -> int:
+        wal = wal_of(self._live)
+        return wal.stat().st_size if wal.exists() else 0
+
     def _apply(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+        if self._copy is not None and self._wal_bytes() > WAL_BYTES_MAX:
+            self._let_go(connection)
         stored = self._standing.positions
         records = [
             record

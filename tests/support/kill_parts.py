@@ -21,6 +21,7 @@ from sinks.duckdb.view import DuckDBView
 from sinks.dump.reader import DumpReader
 from streams.log import TopicPartition
 from streams.sqlite_log import SqliteLog
+from tests.support.copied_beside import copied_beside
 from tests.support.dump_world import Change, World, expected, found, project, removed
 from tests.support.kill_pipeline import check_produced, check_worked, drain, produce, work
 from tests.support.log_child import EVENTS, KEYS, STATES, number_of, transaction
@@ -110,18 +111,19 @@ def _view_lives(root: Path, say: Say) -> None:
 
 def _view_life(view: DuckDBView, say: Say) -> None:
     at = int(view.standing().positions.get(JOURNAL, 0))
-    while True:
-        rows = []
-        for number in range(at, at + ROWS):
-            name = f"p{number % 7}"
-            value = view_document(name, str(number))
-            rows += [entry(name, number + 1), metadata(name, value)]
-        take(view, read(rows, first=at))
-        at += ROWS
-        reach(view, at)
-        if at % PUBLISH_EVERY == 0:
-            view.publish(at)
-        say(at)
+    with copied_beside(view) as publish:
+        while True:
+            rows = []
+            for number in range(at, at + ROWS):
+                name = f"p{number % 7}"
+                value = view_document(name, str(number))
+                rows += [entry(name, number + 1), metadata(name, value)]
+            take(view, read(rows, first=at))
+            at += ROWS
+            reach(view, at)
+            if at % PUBLISH_EVERY == 0:
+                publish(at)
+            say(at)
 
 
 def _view_is_whole(root: Path, said: int) -> None:

@@ -16,7 +16,7 @@ from schemas.errors import DataDirectoryVersion, ViewCorrupt
 from schemas.manifest import Delta, places
 from schemas.records import Alive, Cut
 from schemas.topics import Topic
-from sinks.duckdb.snapshot import publish_file
+from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.dump.delta_file import DeltaFile, Mark, is_whole
 from sinks.dump.forgetting import forget_behind, word_of
 from sinks.dump.frame_store import FORMAT, INDEX_FILE, FrameStore
@@ -89,8 +89,10 @@ def test_a_copy_that_cannot_be_opened_is_not_published(tmp_path: Path) -> None:
     target.write_bytes(b"as it was")
     live.write_bytes(b"no database at all" * 1_000)
 
+    file = LiveFile(live)
     with pytest.raises(ViewCorrupt):
-        publish_file(live, target)
+        FileCopy(file, target, "no cut").copied()
+    file.close()
 
     assert target.read_bytes() == b"as it was"
     assert list(target.parent.iterdir()) == [target]
