@@ -98,9 +98,10 @@ def _beside_drop_in(reader: DumpReader) -> Iterator[str]:
             yield other
             element = next(elements, None)
         there = element is not None and _project(element) == name
+        right = there and element == expected  # after others that belong to no package
         if there:
             element = next(elements, None)
-        if there or expected is not None:
+        if not right and (there or expected is not None):
             yield name
     while element is not None:
         yield _project(element)
