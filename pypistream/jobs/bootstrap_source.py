@@ -39,6 +39,10 @@ class Source(Protocol):
 
     place: str
 
+    async def reach(self) -> None:
+        """Nothing, where there is a dump."""
+        ...
+
     async def dump(self) -> DumpReader:
         """The newest dump, the files that are loaded at hand and unchanged until `forget`."""
         ...
@@ -86,6 +90,9 @@ class FolderSource:
         self.place = str(folder)
         self._folder = folder
 
+    async def reach(self) -> None:
+        """It was there when this was made."""
+
     async def dump(self) -> DumpReader:
         """The newest dump; its folder keeps it until the second one after."""
         return await asyncio.to_thread(DumpReader, self._folder)
@@ -121,6 +128,10 @@ class AddressSource:
         self._downloads = downloads
         self._work = work
         self._etags = {MANIFEST_FILE: "", f"{DELTAS}/{MANIFEST_FILE}": ""}
+
+    async def reach(self) -> None:
+        """Ask for the manifest, and keep nothing of it."""
+        await self._downloads.small(MANIFEST_FILE, MANIFEST_BYTES_MAX, "")
 
     async def dump(self) -> DumpReader:
         """Download the newest dump; anew if another one came in between."""

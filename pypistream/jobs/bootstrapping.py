@@ -59,12 +59,8 @@ def bootstrap(given: Mapping[str, object], place: str) -> int:
     log_to_stderr()
     settings, data = located(given)
     data = data.absolute()
-    how = How(
-        place,
-        replace=bool(given["replace"]),
-        follow=bool(given["follow"]),
-        journal=not given["no_journal"],
-    )
+    replace_all, follow = bool(given["replace"]), bool(given["follow"])
+    how = How(place, replace=replace_all, follow=follow, journal=not given["no_journal"])
     return run_until_stopped(_bootstrap(settings, data, how))
 
 
@@ -81,6 +77,10 @@ class How:
 async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
     source = open_source(how.place, data.state / "bootstrap")
     try:
+        if (
+            not settings.kafka and not data.log.exists()
+        ):  # nothing is made for a source that nobody can reach
+            await source.reach()
         log = await open_log(settings, data, loading=True)
         try:
             with contextlib.ExitStack() as locks:

@@ -28,10 +28,10 @@ from schemas.errors import DataDirectoryInUse, Fatal, InvalidName, UsageError
 from schemas.names import normalize
 from schemas.records import Config, Rule
 from schemas.redaction import FIELDS, OWNERSHIP, PERSONAL, known_fields
-from schemas.topics import Topic
+from schemas.topics import Topic, partition_of
 from streams.assignment import Everything
 from streams.clock import SystemClock
-from streams.log import Log
+from streams.log import Log, TopicPartition
 from streams.masking import masked
 from streams.progress import ProgressWatch, check_loaded, read_progress, redacted_under
 from streams.rules import read_rules, rule_key, rule_record, rules_kept
@@ -111,6 +111,13 @@ async def _make_rule(log: Log, rule: Rule) -> None:
         return
     await log.append([rule_record(log, rule, SystemClock().now_ms())])
     say(f"rule: {', '.join(rule.fields)} of {whose}, from now on and for ever")
+    if rule.name and not await _heard_of(log, rule.name):
+        say(f"note: this log has never heard of {rule.name}; the rule waits for it, if it is right")
+
+
+async def _heard_of(log: Log, name: str) -> bool:
+    at = TopicPartition(Topic.STATE, partition_of(name, log.partitions))
+    return name in (await log.table(at)).rows
 
 
 async def _applied(wanted: _Wanted, log: Log, config: Config, count: int) -> None:

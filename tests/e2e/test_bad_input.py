@@ -237,6 +237,9 @@ def test_a_directory_in_use(site: Running, data: Path, tmp_path: Path) -> None:
         program.until(lambda: len(status(data)["roles"]) == 4, 30, "roles")
         pid = str(program.process.pid)
         refused(*run(data, site), cwd=tmp_path, code=1, says=pid, hint="another --data")
+        with socket.create_server(("127.0.0.1", 0)) as its:  # as if it listened there itself
+            http = ("--http", f"127.0.0.1:{its.getsockname()[1]}")
+            refused(*run(data, site), *http, cwd=tmp_path, code=1, says=pid, hint="another --data")
         refused("rebuild", "--data", str(data), cwd=tmp_path, code=1, says="sink", hint="stop")
         asked = command("dump", "--data", str(data), cwd=tmp_path)
         answered = command("query", "--data", str(data), COUNT, cwd=tmp_path)

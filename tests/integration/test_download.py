@@ -12,7 +12,10 @@ from typing import IO, Any
 
 import pytest
 
+from pypistream.data_dir import DataDir
+from pypistream.jobs import bootstrapping
 from pypistream.jobs.bootstrap_source import AddressSource, open_source
+from pypistream.settings import Settings
 from schemas.errors import (
     DumpCorrupt,
     NotPublished,
@@ -250,6 +253,18 @@ async def test_a_follower_over_http(tmp_path: Path, hidden: str) -> None:
         await follower.loader.close()
         await follower.source.close()
     other.sink.close()
+
+
+@pytest.mark.parametrize("status", [404, 403])
+async def test_nothing_is_made_for_a_source_without_a_dump(tmp_path: Path, status: int) -> None:
+    """The address may be misspelt: the right one finds no log that was begun."""
+    data = DataDir(tmp_path / "data")
+    async with raw_server(always(message(b"", status))) as server:
+        how = bootstrapping.How(server.url, replace=False, follow=True, journal=True)
+        with pytest.raises((NotPublished, UpstreamRefused)):
+            await bootstrapping._bootstrap(Settings(data=data.root), data, how)
+
+    assert not data.root.exists()
 
 
 async def test_a_new_dump_while_the_old_one_is_fetched(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from producers.founding import found
-from pypistream.jobs.redacting import rule_of
+from pypistream.jobs.redacting import _make_rule, rule_of
 from pypistream.settings import Settings, resolve
 from schemas.errors import LogMismatch, UsageError
 from schemas.redaction import PERSONAL
+from schemas.topics import partition_of
 from streams.log import Log
 from streams.memory_log import MemoryLog
 from streams.rules import read_rules, rule_key, rule_record, rules_kept
+from tests.support.view_records import state
 
 
 def test_a_name_alone_means_all_that_is_about_persons() -> None:
@@ -81,3 +83,19 @@ async def test_rules_lie_side_by_side_and_garbage_is_none() -> None:
     assert rules.count == 2
     assert rules.names == frozenset({"foo", "bar"})
     assert len(await rules_kept(log)) == 2
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_name_that_nobody_has_heard_of_is_said(
+    known: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rule is made all the same: it may be wanted beforehand, and it may be misspelt."""
+    log = MemoryLog(2)
+    await founded(log)
+    if known:
+        at = partition_of("sample", 2)
+        await log.append([state("sample")._replace(partition=at)])
+    await _make_rule(log, rule_of("sample", ()))
+
+    assert (await read_rules(log)).count == 1
+    assert ("never heard of sample" in capsys.readouterr().out) is not known

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from itertools import pairwise
 from typing import Final
 
 from upstream.standin.seeds import generator
@@ -52,14 +51,3 @@ def sizes_for(seed: int, count: int, sizes: Sizes) -> list[int]:
         result[-1] = size_at(1.0, sizes)
     generator("sizes", seed, count).shuffle(result)
     return result
-
-
-def mean_of(sizes: Sizes, steps: int = 20_000) -> float:
-    """Mean of the distribution, for checks of the table above."""
-    points = [size_at((number + 0.5) / steps, sizes) for number in range(steps)]
-    return sum(points) / len(points)
-
-
-def is_rising(sizes: Sizes) -> bool:
-    """The table rises in both columns."""
-    return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(QUANTILES[sizes]))
