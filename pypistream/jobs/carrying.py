@@ -40,7 +40,7 @@ def carried_with(dump: DumpReader, *, journal: bool = True) -> Carried:
     from sinks.duckdb import carried  # a dump without tables needs no DuckDB
 
     removed = carried.removed(dump.directory)
-    since, reached = tables.history_since, tables.reached
+    since, reached = tables.history_since, min(tables.reached, dump.manifest.reached)
     if not journal:
         return Carried(None, removed, "")
     if since is None:
