@@ -7,9 +7,10 @@ Writes to stdout messages, each after its length: a `Head` and the rows, ..., `D
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 
 from pypistream.children.rows_said import (
     LENGTH,
@@ -63,7 +64,7 @@ async def _work(settings: Settings, data: DataDir, order: Order) -> None:
     try:
         log = await open_log_for_reading(settings, data)
         try:
-            async with aclosing(messages(log, order)) as made:
+            async with contextlib.aclosing(messages(log, order)) as made:
                 async for message in made:
                     await writing
                     writing = asyncio.create_task(asyncio.to_thread(_write, message))
@@ -93,5 +94,8 @@ async def messages(log: Log, order: Order) -> AsyncGenerator[bytes, None]:
 
 
 def _write(message: bytes) -> None:
-    sys.stdout.buffer.write(message)
-    sys.stdout.buffer.flush()
+    """Into a pipe whose reader may be gone: then stdin has ended, too, and so do we."""
+    rest = memoryview(message)
+    with contextlib.suppress(BrokenPipeError):
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
