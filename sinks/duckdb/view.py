@@ -52,7 +52,8 @@ from streams.log import Record, TopicPartition
 
 LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
 SPILL_DIRECTORY = "duckdb-spill"
-MEMORY_LIMIT = "512MB"  # of its own buffers: 192 MB were too few for the largest projects
+MEMORY_MB = 512  # of its own buffers: 192 MB were too few for the largest projects
+MEMORY_SHARE = 16  # of a file it opens so much more: its indexes stay; 3 GB did not do with 512 MB
 THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
 NO_CHECKPOINT = "1TB"  # the same while the file is copied
@@ -223,8 +224,9 @@ class DuckDBView:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._own()
+        size = self._live.stat().st_size if self._live.exists() else 0
         settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": MEMORY_LIMIT,
+            "memory_limit": f"{MEMORY_MB + size // MEMORY_SHARE // 1_000_000}MB",
             "threads": str(THREADS),
             "temp_directory": str(self._spill),
             "checkpoint_threshold": CHECKPOINT_AFTER,
