@@ -4,13 +4,15 @@ peer     pypicache's: the same serialised documents, read in name order from SQL
          cursor, one `stream_writer` at level 5, fsync, rename
 nothing  our drop-in out of the sink's runs, with nothing made before; `packages.jsonl.zst` and
          `latest.csv.zst`, which come out of the same lines, with it
-few      the same with FEW projects changed since
+few      the same with ten projects changed since, a hundred at the size of all PyPI
 whole    all files of a dump from nothing: releases and states, too, links and manifest
-again    all files with FEW projects changed, with the delta that leads there
+again    all files with as many projects changed, with the delta that leads there
 
-All in one process, in turns; the median of --runs each, in seconds by the clock; CPU seconds beside
-them. Documents are the stand-in's, with the sizes of real ones; no two of 20 000 are alike, or one
-stream would find each again where frames of some hundred do not. PROJECTS=n sets how many.
+All in one process, set up as those that publish dumps are, in turns; the median of --runs each, in
+seconds by the clock; CPU seconds beside them. `peak_mib` is of that process, which holds 20 000
+documents to make others of, too. Documents are the stand-in's, with the sizes of real ones; no two
+of 20 000 are alike, or one stream would find each again where frames of some hundred do not.
+PROJECTS=n sets how many: at 886 000 they take 16 GB of disk, and a quarter of an hour to be made.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import sqlite3
 import statistics
@@ -33,6 +36,7 @@ import zstandard
 
 from benchmarks.bootstrap import BATCH, CONFIG, NOW_MS
 from benchmarks.full_world import World
+from pypistream.children.sinks_work import many_records
 from pypistream.memory import give_large_blocks_back
 from schemas.records import Cut
 from schemas.topics import COMPACTED, Offset, Topic
@@ -45,9 +49,9 @@ from streams.log import Record, TopicPartition
 PROJECTS = int(os.environ.get("PROJECTS", "20000"))
 DOCUMENTS_MAX = 20_000
 RUNS = 5
-FEW = 10
-LEVEL = 5
 FULL_PROJECTS = 500_000  # from here on the goals are those of all PyPI
+FEW, FEW_OF_ALL = 10, 100  # projects that changed
+LEVEL = 5
 FULL = {"nothing": 1 / 1.2, "few": 1 / 15, "size": 1.03}
 SMALL = {"nothing": 1.0, "few": 0.25, "size": 1.0}
 """Times by the peer's, at most."""
@@ -96,20 +100,39 @@ def records(made: World, numbers: Iterator[int], serial: int) -> Iterator[list[R
         yield found
 
 
-def fill_sqlite(path: Path, made: World) -> None:
-    """The peer's state: name and document."""
-    database = sqlite3.connect(path)
+def fill(root: Path, made: World) -> None:
+    """What each way begins with: the peer's names and documents, and our changes in runs."""
+    database = sqlite3.connect(root / "peer.sqlite")
     database.execute("CREATE TABLE documents (name TEXT PRIMARY KEY, document BLOB) WITHOUT ROWID")
+    store = FrameStore(root / "runs", TABLES[:1])
+    sink = DumpSink(root / "none", root / "state")
     for batch in records(made, iter(range(made.projects)), 1):
-        rows = []
-        for record in batch:
-            if record.topic is Topic.METADATA:
-                line = change_of(record)[1]
-                assert line is not None
-                rows.append((record.key, drop_in(document_of(line))))
+        documents = [record for record in batch if record.topic is Topic.METADATA]
+        lines = [(record.key, change_of(record)[1] or b"") for record in documents]
+        rows = ((name, drop_in(document_of(line))) for name, line in lines)
         database.executemany("INSERT INTO documents VALUES (?, ?)", rows)
+        put(store, documents)
+        apply(sink, batch)
     database.commit()
     database.close()
+    store.flush(b"1")
+    store.close()
+    sink.close()
+
+
+def put(store: FrameStore, documents: list[Record]) -> None:
+    """Documents alone."""
+    if store.buffered_bytes >= BUFFER_BYTES_MAX:
+        store.flush(b"1")
+    for record in documents:
+        store.put(Topic.METADATA, change_of(record))
+
+
+def apply(sink: DumpSink, batch: list[Record]) -> None:
+    """All topics."""
+    last = Offset(batch[-1].offset + 1)
+    positions = {TopicPartition(topic, 0): last for topic in COMPACTED}
+    sink.apply(Batch(CONFIG, batch, positions))
 
 
 def peer(path: Path, target: Path) -> None:
@@ -129,48 +152,53 @@ def peer(path: Path, target: Path) -> None:
     database.close()
 
 
-def fed(store: FrameStore, made: World, numbers: Iterator[int], serial: int) -> None:
-    """Documents alone."""
-    for batch in records(made, numbers, serial):
-        if store.buffered_bytes >= BUFFER_BYTES_MAX:
-            store.flush(b"1")
-        for record in batch:
-            if record.topic is Topic.METADATA:
-                store.put(Topic.METADATA, change_of(record))
+def few_of(projects: int) -> range:
+    """Those that change."""
+    count = FEW_OF_ALL if projects >= FULL_PROJECTS else FEW
+    return range(0, projects, max(1, -(-projects // count)))
 
 
-def reach(sink: DumpSink, made: World, numbers: range, serial: int) -> None:
-    """All topics, up to a cut."""
-    last = 0
-    for batch in records(made, iter(numbers), serial):
-        last = batch[-1].offset + 1
-        positions = {TopicPartition(topic, 0): Offset(last) for topic in COMPACTED}
-        sink.apply(Batch(CONFIG, batch, positions))
-    cut = Cut(serial, 0, last, last, last, serial=serial, time=NOW_MS // 1000)
+def few(made: World) -> list[Record]:
+    """What these leave that changed."""
+    numbers = few_of(made.projects)
+    return [record for batch in records(made, iter(numbers), 2) for record in batch]
+
+
+def reach(sink: DumpSink, serial: int) -> None:
+    """It stands at a cut."""
+    at = Offset(serial * 20_000_000)
+    cut = Cut(serial, 0, at, at, at, serial=serial, time=NOW_MS // 1000)
     sink.reached(Reached(Vector(CONFIG.log_id, (cut,)), CONFIG, None))
+
+
+def again(root: Path, name: str) -> Path:
+    """The files of `fill` under another name: no way changes a file, so links will do."""
+    return Path(shutil.copytree(root / name, root / f"{name}-used", copy_function=os.link))
 
 
 def once(root: Path, made: World, timed: Timed) -> dict[str, int]:
     """Each way once; sizes of the files."""
     timed("peer", lambda: peer(root / "peer.sqlite", root / "peer.zst"))
-    few = range(0, made.projects, max(1, made.projects // FEW))
-    store = FrameStore(root / "frames", TABLES[:1])
-    fed(store, made, iter(range(made.projects)), 1)
-    store.flush(b"1")
+    changed = few(made)
+    folder = again(root, "runs")
+    store = FrameStore(folder, TABLES[:1])
     timed("nothing", lambda: store.merge(b"1"))
     size = store.files()["pypicache.json.zst"].bytes
-    fed(store, made, iter(few), 2)
+    put(store, [record for record in changed if record.topic is Topic.METADATA])
     timed("few", lambda: store.merge(b"2"))
     store.close()
-    shutil.rmtree(root / "frames")
-    sink = DumpSink(root / "dumps", root / "state")
-    reach(sink, made, range(made.projects), 1)
+    shutil.rmtree(folder)
+    folder = again(root, "state")
+    sink = DumpSink(root / "dumps", folder)
+    sink.standing()
+    reach(sink, 1)
     timed("whole", lambda: sink.publish(NOW_MS))
-    reach(sink, made, few, 2)
+    apply(sink, changed)
+    reach(sink, 2)
     timed("again", lambda: sink.publish(NOW_MS + 60_000))
     sink.close()
-    for folder in ("dumps", "state"):
-        shutil.rmtree(root / folder)
+    shutil.rmtree(folder)
+    shutil.rmtree(root / "dumps")
     return {"drop_in": size, "peer": (root / "peer.zst").stat().st_size}
 
 
@@ -180,16 +208,17 @@ def bench(projects: int, runs: int) -> dict[str, Any]:
     made = World(projects, min(projects, DOCUMENTS_MAX))
     timed = Timed()
     sizes: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(prefix="pypistream-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pypistream-bench-") as folder, many_records():
         root = Path(folder)
-        fill_sqlite(root / "peer.sqlite", made)
+        fill(root, made)
         for _ in range(runs):
             sizes = once(root, made, timed)
     return {
         "projects": projects,
-        "changed": FEW,
+        "changed": len(few_of(projects)),
         **timed.result(),
         "bytes": sizes,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "by_peer": {
             "nothing": round(timed.median("nothing") / timed.median("peer"), 3),
             "few": round(timed.median("few") / timed.median("peer"), 3),

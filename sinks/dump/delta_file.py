@@ -24,7 +24,7 @@ from sinks.dump.frames import Change
 from sinks.dump.lines import delta_line
 from sinks.durable import sync_file
 
-DELTA_LEVEL = 3  # as the dump's lines
+DELTA_LEVEL = 4  # as the dump's lines
 FRAME_BYTES = 1024 * 1024  # a delta of a minute is one frame; a reader needs no more than this
 WRITE_BUFFER_BYTES = 1024 * 1024
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both

@@ -31,7 +31,7 @@ from sinks.durable import sync_file, write_synced
 
 WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
 DIRECTORY_LEVEL = 1  # read and written once per dump, by us alone
-THREADS = 2  # compress: that takes about as long as merging, and twice as long where it is dense
+THREADS = 1  # compress for each file: a second costs more in handing over than it takes off
 AHEAD_MAX = 4  # sections that wait or are compressed; bounds memory
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
 
@@ -154,9 +154,10 @@ def _read_directory(path: Path) -> list[Section]:
 
 
 class FrameFileWriter:
-    """Writes a file section by section, in name order, until `finish`.
+    """Writes a file section by section, in name order, until `end`.
 
-    Threads of its own compress (zstd lets go of the interpreter): meanwhile the next are merged.
+    Threads of its own compress (zstd lets go of the interpreter): meanwhile the next are merged. At
+    the end they sync: the disk takes several files at once in little more than one's time.
     """
 
     def __init__(self, root: Path, stem: str, output: Output) -> None:
@@ -171,6 +172,7 @@ class FrameFileWriter:
         self._thread = ThreadPoolExecutor(THREADS, thread_name_prefix="zstd")
         self._waiting: deque[tuple[Section, bytes | Future[bytes]]] = deque()
         self._head_bytes = 0
+        self._syncs: tuple[Future[None], ...] = ()
 
     def keep(self, old: FrameFileReader, number: int) -> None:
         """Copy a section, made anew only if it begins the array now, or no more."""
@@ -202,39 +204,47 @@ class FrameFileWriter:
                     notes.setdefault(word, []).append(name)
         self._compress(text, Section(lines[0][0], rows, 0, 0, 0, opens, notes))
 
-    def finish(self) -> FrameFile:
-        """Close the array, sync both files, and say what was written."""
+    def end(self) -> None:
+        """Close the array and have both files synced: other writers end meanwhile."""
         while self._waiting:
             self._write_next()
-        if self._output.is_array:
-            tail = ARRAY_CLOSE if self._opened else ARRAY_OPEN + ARRAY_CLOSE
-        else:
-            tail = b""
-        uncompressed = sum(s.uncompressed_bytes for s in self._sections)
-        uncompressed += len(self._output.head) + len(tail)
-        if not self._bytes or tail:
-            self._put(compress(tail, self._output.level))
+        if not self._bytes or self._tail:
+            self._put(compress(self._tail, self._output.level))
+        directory = compress(msgspec.json.encode(self._sections), DIRECTORY_LEVEL)
         os.fchmod(self._file.fileno(), READ_ONLY)
-        sync_file(self._file)
-        self._file.close()
-        write_synced(
-            self._directory, compress(msgspec.json.encode(self._sections), DIRECTORY_LEVEL)
+        self._syncs = (
+            self._thread.submit(sync_file, self._file),
+            self._thread.submit(write_synced, self._directory, directory),
         )
+
+    def finish(self) -> FrameFile:
+        """After `end`: wait until both files are synced, and say what was written."""
+        for sync in self._syncs:
+            sync.result()
+        self._file.close()
         noted = [(name, word) for s in self._sections for word in s.notes for name in s.notes[word]]
         counts: dict[str, int] = {}
         for _, word in noted:
             counts[word] = counts.get(word, 0) + 1
+        uncompressed = sum(s.uncompressed_bytes for s in self._sections)
         return FrameFile(
             file=self._path.name,
             directory=self._directory.name,
             bytes=self._bytes,
-            uncompressed_bytes=uncompressed,
+            uncompressed_bytes=len(self._output.head) + uncompressed + len(self._tail),
             rows=sum(s.rows for s in self._sections),
             sha256=self._hash.hexdigest(),
             notes=dict(sorted(counts.items())),
             noted=sorted(noted)[:EXCEPTION_NAMES_MAX],
             head_bytes=self._head_bytes,
         )
+
+    @property
+    def _tail(self) -> bytes:
+        """What closes the array, now that all of it is there."""
+        if not self._output.is_array:
+            return b""
+        return ARRAY_CLOSE if self._opened else ARRAY_OPEN + ARRAY_CLOSE
 
     @property
     def paths(self) -> tuple[Path, Path]:

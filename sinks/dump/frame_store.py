@@ -37,7 +37,7 @@ from sinks.dump.frame_file import (
     Table,
     check_whole,
 )
-from sinks.dump.frames import Change, Line, latest, lines_of, merge
+from sinks.dump.frames import Change, Line, ended_lines_of, latest, merge
 from sinks.dump.lines import gone_line, name_of
 from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
 from sinks.locks import lock
@@ -345,8 +345,8 @@ class _Change:
                 stack.callback(new[-1].close)
 
             def load(number: int) -> Iterator[Line]:
-                for line in lines_of(read_frames(BytesIO(old[0].frames(number)))):
-                    yield name_of(line), line + b"\n"
+                for line in ended_lines_of(read_frames(BytesIO(old[0].frames(number)))):
+                    yield name_of(line), line
 
             firsts = [section.first for section in old[0].sections] if old else []
             changes = self._fresh(files, memory)
@@ -360,14 +360,16 @@ class _Change:
                     else:  # an output that an older version did not have
                         lines = list(load(section))
                         writer.make(lines, table.found(lines))
+            for writer in new:
+                writer.end()
             base = tuple(writer.finish() for writer in new)
         return TableFiles(base)
 
     def _read_run(self, run: Run) -> Iterator[Change]:
         rows = 0
         with (self._root / run.file).open("rb") as file:
-            for bare in lines_of(read_frames(file)):
-                name, line = name_of(bare), bare + b"\n"
+            for line in ended_lines_of(read_frames(file)):
+                name = name_of(line)
                 rows += 1
                 gone = len(line) == GONE_BYTES + len(name) and line == gone_line(name)
                 yield name, None if gone else line

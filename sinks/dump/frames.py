@@ -118,18 +118,45 @@ def lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
 
     Raises DumpCorrupt if the text ends within a line, or a line is longer than any of ours.
     """
+    return _lines_of(frames, _parted)
+
+
+def ended_lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The same with their newline: what is written again is copied once, not twice."""
+    return _lines_of(frames, _parted_behind)
+
+
+def _parted(text: bytes) -> tuple[list[bytes], bytes]:
+    *lines, rest = text.split(b"\n")
+    return lines, rest
+
+
+def _parted_behind(text: bytes) -> tuple[list[bytes], bytes]:
+    lines = []
+    start = 0
+    while end := text.find(b"\n", start) + 1:  # a third of the time of `splitlines`
+        lines.append(text[start:end])
+        start = end
+    return lines, text[start:]
+
+
+def _lines_of(
+    frames: Iterable[bytes], parted: Callable[[bytes], tuple[list[bytes], bytes]]
+) -> Iterator[bytes]:
     open_line: list[bytes] = []
     open_bytes = 0
     for frame in frames:
-        first, *others = frame.split(b"\n")
-        open_line.append(first)
+        lines, rest = parted(frame)
+        first = lines[0] if lines else rest
         open_bytes += len(first)
         if open_bytes > LINE_BYTES_MAX:
             raise DumpCorrupt(f"a line of over {LINE_BYTES_MAX} bytes")
-        if others:
-            yield b"".join(open_line)
-            yield from others[:-1]
-            open_line, open_bytes = [others[-1]], len(others[-1])
+        if not lines:
+            open_line.append(rest)
+            continue
+        lines[0] = b"".join((*open_line, first))
+        yield from lines
+        open_line, open_bytes = [rest], len(rest)
     if open_bytes:
         raise DumpCorrupt("the file ends within a line", hint="fetch it anew")
 

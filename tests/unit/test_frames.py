@@ -12,6 +12,7 @@ from sinks.dump.frames import (
     Change,
     Line,
     array_text,
+    ended_lines_of,
     is_border,
     latest,
     lines_of,
@@ -114,6 +115,7 @@ def test_lines_are_whole_however_the_text_was_cut() -> None:
         pieces = [text[i : i + size] for i in range(0, len(text), size)]
 
         assert [b"one", b"", b"three"] == list(lines_of(pieces))
+        assert [b"one\n", b"\n", b"three\n"] == list(ended_lines_of(pieces))
 
 
 def test_a_text_that_ends_within_a_line_is_refused() -> None:
