@@ -11,12 +11,17 @@ from processors import publication
 from processors.decide import STALE, Attempt, Effect, Patience, Unchanged, decide
 from processors.publication import Answered
 from processors.trim import trim
+from schemas.compression import compress
 from schemas.errors import DumpCorrupt, LogCorrupt
 from schemas.names import NormalizedName
 from schemas.records import State, Status
 from schemas.topics import Topic
-from sinks.dump.frame_store import FrameStore
+from sinks.dump.frame_store import INDEX_FILE, FrameStore
 from sinks.dump.sink import TABLES, DumpSink
+from streams.log import TopicPartition
+from streams.masking import MaskedLog
+from streams.memory_log import MemoryLog
+from streams.progress import history_since
 from streams.sqlite_log import SqliteLog
 from tests.support.documents import body, document
 from tests.support.logs import state
@@ -86,3 +91,30 @@ def test_a_dump_whose_positions_cannot_be_read_is_begun_anew(tmp_path: Path) -> 
     sink.reset()
     assert sink.standing().positions == {}
     sink.close()
+
+
+def test_without_a_head_nobody_knows_since_when_the_journal_is_held() -> None:
+    """As in a log that was founded and has read nothing yet."""
+    assert history_since(None, ()) is None
+
+
+@pytest.mark.parametrize("raw", [b"no index at all", b'{"format":"7"}'])
+def test_a_store_whose_index_is_none_is_refused(raw: bytes, tmp_path: Path) -> None:
+    """The text names the command that makes it anew."""
+    FrameStore(tmp_path, TABLES).close()
+    (tmp_path / INDEX_FILE).write_bytes(compress(raw, 3))
+    with pytest.raises(DumpCorrupt) as caught:
+        FrameStore(tmp_path, TABLES)
+
+    assert "rebuild dump" in caught.value.hint
+
+
+async def test_what_rules_may_leave_something_out_of_is_not_folded() -> None:
+    """State is: no rule reaches it."""
+    log = MaskedLog.of(MemoryLog(1))
+    await log.append([state("a", "1")])
+
+    assert ["a"] == list((await log.table(TopicPartition(Topic.STATE, 0))).rows)
+    with pytest.raises(ValueError, match="metadata is read, not folded"):
+        await log.table(TopicPartition(Topic.METADATA, 0))
+    await log.close()
