@@ -8,15 +8,16 @@ import pathlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
-_CALLS = ("fsync", "link", "rename", "replace", "mkdir", "fchmod")
+_CALLS = ("fsync", "link", "rename", "replace", "mkdir", "fchmod", "copy_file_range")
 
 
 class Disk:
-    """Counts writes, syncs, links and renames; from the n-th on, `fault` happens before each."""
+    """Counts writes, copies, syncs, links, renames; from the n-th on `fault` comes before each."""
 
     def __init__(self, failing_from: int, fault: Callable[[], None]) -> None:
         self.calls = 0
@@ -33,7 +34,7 @@ class Disk:
     def watched(self) -> Iterator[None]:
         """Count what happens meanwhile."""
         with ExitStack() as stack:
-            for name in _CALLS:
+            for name in filter(partial(hasattr, os), _CALLS):
                 stack.enter_context(patch.object(os, name, self._counting(getattr(os, name))))
             real_open = Path.open
 
