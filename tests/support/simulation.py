@@ -34,7 +34,7 @@ from streams.memory_log import MemoryLog
 from streams.progress import worker_id
 from tests.support import sim_actions, sim_check, sim_schedule, sim_sinks, virtual_time
 from tests.support.schema_check import ValidatingLog
-from tests.support.sim_history import History, line_of
+from tests.support.sim_history import History, ends_of, line_of
 from tests.support.sim_log import FaultyLog
 from tests.support.sim_schedule import BUSY_SECONDS, Event, Fault, Schedule
 from tests.support.sim_sinks import SimSink
@@ -126,7 +126,7 @@ class Simulation:
         """Heal, and record what must be true after that."""
         self._heal()
         await asyncio.sleep(QUIET_SECONDS)
-        self._moment("quiet")
+        await self._moment("quiet")
         await self.memory.append(sim_actions.sweep(self.truth))
         await asyncio.sleep(SWEPT_SECONDS)
         index = self.truth.index()  # drawn afterwards: it settles what the sweep found stale
@@ -136,7 +136,7 @@ class Simulation:
         for sink in self.sinks.values():
             await sink.finish()
             sink.look()
-        self._moment("end")
+        await self._moment("end")
         await self._record()
 
     def _set_up(self, folder: Path) -> None:
@@ -293,22 +293,15 @@ class Simulation:
         moments = Random(self.seed + 5)
         while True:
             await asyncio.sleep(moments.uniform(0.2, 3.0))
-            self.history.add("look", at=self.now(), ends=self._ends())
+            self.history.add("look", at=self.now(), ends=await _ends(self.memory))
 
     def now(self) -> float:
         """Virtual seconds."""
         return asyncio.get_running_loop().time()
 
-    def _moment(self, name: str) -> None:
-        ends = self._ends()
+    async def _moment(self, name: str) -> None:
+        ends = await _ends(self.memory)
         self.history.add("moment", at=self.now(), name=name, head=self.truth.serial, ends=ends)
-
-    def _ends(self) -> dict[str, list[int]]:
-        """The next offset of every partition at one instant: no commit comes in between."""
-        found: dict[str, list[int]] = {topic.value: [] for topic in Topic}
-        for at, end in sorted(self.memory._store.ends().items()):
-            found[at.topic].append(end)
-        return found
 
     async def _record(self) -> None:
         for text in self.upstream.violations:
@@ -336,3 +329,13 @@ def _fenced(error: BaseException) -> bool:
 def played(seed: int) -> Outcome:
     """The whole schedule of a seed."""
     return Simulation(sim_schedule.drawn(seed)).play()
+
+
+async def _ends(log: Log) -> dict[str, list[int]]:
+    """The next offset of every partition at one instant: no commit comes in between."""
+    if not isinstance(log, MemoryLog):
+        return await ends_of(log)  # on a disk, where calls are what is broken
+    found: dict[str, list[int]] = {topic.value: [] for topic in Topic}
+    for at, end in sorted(log._store.ends().items()):
+        found[at.topic].append(end)
+    return found
