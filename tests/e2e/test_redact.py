@@ -90,7 +90,7 @@ def test_nothing_is_left_of_what_was_redacted(site: Running, where: Where, tmp_p
     with started("run", *arguments, *QUICK, "--http", "127.0.0.1:0", cwd=tmp_path) as program:
         url = address_of(program)
         program.until(
-            lambda: where.begun(data, program) and status(data).get("watermark"),
+            lambda: where.begun(program) and status(data).get("watermark"),
             SECONDS_MAX,
             "watermark",
         )

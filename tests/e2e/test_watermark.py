@@ -91,7 +91,7 @@ class Sampler:
             self._snapshot(self.data / "pypi.duckdb")
         if self._new("dumps/manifest.json"):
             self._dump()
-        if self.where.begun(self.data, self.program):
+        if self.where.begun(self.program):
             self.reports.append(status(self.data))
 
     def _new(self, name: str) -> bool:
@@ -276,7 +276,7 @@ def test_spurious_404s_lose_no_project_of_the_real_program(
             *where.options,
         )
         with started(*arguments, *QUICK, cwd=tmp_path) as program:
-            program.until(lambda: where.begun(data, program), 30, "log")
+            program.until(lambda: where.begun(program), 30, "log")
             program.until(lambda: status(data)["watermark"], 60, "watermark")
             site.heal()
             program.until(lambda: status(data)["names"]["ok"] == len(served), 100, "second looks")

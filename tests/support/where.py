@@ -48,10 +48,8 @@ class Where:
         """A log of the same kind beside it, in another directory; dropped with this one."""
         return self if self.embedded else replace(self, prefix=f"{self.prefix}{name}.")
 
-    def begun(self, data: Path, program: Program) -> bool:
-        """Whether commands find the log; on Kafka its topics are made one after the other."""
-        if self.embedded:
-            return DataDir(data).log.exists()
+    def begun(self, program: Program) -> bool:
+        """Whether commands find the log: a file is there before its tables, topics come singly."""
         return "following from serial" in program.text()
 
     @asynccontextmanager
