@@ -186,7 +186,7 @@ def _still(watcher: Watcher, serial: int, bodies: dict[str, int]) -> str:
     wrong = [
         f"partition {number}: {cut}"
         for number, cut in sorted(watcher.cuts.items())
-        if cut["serial"] < serial or not (cut.get("backfill") or {}).get("closed")
+        if cut.get("serial", 0) < serial or not (cut.get("backfill") or {}).get("closed")
     ]
     behind = watcher.behind(bodies)
     wrong += [f"{len(behind)} names: {list(behind.items())[:3]}"] if behind else []

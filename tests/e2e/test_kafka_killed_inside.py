@@ -147,6 +147,6 @@ async def _journal_read(watcher: Watcher, site: Running) -> None:
     await asyncio.to_thread(rest, site)
     serial = site.control("serial")["serial"]
     end = time.monotonic() + BEGIN_SECONDS_MAX
-    while min(cut["serial"] for cut in watcher.cuts.values()) < serial:
+    while min(cut.get("serial", 0) for cut in watcher.cuts.values()) < serial:  # 0 is left out
         assert time.monotonic() < end, f"{serial} is not reached: {watcher.cuts}"
         await asyncio.sleep(0.2)
