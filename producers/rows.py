@@ -8,7 +8,7 @@ from producers.actions import kind_of
 from schemas import codec
 from schemas.codec import Envelope, dataschema
 from schemas.errors import InvalidName
-from schemas.names import normalize
+from schemas.names import NormalizedName, normalize
 from schemas.records import ChangelogEntry, DeadLetter, EventSource, Marker
 from schemas.topics import Topic
 from streams.log import Outgoing
@@ -29,17 +29,7 @@ def entry_record(
         return bad_row_record(BadRow(str(error), row.serial, repr(row)), now_ms)
     kind = kind_of(row.action, row.version)
     entry = ChangelogEntry(row.serial, row.name, row.version, row.time, row.action, kind, source)
-    envelope = Envelope(
-        id=str(row.serial),
-        type=f"pypistream.changelog.{entry.kind.value}",
-        subject=name,
-        time=row.time,
-        dataschema=dataschema(Topic.CHANGELOG),
-        event_serial=row.serial,
-        source=source.value,
-        late=True if late else None,
-    )
-    return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
+    return _entry_record(name, entry, late=late)
 
 
 def carried_record(entry: ChangelogEntry, *, late: bool) -> Outgoing | None:
@@ -51,6 +41,12 @@ def carried_record(entry: ChangelogEntry, *, late: bool) -> Outgoing | None:
         name = normalize(entry.name)
     except InvalidName:
         return None
+    return _entry_record(name, entry, late=True, seen=not late)
+
+
+def _entry_record(
+    name: NormalizedName, entry: ChangelogEntry, *, late: bool, seen: bool = False
+) -> Outgoing:
     envelope = Envelope(
         id=str(entry.serial),
         type=f"pypistream.changelog.{entry.kind.value}",
@@ -59,8 +55,8 @@ def carried_record(entry: ChangelogEntry, *, late: bool) -> Outgoing | None:
         dataschema=dataschema(Topic.CHANGELOG),
         event_serial=entry.serial,
         source=entry.source.value,
-        late=True,
-        seen=None if late else True,
+        late=True if late else None,
+        seen=True if seen else None,
     )
     return Outgoing(Topic.CHANGELOG, name, codec.encode(entry), codec.headers(envelope))
 

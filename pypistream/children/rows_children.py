@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 
 from pypistream.children.rows_said import (
     LENGTH,
@@ -15,7 +14,7 @@ from pypistream.children.rows_said import (
     positions_in,
     said_decoder,
 )
-from pypistream.children.sinks_child import child_command
+from pypistream.children.sinks_child import child_command, start_child
 from pypistream.settings import Settings
 from schemas.codec import encode
 from schemas.records import Config
@@ -89,14 +88,7 @@ class RowsChildren:
 
 async def start(settings: Settings) -> asyncio.subprocess.Process:
     """One that waits for its `Order`."""
-    return await asyncio.create_subprocess_exec(
-        *child_command("rows", settings),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=PIPE_BYTES,
-        env=dict(os.environ),
-        start_new_session=True,  # Ctrl-C is for the parent
-    )
+    return await start_child(child_command("rows", settings), heard_bytes=PIPE_BYTES)
 
 
 async def read_made(source: asyncio.StreamReader) -> tuple[asyncio.StreamReader, Made | None]:

@@ -7,13 +7,12 @@ asks while the child is started again waits a moment.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import time
 
 import structlog
 
-from pypistream.children.sinks_child import child_command
+from pypistream.children.sinks_child import child_command, start_child
 from pypistream.restarts import FAILURES_MAX, WELL_SECONDS, Failures
 from pypistream.settings import Settings
 from pypistream.stopping import end_child
@@ -57,14 +56,11 @@ class ServingChild:
     async def _start(self) -> asyncio.subprocess.Process:
         settings, descriptor = self._settings, self._listener.fileno()
         hosts = [part for name in settings.http_host for part in ("--http-host", name)]
-        return await asyncio.create_subprocess_exec(
+        command = [
             *child_command("serving", settings, "keep_removed"),
             *("--socket", str(descriptor)),
             *hosts,
             *(("--sql",) if settings.sql else ()),
             *(("--http-log",) if settings.http_log else ()),
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=(descriptor,),
-            env=dict(os.environ),
-            start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
-        )
+        ]
+        return await start_child(command, pass_fds=(descriptor,))

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 import structlog
@@ -44,6 +44,24 @@ def child_command(name: str, settings: Settings, *more: str) -> list[str]:
     for each in ("data", *KAFKA_NAMES, *more):
         command += ["--" + each.replace("_", "-"), str(getattr(settings, each))]
     return command
+
+
+async def start_child(
+    command: Sequence[str], *, heard_bytes: int = 0, pass_fds: Sequence[int] = ()
+) -> asyncio.subprocess.Process:
+    """One that is told what to do on its stdin, and ends when that does.
+
+    `heard_bytes`: how much of its stdout is kept for us to read; 0 = it has ours.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE if heard_bytes else None,
+        limit=heard_bytes or LINE_BYTES_MAX,
+        pass_fds=tuple(pass_fds),
+        env=dict(os.environ),
+        start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
+    )
 
 
 def was_well(before: Mapping[str, float], after: Mapping[str, float], lived_seconds: float) -> bool:
@@ -105,14 +123,8 @@ class SinksChild:
             await end_child(self._process, STOP_SECONDS)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *child_command("sinks", self._settings, *SETTINGS),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
-            env=dict(os.environ),
-            start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
-        )
+        command = child_command("sinks", self._settings, *SETTINGS)
+        return await start_child(command, heard_bytes=LINE_BYTES_MAX)
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         if self._finishing:

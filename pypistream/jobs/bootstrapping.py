@@ -77,10 +77,8 @@ class How:
 async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
     source = open_source(how.place, data.state / "bootstrap")
     try:
-        if (
-            not settings.kafka and not data.log.exists()
-        ):  # nothing is made for a source that nobody can reach
-            await source.reach()
+        if not settings.kafka and not data.log.exists():
+            await source.reach()  # nothing is made for one that nobody can reach
         log = await open_log(settings, data, loading=True)
         try:
             with contextlib.ExitStack() as locks:

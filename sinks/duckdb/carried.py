@@ -23,7 +23,7 @@ from schemas.errors import DumpCorrupt, StorageFailed
 from schemas.records import SERIAL_MAX, ChangelogEntry, EventSource, Kind
 from sinks.duckdb.errors import first_line
 from sinks.duckdb.literals import literal
-from sinks.duckdb.snapshot import UTC
+from sinks.duckdb.snapshot import UTC, Config
 from sinks.exported import CHANGELOG_FILE, REMOVED_FILE, REMOVED_FILES_FILE
 from sinks.removed import HeldFiles, HeldProject, Removed
 
@@ -116,7 +116,7 @@ def _serial(number: int | None) -> int | None:
 
 def _rows(path: Path, columns: str, where: str = "true") -> Iterator[tuple[Any, ...]]:
     """Rows of a Parquet file as they come in it. Raises DumpCorrupt, StorageFailed."""
-    settings: dict[str, str | bool | int | float | list[str]] = {
+    settings: Config = {
         "memory_limit": MEMORY_LIMIT,
         "threads": "1",  # several would give them in another order
         "preserve_insertion_order": "true",

@@ -185,7 +185,11 @@ class DuckDBView:
     def _close_whole(self) -> None:
         """Close the live file such that the file alone is the database."""
         self._close_file()
-        if self._wal_bytes():  # a checkpoint needs room beside what it replaces
+        self._check_whole()
+
+    def _check_whole(self) -> None:
+        """Raises DiskFull if a checkpoint left something: it needs room beside what it replaces."""
+        if self._wal_bytes():
             raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -275,8 +279,7 @@ class DuckDBView:
 
     def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
         """The file alone is the database, and stays as it is."""
-        if self._wal_bytes():
-            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
+        self._check_whole()
         with storage(self._live):
             self._file = self._file or LiveFile(self._live)
             copy = FileCopy(self._file, self._target, cut)

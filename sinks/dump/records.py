@@ -290,25 +290,27 @@ def tombstone(
     """A tombstone that says as much as state and dump do: not when the name was removed."""
     event = state.gone or state.event if state is not None else 0
     said = state.reason if state is not None and state.gone and state.reason else reason
-    headers = cloudevent(f"{name}:{event}:{said}", _TYPES[topic], name, created, _SCHEMAS[topic])
-    if event:
-        headers.append(("event-serial", _serial(event)))
-    headers.append(("reason", said.encode()))
-    return Outgoing(topic, name, None, tuple(headers))
+    return _tombstone(topic, name, event, said, created)
 
 
 def _known_tombstone(topic: Topic, gone: Removed, created: str) -> Outgoing:
     """One that says what the other instance's does, and what it had kept of the project."""
-    reason, event = gone.reason or REMOVED, gone.serial or 0
-    headers = cloudevent(
-        *(f"{gone.name}:{event}:{reason}", _TYPES[topic], gone.name),
-        *(gone.project.time or created, _SCHEMAS[topic]),
-    )
-    if event:
-        headers.append(("event-serial", _serial(event)))
-    headers.append(("reason", reason.encode()))
     held = gone.project if topic is Topic.METADATA else gone.files
     text = b"" if held is None else encode(held)
-    if text and len(text) <= VALUE_BYTES_MAX:
-        headers.append((HELD, text))
-    return Outgoing(topic, gone.name, None, tuple(headers))
+    more = [(HELD, text)] if text and len(text) <= VALUE_BYTES_MAX else []
+    reason, time = gone.reason or REMOVED, gone.project.time or created
+    return _tombstone(topic, gone.name, gone.serial or 0, reason, time, more)
+
+
+def _tombstone(
+    topic: Topic,
+    name: str,
+    event: int,
+    reason: str,
+    time: str,
+    more: Sequence[tuple[str, bytes]] = (),
+) -> Outgoing:
+    headers = cloudevent(f"{name}:{event}:{reason}", _TYPES[topic], name, time, _SCHEMAS[topic])
+    if event:
+        headers.append(("event-serial", _serial(event)))
+    return Outgoing(topic, name, None, (*headers, ("reason", reason.encode()), *more))
