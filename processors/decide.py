@@ -192,15 +192,21 @@ def _on_body(state: State, body: Body, attempt: Attempt, patience: Patience) -> 
 
 def _unconfirmed(state: State, body: Body, attempt: Attempt, patience: Patience) -> Verdict:
     verdict = _again(replace(state, seen=body.hash), UNCONFIRMED, attempt, patience)
-    if state.seen:
-        return verdict
+    if state.seen and _is_once_more(state, patience):
+        return verdict  # it changes from look to look
     return _once_more(verdict, attempt.now_ms + max(1, patience.gap_ms(1)))
+
+
+def _is_once_more(state: State, patience: Patience) -> bool:
+    """Whether the look at a name in this state is one that `_once_more` has added."""
+    return state.status is Status.PARKED and state.attempts > len(patience.schedule_seconds)
 
 
 def _once_more(verdict: Verdict, due_ms: int) -> Verdict:
     """One more look if the schedule is used up: what was first seen now needs a second one.
 
-    Without it the sweep, which looks once a round, could prove neither of those.
+    Without it the sweep, which looks once a round, could prove neither of those, and content that
+    changed again before the last look would stay unconfirmed, for all that nobody changes it then.
     """
     if verdict.state.status is not Status.STALE:
         return verdict

@@ -120,6 +120,24 @@ class TestAsk:
         assert answer(missing, Missing(), 5_300).effect is Effect.TOMBSTONE
         assert answer(missing, Unchanged(), 5_300).state.status is Status.STALE
 
+    def test_content_that_changed_between_all_looks_is_settled_by_one_sweep(self) -> None:
+        """What was seen last is another one by then: that look, too, has a second one."""
+        state = owed(published(10), 20)
+        for number, seconds in enumerate((0, *PATIENCE.schedule_seconds)):
+            state = answer(state, body(10, f"b{number}"), seconds).state
+        assert (state.status, state.next_ms) == (Status.PARKED, NOW + 901_000)
+        stale = answer(state, body(10, "c"), 901).state
+        assert (stale.status, stale.seen, stale.next_ms) == (Status.STALE, "c", 0)
+        swept = owe_ask(stale, Ask("Foo", Reason.SWEEP))
+        assert swept is not None
+
+        changed = answer(swept, body(10, "d"), 5_000).state
+        assert (changed.status, changed.next_ms) == (Status.PARKED, NOW + 5_001_000)
+        shown = answer(changed, body(10, "d"), 5_001)
+        assert (shown.effect, shown.state.hash, shown.state.seen) == (Effect.PUBLISH, "d", "")
+        assert answer(changed, body(10, "e"), 5_001).state.status is Status.STALE
+        assert answer(swept, body(10, "c"), 5_000).effect is Effect.PUBLISH
+
     def test_what_a_map_settled_a_sweep_does_not_unsettle(self) -> None:
         stale = replace(published(10), status=Status.STALE, event=20, attempts=11)
         settled = settle_by_map(stale, Ask("Foo", Reason.RECONCILE, 10, 20))
