@@ -12,6 +12,7 @@ from schemas.releases import SlimFile, SlimReleases
 from sinks.softly import Fields, moment_of
 
 WHEEL_DASHES = 4  # name-version-python-abi-platform.whl; one more where there is a build tag
+MUSL = "musllinux"  # in the names that stand in `musl_wheels`
 
 _typed = msgspec.json.Decoder(SlimReleases)
 _untyped = msgspec.json.Decoder()
@@ -21,8 +22,8 @@ class ReleaseRow(msgspec.Struct):
     """A row of `base.releases_of`: field for field its columns.
 
     `release_*` have one element per version, in the order of versions; `version` to
-    `core_metadata` one per file; `wheels` is what `built_wheels` gives. Times are ISO 8601 in UTC
-    without zone, sizes bytes.
+    `core_metadata` one per file; `wheels` and `musl_wheels` are what `built_wheels` gives, apart.
+    Times are ISO 8601 in UTC without zone, sizes bytes.
     """
 
     latest: str | None
@@ -55,6 +56,7 @@ class ReleaseRow(msgspec.Struct):
     url: list[str | None] = []
     core_metadata: list[str | None] = []
     wheels: list[str] = []
+    musl_wheels: list[str] = []
 
 
 def release_row(value: bytes, omitted: int) -> ReleaseRow:
@@ -141,7 +143,10 @@ def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
     row.uploaded = uploaded
     row.url_base, row.url = _urls(row, [file.url or "" for file in files])
     row.core_metadata = [_core_sha256(file.core_metadata) for file in files]
-    row.wheels = built_wheels(row.filename, row.packagetype, row.version)
+    built = built_wheels(row.filename, row.packagetype, row.version)
+    row.wheels = [wheel for wheel in built if MUSL not in wheel]
+    if len(row.wheels) < len(built):
+        row.musl_wheels = [wheel for wheel in built if MUSL in wheel]
     row.release_count, row.file_count = len(releases), len(files)
     row.bytes = _total(sizes)
     times = list(filter(None, uploaded))

@@ -42,7 +42,9 @@ _OWN: dict[tuple[str, str], str] = {
     ("releases_of", "url_base"): "of addresses that are base/12/34/56.../filename of the blake2b",
     ("releases_of", "url"): "per file: its address; NULL = the usual one, '' = none",
     ("releases_of", "core_metadata"): "per file: hash of its METADATA",
-    ("releases_of", "wheels"): "filename/version of each wheel that is for some platform, not any",
+    ("releases_of", "wheels"): "filename/version of each wheel that is for some platform, not any,"
+    " but for those in musl_wheels",
+    ("releases_of", "musl_wheels"): "the same of those with the word musllinux",
     ("releases_of", "anomalies"): "public as anomalies",
     ("state", "status"): "ok, absent, pending, parked, stale or dead",
     ("state", "gone"): "serial of the event that removed it, 0 = none did",

@@ -62,8 +62,8 @@ ORDER BY sort_key DESC LIMIT 1""",
     Recipe(
         "Which versions came out last?",
         """\
-SELECT name, version, uploaded
-FROM releases WHERE uploaded IS NOT NULL ORDER BY uploaded DESC, name, ordinal DESC LIMIT 100""",
+FROM newest_releases(100)""",
+        "The same as `releases` in the order of `uploaded`, in half the time.",
     ),
     Recipe(
         "Whose latest version is a pre-release?",

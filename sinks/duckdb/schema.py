@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 7
+VIEW_FORMAT = 8
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # a moment; who reads it sees it in the zone of his own session
@@ -102,7 +102,8 @@ PROJECT = Table(
 # is NULL it is url_base/12/34/56789…/filename of the blake2b 123456789…, as upstream makes nearly
 # all: left out, it saves a third of the file. "" = there is none.
 # `wheels` repeats names: of a list, all rows are read whatever the filter, and a question about one
-# platform would read the names of all files.
+# platform would read the names of all files. Of `musl_wheels` each has the word musllinux in it, of
+# `wheels` none: the rarest that is asked for would be looked for among seven times as many.
 RELEASES = Table(
     "releases_of",
     "name",
@@ -136,6 +137,7 @@ RELEASES = Table(
         "url": "VARCHAR[]",
         "core_metadata": "VARCHAR[]",
         "wheels": "VARCHAR[]",
+        "musl_wheels": "VARCHAR[]",
         "anomalies": "VARCHAR[]",
     },
 )
@@ -234,14 +236,20 @@ def stage_statements() -> list[str]:
     return [f"CREATE TEMP TABLE {table.stage}(key VARCHAR, doc VARCHAR)" for table in TABLES]
 
 
-def merge_statements(table: Table) -> list[str]:
-    """Move a staged batch into its table and empty the stage. A NULL text only deletes."""
+def delete_named(table: Table) -> str:
+    """Delete rows by a list of keys, its parameter: each is looked up in the index."""
+    return f"DELETE FROM {table.path} WHERE {table.key} IN ?"
+
+
+def delete_staged(table: Table) -> str:
+    """The same by the stage's keys: a scan of all keys of the table."""
+    return f"DELETE FROM {table.path} WHERE {table.key} IN (SELECT key FROM {table.stage})"
+
+
+def insert_statements(table: Table) -> list[str]:
+    """Move the staged texts into their table and empty the stage. A NULL text is none."""
     columns = ", ".join(f'"{name}"' for name in table.columns)
     key, key_value = (f"{table.key}, ", "key, ") if table.key else ("", "")
     rows = f"SELECT key, from_json(doc, '{table.structure}') AS row_ FROM {table.stage}"
     insert = f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
-    statements = [f"{insert} ({rows} WHERE doc IS NOT NULL)", f"TRUNCATE {table.stage}"]
-    if table.key:
-        gone = f"SELECT key FROM {table.stage}"
-        statements.insert(0, f"DELETE FROM {table.path} WHERE {table.key} IN ({gone})")
-    return statements
+    return [f"{insert} ({rows} WHERE doc IS NOT NULL)", f"TRUNCATE {table.stage}"]

@@ -10,7 +10,7 @@ from schemas.codec import encode
 from sinks.duckdb.derived import WHEEL_TAGS
 from sinks.duckdb.macros import WHEELS_FOR
 from sinks.duckdb.public import FILES
-from sinks.duckdb.schema import RELEASES, SCHEMA, merge_statements
+from sinks.duckdb.schema import RELEASES, SCHEMA, delete_staged, insert_statements
 from sinks.release_rows import release_row
 
 PYTHONS = ("cp313", "cp31", "py3", "cp312.cp313", "py2.py3", "any", "")
@@ -52,7 +52,7 @@ def fill(given: dict[str, list[tuple[str, str | None]]]) -> None:
     value = encode({"latest": None, "serial": 1, "releases": listed})
     text = encode(release_row(value, 0)).decode()
     connection.execute(f"INSERT INTO {RELEASES.stage} VALUES ('pkg', ?)", [text])
-    for statement in merge_statements(RELEASES):
+    for statement in (delete_staged(RELEASES), *insert_statements(RELEASES)):
         connection.execute(statement)
 
 
