@@ -7,14 +7,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Option(click.Option):
+    """Says where a bad value came from: who set a variable long ago did not type the flag."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """As click names it, or the variable."""
+        if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
+            return f"{self.envvar} in the environment"
+        return super().get_error_hint(ctx)
 
 
 def option(flag: str, *, help: str, **kwargs: Any) -> Callable[[F], F]:  # noqa: A002
     """`click.option` with the variable named after the flag; defaults are in `settings`."""
     variable = "PYPISTREAM_" + flag.removeprefix("--").replace("-", "_").upper()
-    return click.option(flag, envvar=variable, show_envvar=False, help=help, **kwargs)
+    return click.option(flag, cls=_Option, envvar=variable, show_envvar=False, help=help, **kwargs)
 
 
 data = option(

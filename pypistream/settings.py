@@ -112,6 +112,7 @@ class Settings:
 
 
 KAFKA_FILES = ("kafka_password_file", "kafka_cafile", "kafka_certfile", "kafka_keyfile")
+_NAMES = frozenset(field.name for field in fields(Settings))
 KAFKA_NAMES = tuple(field.name for field in fields(Settings) if field.name.startswith("kafka"))
 
 
@@ -159,10 +160,8 @@ def resolve(given: Mapping[str, object], stored: Mapping[str, object] | None = N
     merged = {**below, **merged}
     merged.pop("config", None)
     merged.pop("format", None)
-    known = {field.name for field in fields(Settings)}
     for name in merged:
-        if name not in known:
-            raise UsageError(f"unknown setting {name!r}", hint=_did_you_mean(name, known))
+        _check_known(name)
     return _checked(merged)
 
 
@@ -184,12 +183,26 @@ def _file(path: object) -> dict[str, object]:
         raise UsageError(
             f"{place} cannot be read: {error}", hint="`pypistream init` shows how"
         ) from error
-    return {name.replace("-", "_"): value for name, value in values.items()}
+    return dict(_of_file(place, name, value) for name, value in values.items())
 
 
-def _did_you_mean(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+def _of_file(place: Path, written: str, value: object) -> tuple[str, object]:
+    """A setting of the file. Raises UsageError, naming the file: nobody typed it just now."""
+    name = written.replace("-", "_")
+    try:
+        _check_known(name)
+        return name, _converted(name, value)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}", hint=error.hint) from error
+
+
+def _check_known(name: str) -> None:
+    if name not in _NAMES:
+        close = difflib.get_close_matches(name, _NAMES, 1)
+        known = f"known are {', '.join(sorted(_NAMES))}"
+        raise UsageError(
+            f"unknown setting {name!r}", hint=f"did you mean {close[0]!r}?" if close else known
+        )
 
 
 def _checked(merged: dict[str, object]) -> Settings:
@@ -254,4 +267,7 @@ def _converted(name: str, value: object) -> object:
             return float(value)  # type: ignore[arg-type]
         return str(value)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} = {value!r} is not what it should be: {error}") from error
+        raise UsageError(
+            f"{name} = {value!r} is not what it should be: {error}",
+            hint="`pypistream init` writes a file that shows every setting",
+        ) from error

@@ -38,13 +38,20 @@ PypistreamError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class PypistreamError(Exception):
-    """Root. `str(error)` is one line: what happened, why; `hint` is what to do next."""
+    """Root. `str(error)` is one line: what happened, why; `hint` is what to do next.
+
+    `usual_hint` stands where nobody who raised it knew better.
+    """
+
+    usual_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class Retriable(PypistreamError):
@@ -141,6 +148,11 @@ class NoProgress(Fatal):
 class LogCorrupt(Fatal):
     """A record's checksum does not match what is stored."""
 
+    usual_hint = (
+        "`pypistream doctor --deep` finds all of it; bring back a backup, or begin anew with"
+        " `pypistream run --backfill` in a new --data directory"
+    )
+
 
 class LogTruncated(Fatal):
     """A stored position lies below the first offset that the log still has."""
@@ -181,9 +193,16 @@ class DataDirectoryVersion(Fatal):
 class StorageFailed(Fatal):
     """A sink's file cannot be written or read: permissions, a read-only or a failing disk."""
 
+    usual_hint = "mend what is named (its owner, permissions, a failing disk: `dmesg`), then again"
+
 
 class DumpCorrupt(Fatal):
     """A dump's file does not match its manifest."""
+
+    usual_hint = (
+        "`pypistream rebuild dump` makes one's own anew; another's: fetch it again, or tell whoever"
+        " serves it"
+    )
 
 
 class DeltasMissing(Fatal):
@@ -192,6 +211,8 @@ class DeltasMissing(Fatal):
 
 class ViewCorrupt(Fatal):
     """The DuckDB file cannot be opened; `pypistream rebuild duckdb` makes it anew from the log."""
+
+    usual_hint = "`pypistream rebuild` makes it anew from the log"
 
 
 class NotPublished(Fatal):

@@ -13,6 +13,7 @@ import duckdb
 from schemas.errors import QueryFailed
 from sinks.duckdb.errors import MESSAGE_CHARACTERS_MAX
 from sinks.duckdb.literals import literal
+from sinks.duckdb.schema import SCHEMA
 from sinks.duckdb.snapshot import open_snapshot
 
 SQL_CHARACTERS_MAX = 1024 * 1024  # what a program might generate; parsing it takes a second
@@ -25,6 +26,14 @@ _EXPLAINED = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN(?:\s+ANALYZE)?(?:\s*\([^()]*\))?\s(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+# What DuckDB thinks was meant, where that is a table of a schema that is nobody's but ours.
+_OURS_ALONE = re.compile(rf'\sDid you mean "{SCHEMA}\.[^"\n]*"\?')
+_WHAT_THERE_IS = "`show tables`, `describe TABLE`; macros are in docs/duckdb-reference.md"
+_HINTS: dict[type[Exception], str] = {
+    duckdb.CatalogException: _WHAT_THERE_IS,
+    duckdb.BinderException: _WHAT_THERE_IS,
+    duckdb.ParserException: "docs/cookbook.md has queries to begin with",
+}
 
 Row = tuple[object, ...]
 
@@ -89,7 +98,9 @@ def check(
 def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
-        raise QueryFailed(f"one statement is wanted, not {len(statements)}")
+        raise QueryFailed(
+            f"one statement is wanted, not {len(statements)}", hint="one SELECT, in quotes"
+        )
     try:
         return statements[0].type
     except ValueError:  # a kind of statement that the binding has no name for (UPDATE EXTENSIONS)
@@ -114,12 +125,12 @@ def failing(memory_limit: str = "") -> Iterator[None]:
         message = f"the query needs more than {memory_limit or MEMORY_LIMIT} of memory"
         raise QueryFailed(message, hint=f"narrow it down, or use {SQL_OWN}") from error
     except (duckdb.Error, RuntimeError) as error:  # the binding's own are plain RuntimeErrors
-        raise QueryFailed(_told(error)) from error
+        raise QueryFailed(_told(error), hint=_HINTS.get(type(error), "")) from error
 
 
 def _told(error: Exception) -> str:
     """What DuckDB says, in one line: without the picture of the statement, with its advice."""
-    text = str(error).partition("\nLINE ")[0]
+    text = _OURS_ALONE.sub("", str(error).partition("\nLINE ")[0])
     line = " ".join(part.strip() for part in text.splitlines() if part.strip())
     line = "".join(c if c.isprintable() else " " for c in line)
     return line[: 2 * MESSAGE_CHARACTERS_MAX]

@@ -152,6 +152,26 @@ def test_what_may_not_or_cannot_be_run_is_told_in_one_line(
     assert str(failed.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("sql", "hint"),
+    [
+        ("selec 1", "docs/cookbook.md"),
+        ("FROM project", "`show tables`"),
+        ("SELECT nme FROM projects", "`describe TABLE`"),
+        ("", "one SELECT"),
+    ],
+)
+def test_who_asks_for_what_is_not_there_is_told_where_to_look(
+    snapshot: Path, sql: str, hint: str
+) -> None:
+    """Never at the tables behind the views, which are nobody's but ours."""
+    with pytest.raises(QueryFailed) as failed:
+        asked(snapshot, sql, "jsonl")
+
+    assert hint in failed.value.hint
+    assert "base." not in str(failed.value)
+
+
 def test_parquet_may_be_written_nowhere_else(snapshot: Path, tmp_path: Path) -> None:
     """Text that tries to end the COPY around it is a value, not SQL."""
     elsewhere = tmp_path / "elsewhere.parquet"

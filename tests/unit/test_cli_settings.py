@@ -151,6 +151,24 @@ def test_what_cannot_work_is_refused_by_name(text: str, says: str) -> None:
     assert says in str(raised.value)
 
 
+def test_who_did_not_type_it_just_now_is_told_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A value in the file, a value in the environment; a flag is on the command line."""
+    Path(CONFIG_NAME).write_text('rate = "fast"\n')
+    with pytest.raises(UsageError, match=rf"^{CONFIG_NAME}: rate = 'fast'") as raised:
+        resolve({})
+
+    assert raised.value.hint
+    with pytest.raises(click.BadParameter) as by_flag:
+        _given("--rate", "fast")
+    assert "Invalid value for '--rate'" in by_flag.value.format_message()
+    monkeypatch.setenv("PYPISTREAM_RATE", "fast")
+    with pytest.raises(click.BadParameter) as by_variable:
+        _given()
+    assert "PYPISTREAM_RATE in the environment" in by_variable.value.format_message()
+
+
 def test_the_hint_knows_what_was_meant() -> None:
     """For a key as for an option."""
     Path(CONFIG_NAME).write_text("snapshot-evry = 4\n")

@@ -30,8 +30,9 @@ def test_files_that_cannot_be_written_are_no_traceback(tmp_path: Path) -> None:
 
     with pytest.raises(StorageFailed, match=r"produce\.lock cannot be written"):
         data.hold("produce")
-    with pytest.raises(StorageFailed, match=r"settings\.json cannot be written"):
+    with pytest.raises(StorageFailed, match=r"settings\.json cannot be written") as raised:
         data.store({})
+    assert "permissions" in raised.value.hint  # nobody who raises it has to say what to do
 
 
 def test_roles_that_start_at_the_same_time_keep_each_others_settings(tmp_path: Path) -> None:
