@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from sinks.duckdb.gone import REMOVED
 from sinks.duckdb.literals import literal
-from sinks.duckdb.public import FILES, PROJECTS, RELEASES, View
+from sinks.duckdb.public import (
+    DEPENDENCIES,
+    DEPENDENCY_COLUMNS,
+    FILES,
+    PROJECTS,
+    RELEASES,
+    View,
+)
 from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb.schema import SCHEMA, TABLES, Table
 from sinks.duckdb.status import CHANGELOG, EXCEPTIONS, PROGRESS
@@ -32,7 +39,6 @@ _VIEWS: dict[str, tuple[View, ...]] = {
 }
 _OWN: dict[tuple[str, str], str] = {
     ("project", "project_urls"): "public as project_urls",
-    ("project", "dependencies"): "public as dependencies",
     ("project", "vulnerabilities"): "public as vulnerabilities",
     ("project", "roles"): "public as roles",
     ("project", "anomalies"): "public as anomalies",
@@ -57,6 +63,7 @@ _OWN: dict[tuple[str, str], str] = {
     (MEMO, "key"): "which note",
     (MEMO, "value"): "JSON",
 }
+_PER_REQUIREMENT = "per requirement: "
 _PER_RELEASE = "per version: "
 _PER_FILE = "per file: "
 
@@ -71,6 +78,9 @@ def comment_of(table: str, column: str) -> str:
         return _PER_RELEASE + RELEASES.columns[column.removeprefix("release_")][1]
     if table == "releases_of" and column in FILES.columns and column != "name":
         return _PER_FILE + FILES.columns[column][1]
+    if table == "project" and column in DEPENDENCY_COLUMNS:
+        shown = column.removeprefix("dependency_")
+        return _PER_REQUIREMENT + DEPENDENCIES.columns[shown][1]
     views = _VIEWS[table]
     return next(view.columns[column][1] for view in views if column in view.columns)
 

@@ -104,7 +104,7 @@ PROJECTS = View(
         "bytes": ("r.bytes", "size of all its files"),
         "first_uploaded": ("r.first_uploaded", "upload of its oldest file"),
         "last_uploaded": ("r.last_uploaded", "upload of its newest file, of any version"),
-        "dependency_count": ("len(p.dependencies)", "how many rows it has in dependencies"),
+        "dependency_count": ("len(p.requirement)", "how many rows it has in dependencies"),
         **shown_of(
             "p",
             serial="upstream's serial of this document (last_serial)",
@@ -207,24 +207,36 @@ def _unnested(column: str, alias: str) -> str:
     return f"(SELECT name, version, unnest({column}) AS {alias} FROM {SCHEMA}.project)"
 
 
+DEPENDENCY_COLUMNS = (
+    "requirement",
+    "dependency",
+    "specifier",
+    "extras",
+    "marker",
+    "extra",
+    "dependency_url",
+    "parse_error",
+)
 DEPENDENCIES = View(
     "dependencies",
     "One row per requirement (Requires-Dist) of the latest version. Where the text is no valid"
     " requirement (PEP 508), only name, version, requirement and parse_error are there.",
-    _unnested("dependencies", "d"),
+    "(SELECT name, version, "
+    + ", ".join(f"unnest({column}) AS {column}" for column in DEPENDENCY_COLUMNS)
+    + f" FROM {SCHEMA}.project)",
     {
-        **shown(name=NAME, version=LATEST),
-        **shown_of(
-            "d",
+        **shown(
+            name=NAME,
+            version=LATEST,
             requirement="the text as upstream has it",
             dependency="normalised name of the project that is required",
             specifier="versions wanted, empty = any",
             extras="extras wanted of the dependency",
             marker="environment marker, NULL = none",
             extra="the extra of this project that asks for it, NULL = always required",
-            url="of a direct reference",
-            parse_error="why the text is no valid requirement; NULL: it is one",
         ),
+        "url": ("dependency_url", "of a direct reference"),
+        **shown(parse_error="why the text is no valid requirement; NULL: it is one"),
     },
 )
 

@@ -6,7 +6,7 @@ has another type than it should is NULL and named in `anomalies`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -15,8 +15,9 @@ import msgspec
 from schemas.codec import encode
 from schemas.records import SERIAL_MAX, ChangelogEntry, Config, State
 from schemas.topics import Topic
-from sinks.dependencies import Dependency, parse
+from sinks.dependencies import parse
 from sinks.duckdb.documents import decoded
+from sinks.duckdb.project_row import Labelled, ProjectRow, Role, Vulnerability
 from sinks.duckdb.schema import (
     KEYED,
     PROJECT,
@@ -36,73 +37,6 @@ RELEASES_LATEST = "latest"  # `Config.releases` of a log without the topic `rele
 
 _state = msgspec.json.Decoder(State)
 _entry = msgspec.json.Decoder(ChangelogEntry)
-
-
-class Labelled(msgspec.Struct):
-    """An element of `project_urls`."""
-
-    label: str
-    url: str
-
-
-class Role(msgspec.Struct):
-    """An element of `roles`."""
-
-    role: str | None
-    user: str | None
-
-
-class Vulnerability(msgspec.Struct):
-    """An element of `vulnerabilities`."""
-
-    id: str | None
-    source: str | None
-    link: str | None
-    aliases: list[str] | None
-    summary: str | None
-    details: str | None
-    fixed_in: list[str] | None
-    withdrawn: str | None
-
-
-class ProjectRow(msgspec.Struct):
-    """A row of `base.project`: field for field its columns. Times as in `ReleaseRow`."""
-
-    display_name: str
-    version: str | None
-    summary: str | None
-    author: str | None
-    author_email: str | None
-    maintainer: str | None
-    maintainer_email: str | None
-    license: str | None
-    license_expression: str | None
-    license_files: list[str] | None
-    home_page: str | None
-    download_url: str | None
-    docs_url: str | None
-    requires_python: str | None
-    keywords: str | None
-    platform: str | None
-    description_content_type: str | None
-    yanked: bool | None
-    yanked_reason: str | None
-    provides_extra: list[str] | None
-    dynamic: list[str] | None
-    organization: str | None
-    classifiers: list[str]
-    project_urls: list[Labelled]
-    dependencies: list[Dependency]
-    vulnerabilities: list[Vulnerability]
-    roles: list[Role]
-    uploaded: str | None
-    serial: int | None
-    event_serial: int | None
-    event_time: str | None
-    stale: bool
-    source: str | None
-    fetched_at: str | None
-    anomalies: list[str]
 
 
 class StateRow(msgspec.Struct):
@@ -276,6 +210,7 @@ def project_row(
     version = info.raw("version")
     latest = version if isinstance(version, str) else None  # an empty version is one
     uploads = [each.time("upload_time_iso_8601") for each in whole.children("urls")]
+    required = [parse(each) for each in info.texts("requires_dist") or []]
     row = ProjectRow(
         display_name=info.text("name") or record.key or "",
         version=latest,
@@ -301,7 +236,14 @@ def project_row(
         organization=ownership.text("organization"),
         classifiers=info.texts("classifiers") or [],
         project_urls=_project_urls(info.child("project_urls")),
-        dependencies=[parse(each) for each in info.texts("requires_dist") or []],
+        requirement=[each.requirement for each in required],
+        dependency=[each.dependency for each in required],
+        specifier=[each.specifier for each in required],
+        extras=[each.extras for each in required],
+        marker=_said(each.marker for each in required),
+        extra=_said(each.extra for each in required),
+        dependency_url=_said(each.url for each in required),
+        parse_error=_said(each.parse_error for each in required),
         vulnerabilities=[_vulnerability(each) for each in whole.children("vulnerabilities")],
         roles=[Role(each.text("role"), each.text("user")) for each in ownership.children("roles")],
         uploaded=min((each for each in uploads if each is not None), default=None),
@@ -316,6 +258,12 @@ def project_row(
     if with_releases != RELEASES_LATEST:
         return row, None
     return row, document_releases(whole, latest, [])
+
+
+def _said(values: Iterable[str | None]) -> list[str | None]:
+    """Nothing where all are None: NULL stands beside the lists that are longer."""
+    found = list(values)
+    return found if found.count(None) < len(found) else []
 
 
 def _keywords(info: Fields) -> str | None:

@@ -13,6 +13,7 @@ from schemas.topics import Topic
 from sinks import release_rows
 from sinks.duckdb import progress as duckdb_progress
 from sinks.duckdb import rows as duckdb_rows
+from sinks.duckdb.project_row import ProjectRow
 from sinks.duckdb.rows import Staged, staged
 from sinks.duckdb.schema import (
     CHANGELOG,
@@ -54,7 +55,7 @@ def row(batch: Staged, table: Table, key: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("struct", "table"),
     [
-        (duckdb_rows.ProjectRow, PROJECT),
+        (ProjectRow, PROJECT),
         (release_rows.ReleaseRow, RELEASES),
         (duckdb_rows.StateRow, STATE),
         (duckdb_rows.TombstoneRow, TOMBSTONE),
@@ -101,8 +102,8 @@ def test_a_document_becomes_a_row() -> None:
         found["keywords"],
     )
     assert [{"label": "Home", "url": "https://example.org"}] == found["project_urls"]
-    assert ["x", None] == [each["dependency"] for each in found["dependencies"]]
-    assert ["x>=1", "???"] == [each["requirement"] for each in found["dependencies"]]
+    assert (["x", None], ["x>=1", "???"]) == (found["dependency"], found["requirement"])
+    assert [[], None] == [found["marker"], found["parse_error"][0]]
     assert ("acme", [{"role": "Owner", "user": "u"}]) == (found["organization"], found["roles"])
     assert ("PYSEC-1", ["CVE-1"], None) == tuple(
         found["vulnerabilities"][0][key] for key in ("id", "aliases", "fixed_in")
