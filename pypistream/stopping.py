@@ -15,6 +15,8 @@ from pypistream.terminal import ReaderGone
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_SECONDS_MAX = 9.5  # a drained stop takes 10 s: whatever still hangs then is cut off
 GIVE_UP_SECONDS_MAX = 10.0  # what hangs need not end when it is cancelled
+# Who ends a whole group reaches us twice where `make`, `uv run` or a shell hands a SIGTERM on.
+SAME_TERM_SECONDS = 1.0
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
@@ -39,21 +41,32 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
 def stop_on_signals(*, cut_off: bool = False) -> asyncio.Event:
     """Set by the first Ctrl-C or SIGTERM; the second ends the process at once.
 
+    Two SIGTERM within SAME_TERM_SECONDS are one: nobody's key is as quick as that.
     `cut_off`: after STOP_SECONDS_MAX it is ended, too, with exit 0. As after a kill nothing that
     was committed is lost, and a server that does not answer must not hold the end up.
     """
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    first: tuple[signal.Signals, float] | None = None
 
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(EXIT_INTERRUPTED)
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal first
+        if first is not None:
+            if not handed_on(*first, number, loop.time()):
+                os._exit(EXIT_INTERRUPTED)
+            return
+        first = number, loop.time()
         stop.set()
         if cut_off:
             end_within(STOP_SECONDS_MAX, 0)
 
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     return stop
+
+
+def handed_on(first: signal.Signals, at: float, second: signal.Signals, now: float) -> bool:
+    """Whether the second signal is the first one once more. `at` and `now` in seconds."""
+    return first is second is signal.SIGTERM and now - at < SAME_TERM_SECONDS
 
 
 def end_within(seconds: float, exit_code: int) -> None:

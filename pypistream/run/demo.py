@@ -16,7 +16,7 @@ from pypistream.children.listening import DEFAULT_HTTP, address_now, address_of,
 from pypistream.data_dir import DataDir
 from pypistream.run.running import Plan, run_plan
 from pypistream.settings import Settings
-from pypistream.stopping import end_child
+from pypistream.stopping import end_child, run_until_stopped
 from schemas.errors import Fatal, UsageError
 
 START_SECONDS = 30.0  # for the stand-in's corpus on a slow machine; 1 s is usual
@@ -40,7 +40,7 @@ def demo(given: Mapping[str, object]) -> int:
         Path(str(named)).absolute() if named else Path(tempfile.mkdtemp(prefix="pypistream-demo-"))
     )
     try:
-        return asyncio.run(_demo(data, given))
+        return run_until_stopped(_demo(data, given))  # a `run`, once it has begun, ends itself
     finally:
         if not named:
             shutil.rmtree(data, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""What a signal, and a second one, does to a command that is at work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from signal import SIGINT, SIGTERM, Signals
+
+import pytest
+
+from pypistream import stopping
+from pypistream.cli import EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "seconds", "once_more"),
+    [
+        (SIGTERM, SIGTERM, 0.99, True),
+        (SIGTERM, SIGTERM, 1.0, False),
+        (SIGTERM, SIGINT, 0.0, False),
+        (SIGINT, SIGTERM, 0.0, False),
+        (SIGINT, SIGINT, 0.0, False),
+    ],
+)
+def test_a_sigterm_that_make_hands_on_is_no_second_one(
+    first: Signals, second: Signals, seconds: float, once_more: bool
+) -> None:
+    """Nor does a key that is pressed count as one: whoever presses it twice means it."""
+    assert once_more is stopping.handed_on(first, 7.0, second, 7.0 + seconds)
+
+
+def test_the_group_s_end_drains_and_a_key_after_it_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same signal twice asks to end; the next one does not wait for that."""
+    codes: list[int] = []
+
+    async def ended() -> None:
+        stop, gone = stopping.stop_on_signals(), asyncio.Event()
+        monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), gone.set()))
+        for _ in range(2):
+            os.kill(os.getpid(), SIGTERM)
+        await stop.wait()
+        await asyncio.sleep(0)
+        assert [] == codes
+        os.kill(os.getpid(), SIGINT)
+        await gone.wait()
+
+    asyncio.run(ended())
+
+    assert [EXIT_INTERRUPTED] == codes
