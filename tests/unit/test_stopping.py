@@ -37,7 +37,12 @@ def test_the_group_s_end_drains_and_a_key_after_it_ends_at_once(
 
     async def ended() -> None:
         stop, gone = stopping.stop_on_signals(), asyncio.Event()
-        monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), gone.set()))
+
+        def leave(code: int) -> None:
+            codes.append(code)
+            gone.set()
+
+        monkeypatch.setattr(os, "_exit", leave)
         for _ in range(2):
             os.kill(os.getpid(), SIGTERM)
         await stop.wait()
