@@ -129,12 +129,16 @@ async def isolated(role: Callable[[], Awaitable[T]]) -> T:
 
 
 async def ended(task: asyncio.Future[Any]) -> None:
-    """Cancel a task that is not done, and wait for it; its error then does not matter any more."""
+    """Cancel a task that is not done, and wait for it.
+
+    Its error is taken note of even if it had ended: who was cancelled just then never asks for it,
+    and asyncio would tell it with a traceback.
+    """
     if not task.done():
         task.cancel()
         await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+    if not task.cancelled():
+        task.exception()
 
 
 async def _awaited(role: Callable[[], Awaitable[T]]) -> T:

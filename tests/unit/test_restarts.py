@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -192,3 +193,32 @@ def test_an_isolated_role_gives_its_result() -> None:
     assert virtual_time.run(isolated(answer)) == 42
     with pytest.raises(LogFull):
         virtual_time.run(isolated(broken))
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_nothing_is_told_of_a_role_that_failed_as_its_caller_was_cancelled(turns: int) -> None:
+    """Whichever came first: where a disk fails, all roles fail at once, and one error is enough."""
+    told: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        fails = asyncio.Event()
+
+        async def broken() -> None:
+            await fails.wait()
+            raise LogFull("full")
+
+        caller = asyncio.create_task(isolated(broken))
+        await asyncio.sleep(1)
+        fails.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.wait([caller])
+        assert caller.cancelled() or isinstance(caller.exception(), LogFull)
+        del caller
+        gc.collect()
+
+    virtual_time.run(main())
+
+    assert [] == told
