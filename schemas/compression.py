@@ -99,6 +99,18 @@ def compress_frames(raw: bytes, level: int) -> bytes:
     )
 
 
+def compress_together(raws: Sequence[bytes], level: int) -> list[bytes]:
+    """Each as `compress_frames` makes it, by this thread, which asks for the interpreter once.
+
+    After each frame another thread that works with the interpreter may keep it waiting for as long
+    as the frame took.
+    """
+    if not raws or not all(0 < len(raw) <= FRAME_BYTES_TARGET for raw in raws):
+        return [compress_frames(raw, level) for raw in raws]
+    made = _compressor(level).multi_compress_to_buffer(list(raws), threads=1)
+    return [made[index].tobytes() for index in range(len(made))]
+
+
 def decompress(frame: bytes) -> bytes:
     """One whole frame that names its size; raises DumpCorrupt if damaged, cut or over the limit."""
     try:

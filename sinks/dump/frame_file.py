@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,16 +24,18 @@ from zlib import crc32
 import msgspec
 
 from schemas.codec import NO_JSON
-from schemas.compression import compress, compress_frames, decompress, read_frames
+from schemas.compression import compress, compress_together, decompress, read_frames
 from schemas.errors import DumpCorrupt
 from schemas.manifest import EXCEPTION_NAMES_MAX
 from sinks.dump.frames import ARRAY_CLOSE, ARRAY_OPEN, Line, array_text, reopened
-from sinks.durable import sync_file, write_synced
+from sinks.durable import begin_sync, sync_file, write_synced
 
 WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
 DIRECTORY_LEVEL = 1  # read and written once per dump, by us alone
-THREADS = 1  # compress for each file: a second costs more in handing over than it takes off
-AHEAD_MAX = 4  # sections that wait or are compressed; bounds memory
+AHEAD_MAX = 2  # batches that wait to be compressed and written; bounds memory
+BATCH_BYTES = 2 * 1024 * 1024  # compressed at once: the thread asks for the interpreter once for it
+COPY_BYTES = 1024 * 1024  # of kept sections at once: it stays in the cache from reading to writing
+SYNC_BYTES = 4 * 1024 * 1024  # after so many the disk begins, lest all of it waits for the end
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
 
 
@@ -119,14 +122,29 @@ class FrameFileReader:
 
     def frames(self, number: int) -> bytes:
         """A section as it lies in the file."""
-        section = self.sections[number]
-        self._file.seek(self._starts[number])
-        frames = self._file.read(section.bytes)
-        if len(frames) != section.bytes or crc32(frames) != section.crc:
-            raise DumpCorrupt(
-                f"{self._file.name}: section {section.first!r} is damaged",
-                hint="pypistream rebuild dump",
-            )
+        return self._read(number, number + 1)
+
+    def pieces(self, numbers: range) -> Iterator[bytes]:
+        """Neighbouring sections as they lie in the file, some at a time. For any thread."""
+        start = numbers.start
+        while start < numbers.stop:
+            upto = self._starts[start] + COPY_BYTES
+            end = bisect_right(self._starts, upto, start + 2, numbers.stop + 1) - 1
+            yield self._read(start, end)
+            start = end
+
+    def _read(self, start: int, end: int) -> bytes:
+        at = self._starts[start]
+        size = self._starts[end] - at
+        frames = os.pread(self._file.fileno(), size, at)  # threads share the file's position
+        view = memoryview(frames)
+        for section in self.sections[start:end]:
+            piece, view = view[: section.bytes], view[section.bytes :]
+            if len(piece) != section.bytes or crc32(piece) != section.crc:
+                raise DumpCorrupt(
+                    f"{self._file.name}: section {section.first!r} is damaged",
+                    hint="pypistream rebuild dump",
+                )
         return frames
 
     def text(self, number: int) -> bytes:
@@ -156,33 +174,39 @@ def _read_directory(path: Path) -> list[Section]:
 class FrameFileWriter:
     """Writes a file section by section, in name order, until `end`.
 
-    Threads of its own compress (zstd lets go of the interpreter): meanwhile the next are merged. At
-    the end they sync: the disk takes several files at once in little more than one's time.
+    A thread of its own compresses, copies, hashes and writes, in the order that it is told to, and
+    lets go of the interpreter for all of it: meanwhile the next lines are merged, and the table's
+    other files are written. A second for each file costs more in handing over than it takes off.
     """
 
     def __init__(self, root: Path, stem: str, output: Output) -> None:
         self._output = output
         self._path = root / f"{stem}-{output.file}"
         self._directory = root / f"{stem}-{output.file}.directory"
+        self._opened = False
+        self._batch: list[tuple[bytes, Section]] = []
+        self._batch_bytes = 0
+        self._doing: deque[Future[None]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="frames")
+        # From here on only the thread's, until `finish`.
         self._sections: list[Section] = []
         self._hash = hashlib.sha256()
-        self._opened = False
-        self._bytes = 0
+        self._bytes = self._begun_bytes = self._head_bytes = 0
         self._file = self._path.open("wb", buffering=WRITE_BUFFER_BYTES)
-        self._thread = ThreadPoolExecutor(THREADS, thread_name_prefix="zstd")
-        self._waiting: deque[tuple[Section, bytes | Future[bytes]]] = deque()
-        self._head_bytes = 0
-        self._syncs: tuple[Future[None], ...] = ()
 
-    def keep(self, old: FrameFileReader, number: int) -> None:
-        """Copy a section, made anew only if it begins the array now, or no more."""
-        section = old.sections[number]
-        opens = self._opens(section.uncompressed_bytes)
-        if section.opens == opens:
-            self._enqueue(section, old.frames(number))
-        else:
-            text = reopened(old.text(number), opens=opens)
-            self._compress(text, msgspec.structs.replace(section, opens=opens))
+    def keep(self, old: FrameFileReader, numbers: range) -> None:
+        """Copy neighbouring sections; made anew is only what begins the array now, or no more."""
+        start = numbers.start
+        for number in numbers:
+            section = old.sections[number]
+            opens = self._opens(section.uncompressed_bytes)
+            self._opened = self._opened or opens
+            if section.opens != opens:
+                self._copy(old, range(start, number))
+                text = reopened(old.text(number), opens=opens)
+                self._compress(text, msgspec.structs.replace(section, opens=opens))
+                start = number + 1
+        self._copy(old, range(start, numbers.stop))
 
     def make(self, lines: Sequence[Line], found: Sequence[object] = ()) -> None:
         """Render and compress new lines; `found`: what the table's `look` has of each."""
@@ -195,6 +219,7 @@ class FrameFileWriter:
             elements = [made for made in map(element, found) if made is not None]
             rows = len(elements)
             opens = self._opens(rows)
+            self._opened = self._opened or opens
             array = self._output.is_array
             text = array_text(elements, opens=opens) if array else b"".join(elements)
         notes: dict[str, list[str]] = {}
@@ -206,21 +231,13 @@ class FrameFileWriter:
 
     def end(self) -> None:
         """Close the array and have both files synced: other writers end meanwhile."""
-        while self._waiting:
-            self._write_next()
-        if not self._bytes or self._tail:
-            self._put(compress(self._tail, self._output.level))
-        directory = compress(msgspec.json.encode(self._sections), DIRECTORY_LEVEL)
-        os.fchmod(self._file.fileno(), READ_ONLY)
-        self._syncs = (
-            self._thread.submit(sync_file, self._file),
-            self._thread.submit(write_synced, self._directory, directory),
-        )
+        self._end_batch()
+        self._do(self._end)
 
     def finish(self) -> FrameFile:
         """After `end`: wait until both files are synced, and say what was written."""
-        for sync in self._syncs:
-            sync.result()
+        while self._doing:
+            self._doing.popleft().result()
         self._file.close()
         noted = [(name, word) for s in self._sections for word in s.notes for name in s.notes[word]]
         counts: dict[str, int] = {}
@@ -260,25 +277,40 @@ class FrameFileWriter:
     def _opens(self, size: int) -> bool:
         return self._output.is_array and not self._opened and size > 0
 
+    def _do(self, action: Callable[..., None], *given: object) -> None:
+        """In the thread, after what it was told before. Raises what that has raised."""
+        self._doing.append(self._thread.submit(action, *given))
+        while len(self._doing) > AHEAD_MAX:
+            self._doing.popleft().result()
+
     def _compress(self, text: bytes, section: Section) -> None:
-        sized = msgspec.structs.replace(section, uncompressed_bytes=len(text))
-        level = self._output.level
-        frames = self._thread.submit(compress_frames, text, level) if text else b""
-        self._enqueue(sized, frames)
+        self._batch.append((text, section))
+        self._batch_bytes += len(text)
+        if self._batch_bytes >= BATCH_BYTES:
+            self._end_batch()
 
-    def _enqueue(self, section: Section, frames: bytes | Future[bytes]) -> None:
-        self._opened = self._opened or section.opens
-        self._waiting.append((section, frames))
-        while len(self._waiting) > AHEAD_MAX:
-            self._write_next()
+    def _copy(self, old: FrameFileReader, numbers: range) -> None:
+        self._end_batch()
+        self._do(self._put_kept, old, numbers)
 
-    def _write_next(self) -> None:
-        section, frames = self._waiting.popleft()
-        if isinstance(frames, Future):
-            frames = frames.result()
-            section = msgspec.structs.replace(section, bytes=len(frames), crc=crc32(frames))
-        self._sections.append(section)
-        self._put(frames)
+    def _end_batch(self) -> None:
+        if self._batch:
+            self._do(self._put_made, self._batch)
+            self._batch, self._batch_bytes = [], 0
+
+    def _put_made(self, batch: Sequence[tuple[bytes, Section]]) -> None:
+        made = compress_together([text for text, _ in batch if text], self._output.level)
+        rest = iter(made)
+        for text, section in batch:
+            frames = next(rest) if text else b""  # of no line there is an element
+            sizes = {"uncompressed_bytes": len(text), "bytes": len(frames), "crc": crc32(frames)}
+            self._sections.append(msgspec.structs.replace(section, **sizes))
+        self._put(b"".join(made))
+
+    def _put_kept(self, old: FrameFileReader, numbers: range) -> None:
+        for piece in old.pieces(numbers):
+            self._put(piece)
+        self._sections += old.sections[numbers.start : numbers.stop]
 
     def _put(self, frames: bytes) -> None:
         if self._output.head and not self._bytes:
@@ -288,3 +320,15 @@ class FrameFileWriter:
         self._hash.update(frames)
         self._file.write(frames)
         self._bytes += len(frames)
+        if self._bytes - self._begun_bytes >= SYNC_BYTES:
+            begin_sync(self._file, self._begun_bytes)
+            self._begun_bytes = self._bytes
+
+    def _end(self) -> None:
+        if not self._bytes or self._tail:
+            self._put(compress(self._tail, self._output.level))
+        os.fchmod(self._file.fileno(), READ_ONLY)
+        sync_file(self._file)
+        write_synced(
+            self._directory, compress(msgspec.json.encode(self._sections), DIRECTORY_LEVEL)
+        )

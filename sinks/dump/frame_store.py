@@ -37,7 +37,7 @@ from sinks.dump.frame_file import (
     Table,
     check_whole,
 )
-from sinks.dump.frames import Change, Line, ended_lines_of, latest, merge
+from sinks.dump.frames import Change, Line, ended_lines_of, latest, merge, neighbours
 from sinks.dump.lines import gone_line, name_of
 from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
 from sinks.locks import lock
@@ -350,16 +350,16 @@ class _Change:
 
             firsts = [section.first for section in old[0].sections] if old else []
             changes = self._fresh(files, memory)
-            for section in merge(firsts, load, changes, table.section_names):
-                found = () if isinstance(section, int) else table.found(section)
+            for section in neighbours(merge(firsts, load, changes, table.section_names)):
+                found = () if isinstance(section, range) else table.found(section)
                 for position, writer in enumerate(new):
-                    if not isinstance(section, int):
+                    if not isinstance(section, range):
                         writer.make(section, found)
                     elif position < len(old):
                         writer.keep(old[position], section)
                     else:  # an output that an older version did not have
-                        lines = list(load(section))
-                        writer.make(lines, table.found(lines))
+                        for lines in (list(load(number)) for number in section):
+                            writer.make(lines, table.found(lines))
             for writer in new:
                 writer.end()
             base = tuple(writer.finish() for writer in new)

@@ -91,6 +91,24 @@ def merge(
         yield pending
 
 
+def neighbours(sections: Iterable[int | list[Line]]) -> Iterator[range | list[Line]]:
+    """What `merge` yields, with old sections that follow each other as one range of numbers."""
+    kept = range(0)
+    for section in sections:
+        if isinstance(section, int) and section == kept.stop:
+            kept = range(kept.start, section + 1)
+            continue
+        if kept:
+            yield kept
+        if isinstance(section, int):
+            kept = range(section, section + 1)
+        else:
+            kept = range(0)
+            yield section
+    if kept:
+        yield kept
+
+
 class _Peekable:
     """Changes in name order, taken piece by piece."""
 

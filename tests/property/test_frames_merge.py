@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.compression import compress_frames
-from sinks.dump.frames import Change, Line, is_border, merge
+from sinks.dump.frames import Change, Line, is_border, merge, neighbours
 
 # Borders are one name in 128: drawn from both kinds, so that small tables have several sections.
 MEAN = 128
@@ -66,3 +67,20 @@ def test_one_change_touches_at_most_its_section_and_the_one_before(
     merged = list(merge(firsts, lambda number: old[number], [(name, line)], MEAN))
 
     assert len(old) - sum(isinstance(section, int) for section in merged) <= 2
+
+
+@given(tables, changes)
+def test_kept_neighbours_are_told_together_and_nothing_else_differs(
+    table: dict[str, bytes], changed: dict[str, bytes | None]
+) -> None:
+    old = sections_of(table)
+    firsts = [section[0][0] for section in old]
+    merged = list(merge(firsts, lambda number: old[number], sorted(changed.items()), MEAN))
+    together = list(neighbours(merged))
+
+    taken_apart: list[int | list[Line]] = []
+    for part in together:
+        taken_apart += part if isinstance(part, range) else [part]
+    assert taken_apart == merged
+    for before, after in pairwise(together):
+        assert isinstance(before, list) or isinstance(after, list) or before.stop < after.start
