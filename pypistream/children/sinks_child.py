@@ -47,16 +47,21 @@ def child_command(name: str, settings: Settings, *more: str) -> list[str]:
 
 
 async def start_child(
-    command: Sequence[str], *, heard_bytes: int = 0, pass_fds: Sequence[int] = ()
+    command: Sequence[str],
+    *,
+    heard_bytes: int = 0,
+    stdout: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
     """One that is told what to do on its stdin, and ends when that does.
 
-    `heard_bytes`: how much of its stdout is kept for us to read; 0 = it has ours.
+    `heard_bytes`: how much of its stdout is kept for us to read; 0 = it writes to the descriptor
+    `stdout`, or has ours.
     """
     return await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE if heard_bytes else None,
+        stdout=asyncio.subprocess.PIPE if heard_bytes else stdout,
         limit=heard_bytes or LINE_BYTES_MAX,
         pass_fds=tuple(pass_fds),
         env=dict(os.environ),

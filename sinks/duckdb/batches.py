@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import duckdb
 
 from schemas.records import Config
 from sinks import notes
-from sinks.duckdb import memo
+from sinks.duckdb import lines, memo
 from sinks.duckdb.errors import first_line
 from sinks.duckdb.removed import keep_lost, staged_rows
 from sinks.duckdb.rows import Staged, staged
@@ -37,13 +38,27 @@ ROWS_A_KEY = 600
 
 
 def write(
-    connection: duckdb.DuckDBPyConnection, rows: Staged, standing: Standing, keep: str
+    connection: duckdb.DuckDBPyConnection,
+    rows: Staged,
+    standing: Standing,
+    keep: str,
+    aside: Path,
 ) -> None:
     """One transaction: the rows, where the view stands after them, and no cut any more.
 
-    `keep` is one of KEEP_REMOVED.
+    `keep` is one of KEEP_REMOVED, `aside` a directory for files of a moment.
     """
-    connection.begin()
+    with lines.in_files(rows.lines, aside) as files:
+        connection.begin()
+        _write(connection, rows, keep, files)
+        texts = {memo.STANDING: notes.standing_text(standing), memo.CUT: None}
+        memo.remember(connection, texts)
+        connection.commit()
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, rows: Staged, keep: str, files: Mapping[Table, Path]
+) -> None:
     lengths: dict[str, int] = dict(connection.execute(LENGTHS).fetchall())
     for table in REMOVED_OF.values():  # who is there again is not gone
         _put(connection, table, rows.keyed[table], lengths[table.name])
@@ -53,8 +68,8 @@ def write(
     if rows.added:
         staged_rows(connection, CHANGELOG, rows.added)
         _insert(connection, CHANGELOG)
-    memo.remember(connection, {memo.STANDING: notes.standing_text(standing), memo.CUT: None})
-    connection.commit()
+    for table, path in files.items():
+        lines.insert(connection, table, path, rows.lines[table].longest)
 
 
 def _put(

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.records import Config
+from sinks.duckdb.lines import Lines, lines_of
 from sinks.duckdb.rows import Staged, staged
-from sinks.duckdb.schema import TABLES, Table
+from sinks.duckdb.schema import CHANGELOG, TABLES
 from streams.log import Record
-
-Texts = dict[str, bytes | None]
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """`Staged` with the tables' names, those without any text left out."""
+    """`Staged` with the tables' names: whose rows go, what is lost, and all rows that come."""
 
-    keyed: dict[str, Texts]
-    lost: dict[str, Texts]
-    added: list[tuple[str, bytes]]
+    keys: dict[str, list[str]]
+    lost: dict[str, dict[str, bytes | None]]
+    lines: dict[str, Lines]
 
 
 _TABLE_OF = {table.name: table for table in TABLES}
@@ -30,21 +29,24 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 def packed(records: Sequence[Record], config: Config) -> bytes:
     """What `sinks.duckdb.rows.staged` makes of these records, for `unpacked`."""
     rows = staged(records, config)
-    return _encoder.encode(_Packed(_by_name(rows.keyed), _by_name(rows.lost), rows.added))
+    coming = [(table, lines_of(table, texts.items())) for table, texts in rows.keyed.items()]
+    coming.append((CHANGELOG, lines_of(CHANGELOG, rows.added)))
+    return _encoder.encode(
+        _Packed(
+            {table.name: list(texts) for table, texts in rows.keyed.items() if texts},
+            {table.name: texts for table, texts in rows.lost.items() if texts},
+            {table.name: lines for table, lines in coming if lines is not None},
+        )
+    )
 
 
 def unpacked(data: bytes) -> Staged:
-    """The rows again. Both ends are this program: raises msgspec.MsgspecError for anything else."""
+    """The rows again, as lines, which are views of `data`.
+
+    Both ends are this program: raises msgspec.MsgspecError for anything else.
+    """
     found, rows = _decoder.decode(data), Staged()
-    rows.keyed.update(_by_table(found.keyed))
-    rows.lost.update(_by_table(found.lost))
-    rows.added = found.added
+    rows.keyed.update({_TABLE_OF[name]: dict.fromkeys(keys) for name, keys in found.keys.items()})
+    rows.lost.update({_TABLE_OF[name]: texts for name, texts in found.lost.items()})
+    rows.lines = {_TABLE_OF[name]: lines for name, lines in found.lines.items()}
     return rows
-
-
-def _by_name(texts: dict[Table, Texts]) -> dict[str, Texts]:
-    return {table.name: each for table, each in texts.items() if each}
-
-
-def _by_table(texts: dict[str, Texts]) -> dict[Table, Texts]:
-    return {_TABLE_OF[name]: each for name, each in texts.items()}

@@ -17,6 +17,7 @@ from schemas.records import SERIAL_MAX, ChangelogEntry, Config, State
 from schemas.topics import Topic
 from sinks.dependencies import parse
 from sinks.duckdb.documents import decoded
+from sinks.duckdb.lines import Lines
 from sinks.duckdb.project_row import Labelled, ProjectRow, Role, Vulnerability
 from sinks.duckdb.schema import (
     KEYED,
@@ -90,6 +91,7 @@ class Staged:
     """What a batch does: per table the last text per key (None = only delete), and additions.
 
     `lost`: rows whose project is gone, as this batch had them; None = as the file has them.
+    `lines`: rows that were made elsewhere; their keys are in `keyed`, where no text is.
     """
 
     keyed: dict[Table, dict[str, bytes | None]] = field(
@@ -99,6 +101,7 @@ class Staged:
         default_factory=lambda: {table: {} for table in REMOVED_OF}
     )
     added: list[tuple[str, bytes]] = field(default_factory=list)  # of `changelog`
+    lines: dict[Table, Lines] = field(default_factory=dict)
 
     def put(self, table: Table, key: str, row: msgspec.Struct) -> None:
         """The key's row is this from now on."""

@@ -316,14 +316,14 @@ class DuckDBView:
         if not isinstance(rows, Staged):
             rows = staged(records, batch.config)
         try:
-            batches.write(connection, rows, standing, self._keep)
+            batches.write(connection, rows, standing, self._keep, self._spill)
         except ROW_REFUSED as error:
             connection.rollback()
             if batch.ready is not None and not records:
                 raise RecordsWanted from error
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             rows = batches.sifted(connection, records, batch.config)
-            batches.write(connection, rows, standing, self._keep)
+            batches.write(connection, rows, standing, self._keep, self._spill)
         self._standing = standing
 
     def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from schemas.records import Config
 from sinks import ahead, reading
 from sinks.ahead import HelpersGone, Made
 from sinks.duckdb import rows
+from sinks.duckdb.lines import Lines
 from sinks.duckdb.packed import packed, unpacked
+from sinks.duckdb.schema import CHANGELOG
 from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from sinks.sink import Positions
@@ -68,11 +71,9 @@ class InThisProcess:
         self._made = iter([made for share in shares for made in share])
 
     async def _share(self, order: Order) -> list[Made]:
-        source, count = asyncio.StreamReader(), 0
-        async for message in messages(self._log, order):
-            source.feed_data(message)
-            count += 1
-        return [made for _ in range(count) if (made := (await read_made(source))[1]) is not None]
+        said = [message async for message in messages(self._log, order)]
+        source = io.BytesIO(b"".join(said))
+        return [made for _ in said[::2] if (made := read_made(source)) is not None]
 
     async def following(self) -> Made | None:
         self.given += 1
@@ -195,6 +196,19 @@ def test_rows_are_the_same_on_the_other_side() -> None:
     records = read([*written(), gone("p7")])
     made = rows.staged(records, CONFIG)
 
-    assert made == unpacked(packed(records, CONFIG))
+    other = unpacked(packed(records, CONFIG))
+    arrived = {table: _rows(lines) for table, lines in other.lines.items()}
+
+    assert made.lost == other.lost
+    assert {table: [*texts] for table, texts in made.keyed.items()} == {
+        table: [*texts] for table, texts in other.keyed.items()
+    }
+    for table, texts in made.keyed.items():
+        coming = [(key, json.loads(text)) for key, text in texts.items() if text is not None]
+        assert [{table.key: key, **row} for key, row in coming] == arrived.get(table, [])
+    assert [json.loads(text) for _, text in made.added] == arrived[CHANGELOG]
     assert any(made.lost.values())
-    assert made.added
+
+
+def _rows(lines: Lines) -> list[object]:
+    return [json.loads(line) for line in lines.text.tobytes().splitlines()]

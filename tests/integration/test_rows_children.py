@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pypistream.children import rows_children
-from pypistream.children.rows_children import RowsChildren, start
+from pypistream.children.rows_children import Helper, RowsChildren, start
 from pypistream.children.rows_said import Order, places
 from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
@@ -57,9 +57,9 @@ async def test_a_view_is_filled_by_them(
 ) -> None:
     """Both topics arrive; no process is left."""
     monkeypatch.setattr(ahead, "FAR_RECORDS_MIN", 1)
-    started: list[asyncio.subprocess.Process] = []
+    started: list[Helper] = []
 
-    async def noted(given: Settings) -> asyncio.subprocess.Process:
+    async def noted(given: Settings) -> Helper:
         started.append(await start(given))
         return started[-1]
 
@@ -74,17 +74,17 @@ async def test_a_view_is_filled_by_them(
         rows = query(live(settings.data), f"SELECT name FROM base.{table} ORDER BY name")
         assert NAMES == [row["name"] for row in rows]
     assert 2 == len(started)
-    assert all(process.returncode is not None for process in started)
+    assert all(helper.process.returncode is not None for helper in started)
 
 
 async def test_one_that_is_killed_amid_its_work_is_missed(
     log: SqliteLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await log.close()
-    process = await start(settings)
+    helper = await start(settings)
 
-    async def that_one(_: Settings) -> asyncio.subprocess.Process:
-        return process
+    async def that_one(_: Settings) -> Helper:
+        return helper
 
     monkeypatch.setattr(rows_children, "start", that_one)
     helpers = RowsChildren(settings)
@@ -92,7 +92,7 @@ async def test_one_that_is_killed_amid_its_work_is_missed(
     made = await helpers.following()
     assert made is not None
     assert (at(0), at(5), 5) == (made.before, made.after, made.number)
-    process.kill()
+    helper.process.kill()
     with pytest.raises(HelpersGone):
         await helpers.following()
     await helpers.end()
@@ -112,12 +112,12 @@ async def test_the_error_it_ends_with_is_raised_here(log: SqliteLog, settings: S
 async def test_it_ends_with_its_parent(log: SqliteLog, settings: Settings) -> None:
     """Whose death closes its stdin, here while it waits for records."""
     await log.close()
-    process = await start(settings)
+    process, source = await start(settings)
     assert process.stdin is not None
-    assert process.stdout is not None
     order = Order(CONFIG, places(at(0)), places(at(NEVER)))
     process.stdin.write(encode(order) + b"\n")
-    await process.stdout.readexactly(1)
+    await asyncio.to_thread(source.read, 1)
     process.stdin.close()
 
     assert 0 == await process.wait()
+    source.close()
