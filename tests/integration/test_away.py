@@ -25,6 +25,7 @@ from streams.memory_log import MemoryLog
 from tests.support.dump_world import cli_lines
 from tests.support.feed_world import Clock, MemorySink, feeding, found, until, work
 from tests.support.logs import EMBEDDED, cleaned, opened_log, read_all
+from tests.support.new_view import new_view
 from tests.support.view_records import document, entry, gone, metadata, query, releases, slim, state
 
 HOUR_MS = 3_600_000
@@ -37,7 +38,7 @@ Make = Callable[[Path], Sink]
 
 
 def duckdb_sink(data: Path) -> Sink:
-    return DuckDBView.in_directory(data)
+    return new_view(data)
 
 
 def dump_sink(data: Path) -> Sink:

@@ -24,6 +24,7 @@ from sinks.duckdb.snapshot import wal_of
 from sinks.duckdb.view import DuckDBView
 from sinks.sink import Standing
 from streams.log import TopicPartition
+from tests.support.new_view import new_view
 from tests.support.view_records import (
     document,
     entry,
@@ -50,7 +51,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def view(tmp_path: Path) -> Iterator[DuckDBView]:
-    with_files = DuckDBView.in_directory(tmp_path)
+    with_files = new_view(tmp_path)
     yield with_files
     with_files.close()
 

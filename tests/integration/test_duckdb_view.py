@@ -11,6 +11,7 @@ import pytest
 from schemas.records import Status
 from sinks.duckdb.view import DuckDBView
 from sinks.sink import Reached, Standing
+from tests.support.new_view import new_view
 from tests.support.view_records import (
     CONFIG,
     NOW_MS,
@@ -34,7 +35,7 @@ from tests.support.view_records import (
 
 @pytest.fixture
 def view(tmp_path: Path) -> Iterator[DuckDBView]:
-    with_files = DuckDBView.in_directory(tmp_path)
+    with_files = new_view(tmp_path)
     yield with_files
     with_files.close()
 

@@ -5,11 +5,12 @@ Read as analysts and programs read them: with pandas, DuckDB, a streaming parser
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,26 @@ ALL_FILES = {*FILES, *PARQUETS, "pypi.duckdb"}
 Pair = tuple[Other, Shown]
 
 
+async def _made(root: Path) -> Pair:
+    """An instance with some of everything, and what it has published."""
+    other = await some_of_everything(root / "other", Clock())
+    shown = Shown(root / "shown", other.log, other.clock)
+    await shown.publish()
+    return other, shown
+
+
+@pytest.fixture(scope="module", name="shown")
+def _shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """Of all tests that only read it."""
+    other, shown = asyncio.run(_made(tmp_path_factory.mktemp("tables")))
+    yield shown
+    other.sink.close()
+
+
 @pytest_asyncio.fixture(name="pair")
 async def _pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    """An instance with some of everything, and what it has published."""
-    other = await some_of_everything(tmp_path / "other", Clock())
-    shown = Shown(tmp_path / "shown", other.log, other.clock)
-    await shown.publish()
+    """Of a test's own, to go on from there."""
+    other, shown = await _made(tmp_path)
     yield other, shown
     other.sink.close()
 
@@ -60,9 +75,8 @@ def parquet_rows(path: Path) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
 
 
-def test_every_public_table_is_there(pair: Pair) -> None:
+def test_every_public_table_is_there(shown: Shown) -> None:
     """As a file that the manifest describes; those that are made of others are named."""
-    _, shown = pair
     manifest = manifest_of(shown)
     DumpReader(shown.dumps).verify()
 
@@ -77,9 +91,8 @@ def test_every_public_table_is_there(pair: Pair) -> None:
     assert {f"{name}.parquet" for name in (*wanted, "removed", "exceptions", "anomalies")} <= filled
 
 
-def test_parquet_is_the_duckdb_file_row_by_row(pair: Pair) -> None:
+def test_parquet_is_the_duckdb_file_row_by_row(shown: Shown) -> None:
     """Of every table; those with a name in the order of the names."""
-    _, shown = pair
     for name in EXPORTED:
         held = parquet_rows(shown.path(f"{name}.parquet"))
         key = repr
@@ -90,16 +103,13 @@ def test_parquet_is_the_duckdb_file_row_by_row(pair: Pair) -> None:
         assert names == sorted(names), name
 
 
-def test_the_duckdb_file_is_the_published_one(pair: Pair) -> None:
+def test_the_duckdb_file_is_the_published_one(shown: Shown) -> None:
     """By another name of the same file: nothing is copied where it need not be."""
-    _, shown = pair
-
     assert shown.data.snapshot.samefile(shown.path("pypi.duckdb"))
 
 
-def test_json_says_the_same(pair: Pair) -> None:
+def test_json_says_the_same(shown: Shown) -> None:
     """Projects, versions, files and requirements as the JSON has them, read by other hands."""
-    _, shown = pair
     packages = [json.loads(line) for line in cli_lines(shown.path("packages.jsonl.zst"))]
     releases = [json.loads(line) for line in cli_lines(shown.path("releases.jsonl.zst"))]
     projects = pd.read_parquet(shown.path("projects.parquet"))
@@ -133,9 +143,8 @@ def test_json_says_the_same(pair: Pair) -> None:
     assert expected_wanted == list(wanted[columns].itertuples(index=False, name=None))
 
 
-def test_other_programs_read_it_all(pair: Pair) -> None:
+def test_other_programs_read_it_all(shown: Shown) -> None:
     """To the end: a streaming parser, `zstd --test`, pandas, DuckDB."""
-    _, shown = pair
     rows = {name: file.rows for name, file in manifest_of(shown).files.items()}
     with shown.path("pypicache.json.zst").open("rb") as file:
         stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
@@ -162,15 +171,14 @@ def test_other_programs_read_it_all(pair: Pair) -> None:
         assert [(rows["latest.csv.zst"],)] == connection.execute(counted).fetchall()
 
 
-async def test_a_round_trip_gives_the_same_bytes(pair: Pair, tmp_path: Path) -> None:
+async def test_a_round_trip_gives_the_same_bytes(shown: Shown, tmp_path: Path) -> None:
     """Dump, bootstrap, dump: JSON and Parquet byte for byte, the DuckDB file row by row.
 
     The other log has another number of partitions, so rows came in in another order.
     """
-    other, shown = pair
-    own = Own(tmp_path / "own", MemoryLog(1, now_ms=other.clock), other.clock)
+    own = Own(tmp_path / "own", MemoryLog(1, now_ms=shown.clock), shown.clock)
     await own.load(shown.dumps)
-    again = Shown(tmp_path / "again", own.log, other.clock)
+    again = Shown(tmp_path / "again", own.log, shown.clock)
     await again.publish()
 
     theirs, ours = manifest_of(shown), manifest_of(again)
@@ -184,10 +192,9 @@ async def test_a_round_trip_gives_the_same_bytes(pair: Pair, tmp_path: Path) -> 
 
 
 async def test_what_is_parted_to_be_sorted_is_whole(
-    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In pieces of a name or two it gives the same rows in the same order."""
-    _, shown = pair
     monkeypatch.setattr(duckdb_tables, "PIECE_BYTES", 1_000)
     folder = tmp_path / "pieces"
     folder.mkdir()
@@ -238,10 +245,9 @@ async def test_a_damaged_duckdb_file_holds_up_no_dump(pair: Pair) -> None:
     DumpReader(shown.dumps).verify()
 
 
-def test_a_table_that_is_not_as_described_is_refused(pair: Pair) -> None:
+def test_a_table_that_is_not_as_described_is_refused(shown: Shown, tmp_path: Path) -> None:
     """Cut, longer, or with another byte: the same demands as of the other files."""
-    _, shown = pair
-    copy = shown.root / "copy"
+    copy = tmp_path / "copy"
     shutil.copytree(DumpReader(shown.dumps).directory, copy)
     path = copy / "files.parquet"
     whole = path.read_bytes()

@@ -19,12 +19,12 @@ from sinks.duckdb import rows
 from sinks.duckdb.lines import Lines
 from sinks.duckdb.packed import packed, unpacked
 from sinks.duckdb.schema import CHANGELOG
-from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from sinks.sink import Positions
 from streams.log import LogUnavailable, Outgoing
 from streams.memory_log import MemoryLog
 from tests.support.feed_world import Clock, found, work
+from tests.support.new_view import new_view
 from tests.support.view_records import (
     CONFIG,
     document,
@@ -110,7 +110,7 @@ async def a_log() -> MemoryLog:
 
 async def taken_in(log: MemoryLog, root: Path, helpers: InThisProcess | None) -> Feed:
     """Feed a DuckDB view to the end, waiting for what may be waited for."""
-    view = DuckDBView.in_directory(root)
+    view = new_view(root)
     fed = Feed(log, view, Clock(), publish_every_seconds=60)
     async with fed if helpers is None else fed.helped_by(helpers) as feed:
         try:

@@ -9,7 +9,6 @@ import pytest
 from schemas.errors import DataDirectoryInUse, DiskFull, ViewCorrupt
 from schemas.topics import Offset, Topic
 from sinks import feed as feed_module
-from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from sinks.sink import Standing
 from streams.log import TopicPartition
@@ -22,6 +21,7 @@ from tests.support.feed_world import (
     until,
     work,
 )
+from tests.support.new_view import new_view
 from tests.support.view_records import document, entry, metadata, query
 
 
@@ -64,7 +64,7 @@ async def test_a_position_that_the_log_has_no_more_means_another_view(
 ) -> None:
     """Truncated while the sink was away, or under an open reader: it holds what the log holds."""
     log, clock = MemoryLog(), Clock()
-    view = DuckDBView.in_directory(tmp_path)
+    view = new_view(tmp_path)
     await found(log)
     await work(log, 0, [entry("a", 1), metadata("a", document("a"))])
     async with feeding(log, view, clock, every=0) as feed:

@@ -10,7 +10,6 @@ import pytest
 from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind, Rule
 from schemas.topics import Topic
-from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from sinks.serving.view import ServingView
 from sinks.sink import Batch, Sink
@@ -18,6 +17,7 @@ from streams.log import Log, Outgoing
 from streams.memory_log import MemoryLog
 from streams.rules import rule_record
 from tests.support.feed_world import Clock, MemorySink, feeding, founded, until, work
+from tests.support.new_view import new_view
 
 SECRET = b"ada@example.org"
 DOCUMENT = {
@@ -96,7 +96,7 @@ async def test_no_byte_of_it_stays_in_a_sinks_files(tmp_path: Path, kind: str) -
     def sink() -> Sink:
         if kind == "serving":
             return ServingView(tmp_path / "state")
-        return DuckDBView.in_directory(tmp_path)
+        return new_view(tmp_path)
 
     async def fed() -> int:
         async with Feed(log, sink(), Clock(), publish_every_seconds=0) as feed:

@@ -22,7 +22,6 @@ from schemas import codec
 from schemas.errors import UpstreamUnavailable
 from schemas.records import DeadLetter, History
 from schemas.topics import Topic
-from sinks.duckdb.view import DuckDBView
 from sinks.feed import Feed
 from streams.clock import SystemClock
 from streams.log import Log, Outgoing
@@ -31,6 +30,7 @@ from streams.watching import plain_place
 from tests.support import virtual_time
 from tests.support.history import records_of
 from tests.support.history_world import BASE, POLL_SECONDS, World
+from tests.support.new_view import new_view
 from tests.support.scripted_upstream import document
 from upstream.source import BadRow, JournalPage, JournalRow
 
@@ -344,9 +344,7 @@ async def _read_all(log: Log, partition: int) -> None:
 
 async def _published(log: Log, folder: Path) -> tuple[int, list[int], list[int]]:
     """`history_since`, late serials, other serials of the file that is published now."""
-    async with Feed(
-        log, DuckDBView.in_directory(folder), SystemClock(), publish_every_seconds=60
-    ) as feed:
+    async with Feed(log, new_view(folder), SystemClock(), publish_every_seconds=60) as feed:
         await feed.finish()
     with duckdb.connect(str(folder / "pypi.duckdb"), read_only=True) as connection:
         [(since,)] = connection.execute("SELECT history_since FROM progress").fetchall()

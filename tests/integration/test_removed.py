@@ -15,6 +15,7 @@ from sinks.duckdb.view import DuckDBView
 from sinks.removed import ALL, HASHES, NONE
 from sinks.sink import Batch
 from streams.log import Outgoing
+from tests.support.new_view import new_view
 from tests.support.view_records import (
     CONFIG,
     document,
@@ -48,7 +49,7 @@ class View:
     """A sink whose every step is published."""
 
     def __init__(self, folder: Path, keep: str = HASHES) -> None:
-        self.view = DuckDBView.in_directory(folder, keep)
+        self.view = new_view(folder, keep)
         self.path = folder / "pypi.duckdb"
         self._offset = 0
 

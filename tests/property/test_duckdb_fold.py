@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.records import Status
-from sinks.duckdb.view import DuckDBView
 from streams.log import Outgoing
+from tests.support.new_view import new_view
 from tests.support.view_records import (
     document,
     entry,
@@ -54,11 +54,11 @@ def test_batches_repetitions_and_restarts_change_nothing(
     records = read(sent)
     with tempfile.TemporaryDirectory() as folder:
         whole, pieces = Path(folder) / "whole", Path(folder) / "pieces"
-        view = DuckDBView.in_directory(whole)
+        view = new_view(whole)
         take(view, records)
         view.close()
 
-        view = DuckDBView.in_directory(pieces)
+        view = new_view(pieces)
         for end, repeat, restart in sorted(cuts):
             # `take` says positions of what it is given: everything up to the batch's end.
             for _ in range(repeat):
@@ -85,7 +85,7 @@ def test_a_compacted_log_gives_the_same_tables(sent: list[Outgoing]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = []
         for number, given_records in enumerate((records, compacted)):
-            view = DuckDBView.in_directory(Path(folder) / str(number))
+            view = new_view(Path(folder) / str(number))
             take(view, given_records)
             view.close()
             found.append(tables(Path(folder) / str(number) / "state" / "live.duckdb"))

@@ -13,6 +13,7 @@ from sinks.dump.table_set import TableSets
 from sinks.feed import Feed
 from streams.log import Log
 from tests.support.bootstrap_world import Clock, Other
+from tests.support.new_view import plant
 
 PARQUETS = tuple(f"{name}.parquet" for name in EXPORTED)
 
@@ -29,6 +30,7 @@ class Shown:
     def __post_init__(self) -> None:
         self.data = DataDir(self.root)
         self.data.create()
+        plant(self.root)
         self.settings = Settings(data=self.root)
         self.tables = make_tables(self.data, self.settings)
 
