@@ -14,8 +14,8 @@ import pytest
 from benchmarks import freshness
 from tests.support.where import Where, embedded, on_kafka, placed
 
-PROJECTS = 4_000
-RATE = 20.0  # a backfill of over three minutes: longer than all this takes
+PROJECTS = 2_500
+RATE = 10.0  # a backfill of over four minutes: longer than all this takes
 CHANGES = 12
 PUBLISH_SECONDS = 4.0
 

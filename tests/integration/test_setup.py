@@ -76,17 +76,22 @@ class Machine(NamedTuple):
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     """A machine with a shell and nothing else."""
-    made = Machine(tmp_path / "checkout", tmp_path / "bin")
-    (made.checkout / "scripts").mkdir(parents=True)
-    made.programs.mkdir()
-    shutil.copy(ROOT / "scripts/setup.sh", made.checkout / "scripts")
-    shutil.copy(ROOT / "pyproject.toml", made.checkout)
-    (made.checkout / "requirements.lock").write_text(LOCK)
+    return made(tmp_path)
+
+
+def made(root: Path) -> Machine:
+    """The same, in a folder."""
+    machine = Machine(root / "checkout", root / "bin")
+    (machine.checkout / "scripts").mkdir(parents=True)
+    machine.programs.mkdir()
+    shutil.copy(ROOT / "scripts/setup.sh", machine.checkout / "scripts")
+    shutil.copy(ROOT / "pyproject.toml", machine.checkout)
+    (machine.checkout / "requirements.lock").write_text(LOCK)
     for name in PROGRAMS:
         found = shutil.which(name)
         assert found is not None
-        (made.programs / name).symlink_to(found)
-    return made
+        (machine.programs / name).symlink_to(found)
+    return machine
 
 
 def test_no_python(machine: Machine) -> None:
@@ -127,18 +132,27 @@ def test_no_venv_module(machine: Machine) -> None:
     assert "apt install python3-venv" in machine.refuse()
 
 
+@pytest.fixture(scope="module")
+def without_network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, str]:
+    """A real venv, a real pip, and an index that does not answer: what it said."""
+    machine = made(tmp_path_factory.mktemp("pip"))
+    away = {"PIP_INDEX_URL": CLOSED_PORT, "PIP_RETRIES": "0"}
+    return machine, machine.refuse(PYTHON=sys.executable, **away)
+
+
 @pytest.mark.timeout(REAL_VENV_SECONDS)
-def test_no_network_with_pip(machine: Machine) -> None:
-    """A real venv, a real pip, and an index that does not answer."""
-    line = machine.refuse(PYTHON=sys.executable, PIP_INDEX_URL=CLOSED_PORT, PIP_RETRIES="0")
+def test_no_network_with_pip(without_network: tuple[Machine, str]) -> None:
+    """What is missing, and how to have pip look elsewhere."""
+    _, line = without_network
 
     assert "no network" in line
     assert "PIP_INDEX_URL" in line
 
 
 @pytest.mark.timeout(REAL_VENV_SECONDS)
-def test_a_package_was_tampered_with(machine: Machine) -> None:
-    """A real pip finds the package, with other contents than were locked."""
+def test_a_package_was_tampered_with(without_network: tuple[Machine, str]) -> None:
+    """The same venv, tried again: pip finds the package, with other contents than were locked."""
+    machine, _ = without_network
     wheels = machine.checkout / "wheels"
     wheels.mkdir()
     wheel = wheels / "nothing-1.0-py3-none-any.whl"
