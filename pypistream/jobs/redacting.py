@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from pypistream.data_dir import DataDir
 from pypistream.jobs.redacting_sinks import follow_here
 from pypistream.logs import log_to_stderr
 from pypistream.place import located
+from pypistream.restarts import ended
 from pypistream.run.processing import Means, Processing
 from pypistream.run.silence import Silence
 from pypistream.settings import Settings
@@ -133,16 +135,22 @@ async def _applied(wanted: _Wanted, log: Log, config: Config, count: int) -> Non
     try:
         means = Means(log, Silence(), SystemClock(), Slots(1), config, 0.0)
         processing = Processing(means, Everything(config.partitions))
-        working = asyncio.create_task(processing.run())
-        looking = asyncio.create_task(_seen(log, count, float("inf")))
-        await asyncio.wait({working, looking}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, looking):
-            if task.done():
-                task.result()
-            task.cancel()
-        await asyncio.wait({working, looking})
+        await _until(_seen(log, count, float("inf")), processing.run())
     finally:
         lock.release()
+
+
+async def _until(looking: Coroutine[Any, Any, None], working: Coroutine[Any, Any, None]) -> None:
+    """Both until one of them ends. Raises what that one raised; nothing goes on behind it."""
+    tasks = [asyncio.create_task(each) for each in (looking, working)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            await ended(task)
 
 
 async def _seen(log: Log, count: int, seconds: float) -> None:

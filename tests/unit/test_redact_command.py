@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from producers.founding import found
-from pypistream.jobs.redacting import _make_rule, rule_of
+from pypistream.jobs.redacting import _make_rule, _until, rule_of
 from pypistream.settings import Settings, resolve
 from schemas.errors import LogMismatch, UsageError
 from schemas.redaction import PERSONAL
@@ -99,3 +101,29 @@ async def test_a_name_that_nobody_has_heard_of_is_said(
 
     assert (await read_rules(log)).count == 1
     assert ("never heard of sample" in capsys.readouterr().out) is not known
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_no_work_goes_on_behind_its_end(stopped: bool) -> None:
+    """Neither after a Ctrl-C nor after a look that failed: the log is closed then."""
+    left: list[str] = []
+
+    async def working() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append("work")
+
+    async def looking() -> None:
+        await asyncio.Event().wait() if stopped else await asyncio.sleep(0)
+        raise LogMismatch("no such log")
+
+    both = asyncio.create_task(_until(looking(), working()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if stopped:
+        both.cancel()
+    with pytest.raises(asyncio.CancelledError if stopped else LogMismatch):
+        await both
+
+    assert ["work"] == left
