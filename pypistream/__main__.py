@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from pypistream.cli import invoke
@@ -11,7 +12,9 @@ from pypistream.memory import give_large_blocks_back
 def main() -> None:
     """Run the command line and exit with its code."""
     give_large_blocks_back()  # before any thread begins
-    sys.exit(invoke(sys.argv[1:]))
+    code = invoke(sys.argv[1:])
+    gc.freeze()  # all that is open is closed: to look for cycles twice more takes 10 to 40 ms
+    sys.exit(code)
 
 
 if __name__ == "__main__":
