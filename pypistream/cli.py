@@ -82,7 +82,4 @@ def invoke(arguments: Sequence[str]) -> int:
         if error.hint:
             click.echo(f"Next:  {escaped(error.hint)}", err=True)
         return _EXIT_CODES.get(type(error), EXIT_FAILED)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has seen enough
-        return 0
     return result if isinstance(result, int) else 0

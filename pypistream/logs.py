@@ -30,11 +30,21 @@ Event = MutableMapping[str, Any]
 
 
 class _Logger(structlog.PrintLogger):
-    """Knows its name: what of the program speaks."""
+    """Knows its name: what of the program speaks.
+
+    Nobody may read it any more (`2>&1 | head`), or the disk under it be full: that ends nothing.
+    """
 
     def __init__(self, file: TextIO, name: str) -> None:
         super().__init__(file)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        """Print a line, if that can be done."""
+        with suppress(OSError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def log_to_stderr() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from typing import Any
@@ -91,10 +92,21 @@ def test_what_is_said_beside_the_log_is_an_event_if_json_is_asked_for(
         assert lines == ["serial 5", "sink dump: \\x1b[2J stopped"]
 
 
-def test_a_line_that_nobody_reads_any_more_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EPIPE, errno.ENOSPC])
+def test_a_line_that_cannot_be_written_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Neither what is said nor what is logged: least of all when a role has just failed."""
+
     class Gone(io.StringIO):
         def write(self, _text: str) -> int:
-            raise BrokenPipeError
+            raise OSError(code, "refused")
 
     monkeypatch.setattr("sys.stderr", Gone())
     logs.say("stopped", "sink")
+    logs.log_to_stderr()
+    try:
+        for method in ("debug", "info", "warning", "error", "critical", "exception"):
+            getattr(structlog.get_logger("x"), method)("failed")
+    finally:
+        structlog.reset_defaults()
