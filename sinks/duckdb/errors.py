@@ -21,6 +21,7 @@ _NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
 _REFUSED = ("Permission denied", "Read-only file system", "Input/output error", "Is a directory")
 _LOCKED = "Could not set lock on file"
 _HOLDER = re.compile(r" \(PID [0-9]+\)")
+_NO_MEMORY = "Out of Memory Error"  # also within the words of a commit that failed
 _INVALIDATED = "database has been invalidated"
 
 FATAL = (duckdb.FatalException, duckdb.InternalException)
@@ -38,6 +39,11 @@ def invalidates(error: duckdb.Error) -> bool:
     return isinstance(error, FATAL) or _INVALIDATED in str(error)
 
 
+def exhausts(error: duckdb.Error) -> bool:
+    """True if memory ran out: an instance opened anew may have enough of it."""
+    return isinstance(error, duckdb.OutOfMemoryException) or _NO_MEMORY in str(error)
+
+
 def meaning(error: duckdb.Error, path: Path) -> PypistreamError:
     """Our error for one that DuckDB raised about the file at `path`."""
     text = str(error)
@@ -51,7 +57,7 @@ def meaning(error: duckdb.Error, path: Path) -> PypistreamError:
         )
     if any(sign in text for sign in _REFUSED):
         return StorageFailed(f"{path} cannot be written or read: {first_line(error)}")
-    if isinstance(error, duckdb.OutOfMemoryException):
+    if exhausts(error):
         return StorageFailed(f"{path} needs more memory than its limit: {first_line(error)}")
     return ViewCorrupt(
         f"{path} cannot be used: {first_line(error)}", hint="pypistream rebuild duckdb"

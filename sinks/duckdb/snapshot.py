@@ -16,6 +16,7 @@ import duckdb
 from schemas.errors import NotPublished
 from sinks.duckdb.errors import meaning
 from sinks.duckdb.literals import literal
+from sinks.durable import discard
 
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 # A checkpoint writes the row groups anew that were appended to: small ones save a third of the CPU
@@ -45,6 +46,7 @@ def compacted(connection: duckdb.DuckDBPyConnection, aside: Path) -> None:
 
     Raises duckdb.Error; what there is of the file is then to be thrown away.
     """
+    discard(aside, wal_of(aside))  # also what an attempt before has left
     row = connection.execute("SELECT current_database()").fetchall()
     connection.execute(f"ATTACH {literal(aside)} AS compacted ({STORAGE})")
     try:

@@ -28,7 +28,7 @@ from sinks import notes
 from sinks.duckdb import batches, memo
 from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.copying import FileCopy, LiveFile
-from sinks.duckdb.errors import first_line, invalidates, meaning
+from sinks.duckdb.errors import exhausts, first_line, invalidates, meaning
 from sinks.duckdb.literals import literal
 from sinks.duckdb.packed import unpacked
 from sinks.duckdb.progress import progress_row
@@ -200,10 +200,11 @@ class DuckDBView:
         except duckdb.Error as error:
             with contextlib.suppress(duckdb.Error):  # an error may have ended the transaction
                 connection.rollback()
-            if not invalidates(error):
+            if not (exhausts(error) or invalidates(error)):
                 raise self._meaning(error) from error
             self._close_file()
-            if not isinstance(meaning(error, self._live), ViewCorrupt):
+            # All of PyPI's file takes in 240 000 changes, then memory is short until it is closed.
+            if not (exhausts(error) or isinstance(meaning(error, self._live), ViewCorrupt)):
                 raise self._meaning(error) from error
             log_.warning("DuckDB gave up, the view is opened again", error=first_line(error))
             return self._second_try(action)
@@ -376,7 +377,6 @@ class DuckDBView:
         if size < COMPACT_GROWTH * float(noted) * projects:
             return
         aside = self._live.with_name(f".{self._live.name}.new")
-        discard(aside, wal_of(aside))
         try:
             self._run(lambda connection: compacted(connection, aside))
             self._close_whole()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -237,6 +238,32 @@ def test_updates_do_not_make_the_file_grow_for_ever(
         path, "SELECT count(*) AS n, min(version) AS v FROM projects"
     )
     assert 2400 == view.standing().positions[TopicPartition(Topic.METADATA, 0)]
+
+
+def test_a_view_whose_memory_is_used_up_is_opened_anew(
+    view: DuckDBView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is taken in by an instance that has its memory to itself; if not, nothing is."""
+    take(view, read([metadata("a", document("a"))]))
+    genuine, asked = duckdb_batches.write, list[object]()
+
+    def refusing(connection: duckdb.DuckDBPyConnection, *given: Any) -> None:
+        asked.append(connection)
+        if len(asked) != 2:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
+        genuine(connection, *given)
+
+    monkeypatch.setattr(duckdb_batches, "write", refusing)
+    take(view, read([metadata("b", document("b"))], first=1))
+    assert asked[0] is not asked[1]
+    with pytest.raises(StorageFailed, match="more memory"):
+        take(view, read([metadata("c", document("c"))], first=2))
+    monkeypatch.undo()
+    take(view, read([metadata("d", document("d"))], first=2))
+    view.close()
+
+    rows = query(live(tmp_path), "SELECT name FROM base.project ORDER BY name")
+    assert ["a", "b", "d"] == [row["name"] for row in rows]
 
 
 def test_a_full_disk_loses_nothing_and_heals(tmp_path: Path) -> None:
