@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
+from msgspec.structs import astuple
 
 from schemas.records import SERIAL_MAX
 from schemas.releases import SlimFile, SlimReleases
@@ -13,6 +16,26 @@ from sinks.softly import Fields, moment_of
 
 WHEEL_DASHES = 4  # name-version-python-abi-platform.whl; one more where there is a build tag
 MUSL = "musllinux"  # in the names that stand in `musl_wheels`
+
+NEVER = "~"  # after every moment
+
+
+class _Columns(NamedTuple):
+    """The fields of many `SlimFile`s, each of all files."""
+
+    core_metadata: Sequence[bool | dict[str, str] | UnsetType]
+    digests: Sequence[dict[str, str] | UnsetType]
+    filename: Sequence[str]
+    packagetype: Sequence[str | UnsetType | None]
+    requires_python: Sequence[str | UnsetType | None]
+    size: Sequence[int | UnsetType | None]
+    upload_time_iso_8601: Sequence[str | UnsetType | None]
+    url: Sequence[str | UnsetType | None]
+    yanked: Sequence[bool | UnsetType]
+    yanked_reason: Sequence[str | UnsetType | None]
+
+
+assert _Columns._fields == SlimFile.__struct_fields__
 
 _typed = msgspec.json.Decoder(SlimReleases)
 _untyped = msgspec.json.Decoder()
@@ -126,32 +149,44 @@ def _hashes(core: Mapping[str, object]) -> dict[str, str]:
 
 def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
     """Spread versions and files over the row's lists."""
-    files = [file for each in releases.values() for file in each]
-    uploaded = [moment_of(file.upload_time_iso_8601 or None) for file in files]
-    sizes = [_size(file.size) for file in files]
+    row.release_count = len(releases)
+    row.release_version = list(releases)
+    row.release_files = [len(files) for files in releases.values()]
+    files = [astuple(file) for each in releases.values() for file in each]
+    if files:
+        _fill_files(row, releases, _Columns(*zip(*files, strict=True)))
+    _fill_releases(row)
+
+
+def _fill_files(
+    row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]], files: _Columns
+) -> None:
+    row.file_count = len(files.filename)
     row.version = [version for version, each in releases.items() for _ in each]
-    row.filename = [file.filename for file in files]
-    row.packagetype = [file.packagetype or None for file in files]
-    row.size = sizes
-    digests = [file.digests or {} for file in files]
+    row.filename = list(files.filename)
+    row.packagetype = [each or None for each in files.packagetype]
+    row.size = [
+        size if isinstance(size, int) and 0 <= size <= SERIAL_MAX else None for size in files.size
+    ]
+    digests = [each or {} for each in files.digests]
     row.sha256 = [each.get("sha256") for each in digests]
     row.blake2b = [each.get("blake2b_256") for each in digests]
     row.md5 = [None if "sha256" in each else each.get("md5") for each in digests]
-    row.requires_python = [file.requires_python or None for file in files]
-    row.yanked = [file.yanked is True for file in files]
-    row.yanked_reason = [file.yanked_reason or None for file in files]
-    row.uploaded = uploaded
-    row.url_base, row.url = _urls(row, [file.url or "" for file in files])
-    row.core_metadata = [_core_sha256(file.core_metadata) for file in files]
+    row.requires_python = [each or None for each in files.requires_python]
+    row.yanked = [each is True for each in files.yanked]
+    row.yanked_reason = [each or None for each in files.yanked_reason]
+    row.uploaded = [moment_of(each or None) for each in files.upload_time_iso_8601]
+    row.url_base, row.url = _urls(row, files.url)
+    row.core_metadata = [
+        each.get("sha256") if isinstance(each, dict) else None for each in files.core_metadata
+    ]
     built = built_wheels(row.filename, row.packagetype, row.version)
     row.wheels = [wheel for wheel in built if MUSL not in wheel]
     if len(row.wheels) < len(built):
         row.musl_wheels = [wheel for wheel in built if MUSL in wheel]
-    row.release_count, row.file_count = len(releases), len(files)
-    row.bytes = _total(sizes)
-    times = list(filter(None, uploaded))
+    row.bytes = min(SERIAL_MAX, sum(filter(None, row.size)))
+    times = list(filter(None, row.uploaded))
     row.first_uploaded, row.last_uploaded = min(times, default=None), max(times, default=None)
-    _fill_releases(row, releases)
 
 
 def built_wheels(
@@ -164,61 +199,62 @@ def built_wheels(
     return [
         f"{name}/{version}"
         for name, kind, version in zip(names, kinds, versions, strict=True)
-        if name[-4:] == ".whl"
+        if kind == "bdist_wheel"
         and name[-8:-4] != "-any"
-        and kind == "bdist_wheel"
+        and name[-4:] == ".whl"
         and "/" not in name
         and name.count("-") >= WHEEL_DASHES
     ]
 
 
-def _urls(row: ReleaseRow, urls: Sequence[str]) -> tuple[str | None, list[str | None]]:
+def _urls(
+    row: ReleaseRow, urls: Sequence[str | UnsetType | None]
+) -> tuple[str | None, list[str | None]]:
     """The base of the usual addresses, and the addresses without those (see `duckdb_schema`)."""
-    usual = [
+    written = [url or "" for url in urls]
+    ends = [
         f"/{blake2b[:2]}/{blake2b[2:4]}/{blake2b[4:]}/{name}" if blake2b else ""
         for blake2b, name in zip(row.blake2b, row.filename, strict=True)
     ]
     bases = (
         url.removesuffix(end)
-        for url, end in zip(urls, usual, strict=True)
+        for url, end in zip(written, ends, strict=True)
         if end and url.endswith(end) and len(url) > len(end)
     )
     base = next(bases, None)
     if base is None:
-        return None, list(urls)
-    return base, [
-        None if end and url == base + end else url for url, end in zip(urls, usual, strict=True)
-    ]
+        return None, [*written]
+    usual = [base + end if end else None for end in ends]
+    if usual == written:
+        return base, [None] * len(written)
+    return base, [None if url == end else url for url, end in zip(written, usual, strict=True)]
 
 
-def _fill_releases(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
-    row.release_version = list(releases)
-    row.release_files = [len(files) for files in releases.values()]
-    row.release_bytes, row.release_uploaded = [], []
-    row.release_yanked, row.release_yanked_reason = [], []
-    at = 0
-    for count in row.release_files:
-        span = slice(at, at + count)
-        at += count
-        row.release_bytes.append(_total(row.size[span]))
-        row.release_uploaded.append(min(filter(None, row.uploaded[span]), default=None))
-        yanked = count > 0 and all(row.yanked[span])
-        row.release_yanked.append(yanked)
-        reason = next(filter(None, row.yanked_reason[span]), None) if yanked else None
-        row.release_yanked_reason.append(reason)
+def _fill_releases(row: ReleaseRow) -> None:
+    """What a release has of its files, which stand one release after the other."""
+    sizes = iter([size or 0 for size in row.size])
+    uploaded = iter([moment or NEVER for moment in row.uploaded])
+    counts = row.release_files
+    row.release_bytes = [sum(islice(sizes, count)) for count in counts]
+    if row.bytes == SERIAL_MAX:
+        row.release_bytes = [min(SERIAL_MAX, total) for total in row.release_bytes]
+    first = [min(islice(uploaded, count), default=NEVER) for count in counts]
+    row.release_uploaded = [None if moment is NEVER else moment for moment in first]
+    row.release_yanked = [False] * len(counts)
+    row.release_yanked_reason = [None] * len(counts)
+    if True in row.yanked:
+        _fill_yanked(row)
 
 
-def _size(value: int | UnsetType | None) -> int | None:
-    return None if value is UNSET or value is None or not 0 <= value <= SERIAL_MAX else value
+def _fill_yanked(row: ReleaseRow) -> None:
+    """A release is yanked if it has files and all are; the first reason is its own."""
+    files = iter(zip(row.yanked, row.yanked_reason, strict=True))
+    for place, count in enumerate(row.release_files):
+        mine = list(islice(files, count))
+        if mine and all(yanked for yanked, _ in mine):
+            row.release_yanked[place] = True
+            row.release_yanked_reason[place] = next((why for _, why in mine if why), None)
 
 
 def _serial(value: int) -> int | None:
     return value if 0 <= value <= SERIAL_MAX else None
-
-
-def _total(sizes: Iterable[int | None]) -> int:
-    return min(SERIAL_MAX, sum(filter(None, sizes)))
-
-
-def _core_sha256(value: bool | dict[str, str] | UnsetType) -> str | None:
-    return value.get("sha256") if isinstance(value, dict) else None
