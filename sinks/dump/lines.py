@@ -42,12 +42,12 @@ _object = msgspec.json.Decoder(_Object)
 _releases = msgspec.json.Decoder(dict[str, list[_Object]])
 
 
-class _CompleteFile(msgspec.Struct):
+class _CompleteFile(msgspec.Struct, gc=False):
     yanked: msgspec.Raw
     url: msgspec.Raw
 
 
-class _CompleteInfo(msgspec.Struct):
+class _CompleteInfo(msgspec.Struct, gc=False):
     name: msgspec.Raw
     project_url: msgspec.Raw
     home_page: msgspec.Raw
@@ -56,18 +56,18 @@ class _CompleteInfo(msgspec.Struct):
     project_urls: msgspec.Raw
 
 
-class _Complete(msgspec.Struct):
+class _Complete(msgspec.Struct, gc=False):
     """A document that has every key Repology indexes; decoding it as this is the test."""
 
     info: _CompleteInfo
     releases: dict[str, list[_CompleteFile]]
 
 
-class _PackageInfo(_CompleteInfo):
+class _PackageInfo(_CompleteInfo, gc=False):
     version: object = None
 
 
-class _PackageDocument(_Complete):
+class _PackageDocument(_Complete, gc=False):
     info: _PackageInfo
 
 
