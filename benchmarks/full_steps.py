@@ -32,8 +32,7 @@ FRESH = "fresh_bytes"  # in a world: how long the DuckDB file is after a rebuild
 QUERIES = {
     "reverse_dependencies": "SELECT name, version, specifier, marker, extra"
     " FROM reverse_dependencies('requests')",
-    "newest_releases": "SELECT name, version, uploaded FROM releases WHERE uploaded IS NOT NULL"
-    " ORDER BY uploaded DESC LIMIT 100",
+    "newest_releases": "FROM newest_releases(100)",
     "licences": "SELECT coalesce(license_expression, license, 'none') AS licence, count(*)"
     " FROM projects GROUP BY 1 ORDER BY 2 DESC",
     "musllinux_files": "FROM wheels_for('cp313', 'musllinux')",
@@ -93,7 +92,7 @@ def upsert(folder: Path, projects: int) -> dict[str, float]:
     """Medians of batches of 100 and of 1000 changed projects, until committed."""
     stream = Stream(folder, projects)
     found = {}
-    for count in (100, 1_000):
+    for count in (1_000, 100):  # the larger first: a stream that has run has its indexes in memory
         seconds = [stream.apply(stream.changed(count)) for _ in range(WARM + BATCHES)][WARM:]
         found[f"batch_{count}_ms"] = round(statistics.median(seconds) * 1000, 1)
         found[f"batch_{count}_worst_ms"] = round(max(seconds) * 1000, 1)
@@ -106,7 +105,8 @@ def upsert(folder: Path, projects: int) -> dict[str, float]:
 def publish(folder: Path, projects: int) -> dict[str, float]:
     """A publication, and how long changes wait at most that come in meanwhile."""
     stream = Stream(folder, projects)
-    stream.apply(stream.changed(1_000))
+    for _ in range(WARM):
+        stream.apply(stream.changed(1_000))
     stream.reach()
     waits = []
     with ThreadPoolExecutor(1) as beside:

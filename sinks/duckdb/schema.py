@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-VIEW_FORMAT = 9
+VIEW_FORMAT = 10
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # a moment; who reads it sees it in the zone of his own session
