@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.quick import load_logging
 
 
 @click.command("process", short_help="One role: documents of the projects that changed.")
@@ -18,6 +19,7 @@ def command(**given: object) -> int:
     Start as many as you like: all together keep to --rate, which must be the same for each;
     --in-flight is for this process. When one ends or dies the others take over its partitions.
     """  # noqa: D301  click's mark for lines that stay as they are
+    load_logging()
     from pypistream.run.apart import process
 
     return process(given)

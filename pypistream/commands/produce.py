@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.quick import load_logging
 
 
 @click.command("produce", short_help="One role: the journal into the log.")
@@ -22,6 +23,7 @@ def command(*, take_over: bool, **given: object) -> int:
     the next one takes over at once on the same machine, elsewhere after 7 s of silence. On the
     embedded log it shares --data with one `process`; `pypistream run` does both in one process.
     """  # noqa: D301  click's mark for lines that stay as they are
+    load_logging()
     from pypistream.run.apart import produce
 
     return produce(given, take_over=take_over)

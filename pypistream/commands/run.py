@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.quick import load_logging
 
 
 @click.command("run", short_help="All roles in one process, on the embedded log or on Kafka.")
@@ -20,6 +21,7 @@ def command(*, backfill: bool, once: bool, **given: object) -> int:
     pypistream run --contact you@example.org               # from now on
     pypistream run --contact you@example.org --backfill    # all of PyPI, then from now on
     """  # noqa: D301  click's mark for lines that stay as they are
+    load_logging()
     from pypistream.run.running import run
 
     return run(given, backfill=backfill, once=once)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.quick import load_logging
 
 
 @click.command("serving", hidden=True)
@@ -16,6 +17,7 @@ from pypistream import options
 @click.option("--socket", "descriptor", type=int, required=True, help="A bound one, inherited.")
 def command(descriptor: int, **given: object) -> int:
     """Serve on an inherited socket until stdin ends."""
+    load_logging()
     from pypistream.children.serve_role import serve_as_child
 
     return serve_as_child(given, descriptor)

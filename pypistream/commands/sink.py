@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.quick import load_logging
 
 
 @click.command("sink", short_help="One sink as a process of its own, beside other roles.")
@@ -22,6 +23,7 @@ def command(sink: str, **given: object) -> int:
     \b
     pypistream sink duckdb --kafka 127.0.0.1:9092 --data /srv/pypistream/duckdb
     """  # noqa: D301  click's mark for lines that stay as they are
+    load_logging()
     from pypistream.children.sink_role import sink as run_sink
 
     return run_sink(given, sink)

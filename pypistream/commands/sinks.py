@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.quick import load_logging
 
 
 @click.command("sinks", hidden=True)
@@ -14,6 +15,7 @@ from pypistream import options
 @options.KEEP_REMOVED
 def command(**given: object) -> int:
     """Materialise the log of a data directory until told to finish."""
+    load_logging()
     from pypistream.children.sinks_process import run_child
 
     return run_child(given)

@@ -78,3 +78,12 @@ class Observer:
             last_dump=self.sinks.published_at("dump"),
             trouble=self.pipeline.producer.trouble,
         )
+
+
+def claim(mark: Watermark) -> str:
+    """What is complete, in words."""
+    if mark.serial is not None:
+        return f"{mark.serial:,}"
+    if mark.backfill_names is not None:
+        return f"null, backfill {mark.backfill_done or 0:,}/{mark.backfill_names:,}"
+    return f"null, complete only since serial {mark.base:,}" if mark.reached else "null"

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from pypistream.run import demo
-from pypistream.run.display import LineDisplay, TableDisplay, line_of, table_of
+from pypistream.run.display import LineDisplay, line_of
 from pypistream.run.facts import Facts
+from pypistream.run.table import TableDisplay, table_of
 from pypistream.terminal import duration
 from schemas.errors import UsageError
 from schemas.records import Status
