@@ -27,9 +27,15 @@ def every_partition(partitions: int) -> list[TopicPartition]:
 def placed(record: Outgoing, partitions: int) -> TopicPartition:
     """Where the record goes in a log of N = `partitions`.
 
-    Raises OversizedBody above RECORD_BYTES_MAX (key, value and headers, uncompressed); ValueError
-    for what is a mistake of the caller: no such partition, or no key where one is needed.
+    Raises as `check_size`; ValueError for what is a mistake of the caller: no such partition, or no
+    key where one is needed.
     """
+    check_size(record)
+    return place_of(record, partitions)
+
+
+def check_size(record: Outgoing) -> None:
+    """Raises OversizedBody above RECORD_BYTES_MAX (key, value and headers, uncompressed)."""
     size = record_bytes(record)
     if size > RECORD_BYTES_MAX:
         raise OversizedBody(
@@ -37,6 +43,10 @@ def placed(record: Outgoing, partitions: int) -> TopicPartition:
             f" the limit is {RECORD_BYTES_MAX}",
             bytes_seen=size,
         )
+
+
+def place_of(record: Outgoing, partitions: int) -> TopicPartition:
+    """`placed` of a record whose size is known to be right."""
     if record.key is None and TOPICS[record.topic].cleanup == "compact":
         raise ValueError(f"a record of {record.topic} needs a key: the topic is compacted")
     if record.partition is None:

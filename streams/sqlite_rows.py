@@ -9,9 +9,10 @@ from zlib import crc32
 
 from schemas.compression import compress_many, decompress
 from schemas.errors import DumpCorrupt, LogCorrupt
-from schemas.topics import Offset
+from schemas.topics import RECORD_BYTES_MAX, Offset
 from streams.log import Outgoing, Record, TopicPartition
-from streams.packing import pack_headers, unpack_headers
+from streams.packing import UNPACKED_PER_BYTE_MAX, pack_headers, unpack_headers
+from streams.placing import check_size
 from streams.sqlite_errors import MEND
 
 COMPRESSED_FROM_BYTES = 512  # below, zstd saves less than a page's slack and costs 5 us a record
@@ -43,19 +44,24 @@ def packed(record: Outgoing) -> Packed:
 
 
 def packed_all(records: Sequence[Outgoing]) -> list[Packed]:
-    """Stored forms, in their order."""
+    """Stored forms, in their order. Raises as `check_size`."""
+    headers = [pack_headers(record.headers) for record in records]
+    for record, short in zip(records, headers, strict=True):
+        # An upper bound: to add up every header costs more than to pack them.
+        told = len(short) + len(record.key or "")
+        if len(record.value or b"") + UNPACKED_PER_BYTE_MAX * told > RECORD_BYTES_MAX:
+            check_size(record)
     values = [record.value for record in records]
     long = [value for value in values if value is not None and len(value) >= COMPRESSED_FROM_BYTES]
     frames = iter(compress_many(long, COMPRESSION_LEVEL))
     made = []
-    for record, value in zip(records, values, strict=True):
-        headers = pack_headers(record.headers)
+    for record, short, value in zip(records, headers, values, strict=True):
         if value is not None and len(value) >= COMPRESSED_FROM_BYTES:
             frame = next(frames)
             if len(frame) < len(value):
-                made.append(Packed(record.key, headers, len(value), frame))
+                made.append(Packed(record.key, short, len(value), frame))
                 continue
-        made.append(Packed(record.key, headers, 0, value))
+        made.append(Packed(record.key, short, 0, value))
     return made
 
 

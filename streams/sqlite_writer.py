@@ -15,7 +15,7 @@ from typing import NamedTuple
 from schemas.errors import LogCorrupt, WriterFenced
 from schemas.topics import Offset
 from streams.log import Closing, Outgoing, TopicPartition
-from streams.placing import placed
+from streams.placing import place_of
 from streams.sqlite_errors import MEND
 from streams.sqlite_rows import COLUMNS, Packed, Row, checksum, packed_all
 from streams.sqlite_schema import PartitionTable
@@ -120,7 +120,7 @@ class WriteSide:
 
     def batch(self, records: Sequence[Outgoing]) -> Stored:
         """Stored forms by partition, each with its index among `records`. Raises as `placed`."""
-        places = [placed(record, self.partitions) for record in records]
+        places = [place_of(record, self.partitions) for record in records]
         batch: Stored = {}
         for index, stored in enumerate(packed_all(records)):
             batch.setdefault(places[index], []).append((index, stored))

@@ -145,15 +145,19 @@ def ended_lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _parted(text: bytes) -> tuple[list[bytes], bytes]:
-    *lines, rest = text.split(b"\n")
-    return lines, rest
+    return _cut(text, ended=False)
 
 
 def _parted_behind(text: bytes) -> tuple[list[bytes], bytes]:
+    return _cut(text, ended=True)
+
+
+def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
+    """Lines and what is left. `find` takes a third of the time of `split` and `splitlines`."""
     lines = []
     start = 0
-    while end := text.find(b"\n", start) + 1:  # a third of the time of `splitlines`
-        lines.append(text[start:end])
+    while end := text.find(b"\n", start) + 1:
+        lines.append(text[start : end if ended else end - 1])
         start = end
     return lines, text[start:]
 

@@ -194,8 +194,8 @@ def _projects(names: Iterable[tuple[str, Rows]], made: _Made, *, whole: bool) ->
 
 
 def _records(name: str, rows: Rows, of: _Made, *, whole: bool) -> list[Outgoing]:
-    deleted = {topic for topic, row in rows.items() if not whole and _is_deleted(row)}
-    lines = {topic: row for topic, row in rows.items() if topic not in deleted}
+    deleted = set() if whole else {topic for topic, row in rows.items() if _is_deleted(row)}
+    lines = {topic: row for topic, row in rows.items() if topic not in deleted} if deleted else rows
     state = _state_of(lines.get(Topic.STATE))
     created, gone = of.created, None
     if whole and state is not None and state.gone and Topic.METADATA not in lines:

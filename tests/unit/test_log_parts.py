@@ -11,12 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import codec
-from schemas.errors import LogBroken, LogCorrupt, LogFull, PypistreamError, UsageError
-from schemas.topics import TOPICS, Topic
+from schemas.errors import (
+    LogBroken,
+    LogCorrupt,
+    LogFull,
+    OversizedBody,
+    PypistreamError,
+    UsageError,
+)
+from schemas.topics import RECORD_BYTES_MAX, TOPICS, Topic
 from streams.bell import Bell, heard_within
 from streams.cleaning import COMPACTION_LAG_MS, limits
 from streams.log import Headers, LogUnavailable, Outgoing, TopicPartition
-from streams.packing import _PAIRS, pack_headers, unpack_headers
+from streams.packing import _PAIRS, UNPACKED_PER_BYTE_MAX, pack_headers, unpack_headers
 from streams.placing import every_partition, placed
 from streams.sqlite_errors import translated
 from streams.sqlite_rows import checksum, packed, record_of, sound_rows
@@ -36,8 +43,18 @@ def _long(seed: bytes) -> bytes:
 class TestPacking:
     @given(headers=headers_strategy)
     def test_round_trip(self, headers: Headers) -> None:
-        """Any headers come back as they were, in their order."""
-        assert headers == unpack_headers(pack_headers(headers))
+        """Any headers come back as they were, in their order, and have no more bytes than said."""
+        stored = pack_headers(headers)
+
+        assert headers == unpack_headers(stored)
+        assert sum(len(k) + len(v) for k, v in headers) <= UNPACKED_PER_BYTE_MAX * len(stored)
+
+    def test_too_large_by_its_headers(self) -> None:
+        """A record whose headers are over the limit is refused, also where they pack to little."""
+        headers = (("ce_dataschema", b"dead-letter.v1.schema.json"),) * (RECORD_BYTES_MAX // 39 + 1)
+
+        with pytest.raises(OversizedBody, match="a record of state for 'k'"):
+            packed(Outgoing(Topic.STATE, "k", b"v", headers))
 
     def test_ours_are_small(self) -> None:
         """The headers of one of our records take less than half of their own length."""
