@@ -32,14 +32,14 @@ class Lines(msgspec.Struct, array_like=True):
 
 def lines_of(table: Table, rows: Iterable[tuple[str, bytes | None]]) -> Lines | None:
     """Of all rows that have a text, None if there is none."""
-    if table.key:
-        begin = f'{{"{table.key}":'.encode()
-        lines = [
-            b"%b%b,%b\n" % (begin, encode(key), text[1:]) for key, text in rows if text is not None
-        ]
-    else:
-        lines = [text + b"\n" for _, text in rows if text is not None]
-    return Lines(memoryview(b"".join(lines)), max(map(len, lines))) if lines else None
+    begin = f'{{"{table.key}":'.encode()
+    whole, longest = bytearray(), 0
+    for key, text in rows:
+        if text is not None:
+            line = b"%b%b,%b\n" % (begin, encode(key), text[1:]) if table.key else text + b"\n"
+            whole += line
+            longest = max(longest, len(line))
+    return Lines(memoryview(whole), longest) if whole else None
 
 
 @contextlib.contextmanager

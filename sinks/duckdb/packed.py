@@ -29,15 +29,13 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 def packed(records: Sequence[Record], config: Config) -> bytes:
     """What `sinks.duckdb.rows.staged` makes of these records, for `unpacked`."""
     rows = staged(records, config)
+    keys = {table.name: list(texts) for table, texts in rows.keyed.items() if texts}
+    lost = {table.name: texts for table, texts in rows.lost.items() if texts}
     coming = [(table, lines_of(table, texts.items())) for table, texts in rows.keyed.items()]
     coming.append((CHANGELOG, lines_of(CHANGELOG, rows.added)))
-    return _encoder.encode(
-        _Packed(
-            {table.name: list(texts) for table, texts in rows.keyed.items() if texts},
-            {table.name: texts for table, texts in rows.lost.items() if texts},
-            {table.name: lines for table, lines in coming if lines is not None},
-        )
-    )
+    del rows  # 20 MB of texts: they are in the lines now
+    lines = {table.name: each for table, each in coming if each is not None}
+    return _encoder.encode(_Packed(keys, lost, lines))
 
 
 def unpacked(data: bytes) -> Staged:
