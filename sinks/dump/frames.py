@@ -153,7 +153,7 @@ def _parted_behind(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
-    """Lines and what is left. `find` takes a third of the time of `split` and `splitlines`."""
+    """Lines and what is left. Of documents `find` takes half the time of `split`."""
     lines = []
     start = 0
     while end := text.find(b"\n", start) + 1:
