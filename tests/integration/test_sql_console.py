@@ -99,7 +99,7 @@ async def test_parquet_keeps_types(client: httpx.AsyncClient, tmp_path: Path) ->
 
 
 async def test_a_plan_is_shown_and_nothing_else_is_explained(client: httpx.AsyncClient) -> None:
-    plan = await asked(client, "-- how\nEXPLAIN ANALYZE SELECT count(*) FROM projects")
+    plan = await asked(client, "-- how\nEXPLAIN ANALYZE SELECT max(summary) FROM projects")
     other = await asked(client, "EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1")
 
     assert "1 row" in plan.text

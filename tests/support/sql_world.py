@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sinks.duckdb.view import DuckDBView
+from tests.support.new_view import new_view
 from tests.support.view_records import document, metadata, reach, read, take
 
 
 def publish(root: Path, projects: int) -> Path:
     """A data directory with a snapshot of projects `p0000`, `p0001`, …; the directory."""
-    view = DuckDBView.in_directory(root)
+    view = new_view(root)
     rows = [metadata(f"p{i:04}", document(f"p{i:04}", f"{i}.0")) for i in range(projects)]
     take(view, read(rows))
     reach(view)

@@ -26,6 +26,7 @@ from schemas.topics import COMPACTED, Offset, Topic
 from streams.log import Outgoing, Record, TopicPartition
 from streams.progress import read_progress
 from tests.support.in_process import in_process
+from tests.support.new_view import plant
 from tests.support.published import decompressed
 from tests.support.reading_world import progress
 from tests.support.standin import Site
@@ -139,6 +140,7 @@ def _moved(cut: Cut, ends: Ends, partition: int) -> Cut:
 
 async def make(site: Site, data: Path, partitions: int) -> World:
     """Backfill from the stand-in, settle everything, publish both."""
+    plant(data)
     world = World(site, data, Where(partitions))
     await world.work()
     await world.publish()
