@@ -58,8 +58,8 @@ _FIRST_NAME = 100  # codes below are pairs
 _CODE_OF_PAIR = {pair: code for code, pair in enumerate(_PAIRS)}
 _CODE_OF_NAME = {name: _FIRST_NAME + index for index, name in enumerate(_NAMES)}
 
+# Names and values of headers have no more bytes than so many times those of their packed form.
 UNPACKED_PER_BYTE_MAX = 1 + max(len(name) + len(value) for name, value in _PAIRS)
-"""Names and values of headers have no more bytes than so many times those of their packed form."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
