@@ -144,9 +144,13 @@ class Front:
     async def _of_starlette(self, request: Request, error: Exception) -> Response:
         """404, 405, 413 and what an endpoint raises itself."""
         assert isinstance(error, HTTPException)
+        allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
         words = {
             HTTPStatus.NOT_FOUND: ("Not Found", "there is nothing at this address"),
-            HTTPStatus.METHOD_NOT_ALLOWED: (f"{request.method} is not served at this address", ""),
+            HTTPStatus.METHOD_NOT_ALLOWED: (
+                f"{request.method} is not served at this address",
+                f"what is served here: {', '.join(allowed)}",
+            ),
         }
         text, hint = words.get(HTTPStatus(error.status_code), (error.detail, ""))
         headers = {"Vary": "Accept", "Cache-Control": "no-store", **(error.headers or {})}

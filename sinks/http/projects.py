@@ -178,7 +178,7 @@ def page_of(request: Request) -> tuple[int, str]:
     text = request.query_params.get("limit", str(PAGE_USUAL))
     limit = int(text) if text.isascii() and text.isdigit() and len(text) < len("10000") else 0
     if not 1 <= limit <= PAGE_MAX:
-        raise UsageError(f"limit={text[:20]!r}", hint=f"1 to {PAGE_MAX}")
+        raise UsageError(f"limit is {text[:20]!r}", hint=f"a number from 1 to {PAGE_MAX}")
     return limit, request.query_params.get("after", "")
 
 

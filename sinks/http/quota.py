@@ -52,12 +52,12 @@ class Quota:
 
     def wait(self, client: str, units: int = 1) -> float:
         """0.0, and it is counted; else seconds until there is room for so many more."""
-        whose = _whose(client, own=self.limit.own)
-        if not whose:
+        customer = whose(client, own=self.limit.own)
+        if not customer:
             return 0.0
         now = self._now()
-        steps = self._asked.setdefault(whose, deque())
-        self._asked.move_to_end(whose)
+        steps = self._asked.setdefault(customer, deque())
+        self._asked.move_to_end(customer)
         while len(self._asked) > CLIENTS_REMEMBERED:
             self._asked.popitem(last=False)
         while steps and now - steps[0].last >= MINUTE:
@@ -109,14 +109,19 @@ def client_of(request: Request) -> str:
 
 
 @lru_cache(CLIENTS_REMEMBERED)
-def _whose(client: str, *, own: bool) -> str:
-    """An address; of IPv6 the network that one customer has. "" = it is not counted."""
+def whose(client: str, *, own: bool) -> str:
+    """An address; of IPv6 the network that one customer has. "" = it is not counted.
+
+    A socket for both versions names IPv4 by an address that is mapped into IPv6: with its first 64
+    bits all of IPv4 would be one customer.
+    """
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
         return client
+    address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback and not own:
         return ""
     if address.version == 4:  # noqa: PLR2004  IPv4
-        return client
+        return str(address)
     return str(ipaddress.ip_network((address, V6_PREFIX), strict=False))

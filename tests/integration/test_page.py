@@ -79,6 +79,7 @@ async def test_a_wrong_address_is_a_page_in_a_browser() -> None:
         ", ".join(sorted(refused.headers["allow"].split(", "))),
     )
     assert "POST is not served at this address" in refused.text
+    assert "What is served here: GET, HEAD" in refused.text
     assert (404, "Not Found") == (problem.status_code, problem.json()["error"])
     assert {"Accept"} == {answer.headers["vary"] for answer in (page, refused, problem)}
 

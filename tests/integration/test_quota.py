@@ -9,6 +9,7 @@ import pytest
 from sinks.http import queries
 from sinks.http.library import Library
 from sinks.http.quota import CLIENTS_REMEMBERED, Limit, Quota
+from sinks.http.streams.sse import _address
 from sinks.http.xmlrpc import calls as xmlrpc_calls
 from tests.support.http_world import client_of
 from tests.support.logs import Clock
@@ -73,6 +74,20 @@ def test_who_waits_as_long_as_told_is_let_in(clock: Clock) -> None:
             clock.ms += round(wait * 1000 + 0.5)
             assert asked.wait(STRANGER, 1 + number % 4) == 0.0
         clock.ms += number * 13 % 900
+
+
+def test_a_socket_for_both_versions_makes_one_customer_of_nobody(clock: Clock) -> None:
+    """It calls IPv4 by IPv6; whoever asks is known by the same name on both."""
+    asked = quota(clock)
+    assert [asked.wait(f"::ffff:{STRANGER}") for _ in range(10)] == [0.0] * 10
+    assert asked.wait(STRANGER) > 0
+    assert asked.wait(f"::ffff:{OTHER}") == 0.0
+
+    assert {asked.wait(f"::ffff:{OURS}") for _ in range(50)} == {0.0}
+    assert ["", STRANGER, "2001:db8::/64", "", ""] == [
+        _address({"client": (each, 1)})
+        for each in (f"::ffff:{OURS}", f"::ffff:{STRANGER}", "2001:db8::7", "testclient", "")
+    ]
 
 
 def test_this_machines_addresses_are_counted_only_where_that_is_said(clock: Clock) -> None:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from schemas.errors import PypistreamError
 from sinks.http.answers import not_ready, problem, problem_of
+from sinks.http.quota import whose
 from sinks.http.streams.channel import Client
 from sinks.http.streams.frames import retry_frame
 from sinks.http.streams.hub import Busy, Hub
@@ -116,9 +117,10 @@ def _address(scope: Message) -> str:
     """Whose clients are counted together; "" = nobody's: this machine, a proxy before us."""
     address = scope["client"][0] if scope.get("client") else ""
     try:
-        return "" if ipaddress.ip_address(address).is_loopback else address
+        ipaddress.ip_address(address)
     except ValueError:
         return ""
+    return whose(address, own=False)
 
 
 async def _start(send: Send) -> None:
