@@ -131,7 +131,7 @@ async def taken_in(log: MemoryLog, root: Path, helpers: InThisProcess | None) ->
     ids=["well", "gone at once", "gone amid", "log away"],
 )
 async def test_the_same_comes_of_it(fails: dict[int, Exception], tmp_path: Path) -> None:
-    """Row for row what one process makes; no record counts twice, nothing is left running."""
+    """Row for row what one process makes; no record counts twice, nothing stays."""
     log = await a_log()
     alone = await taken_in(log, tmp_path / "alone", None)
     helpers = InThisProcess(log, dict(fails))
@@ -140,6 +140,7 @@ async def test_the_same_comes_of_it(fails: dict[int, Exception], tmp_path: Path)
     assert tables(live(tmp_path / "alone")) == tables(live(tmp_path / "helped"))
     assert alone.counters.records == helped.counters.records == len(written())
     assert helpers.ended
+    assert not list((tmp_path / "helped").rglob("*.jsonl"))
     assert 0 == helped.counters.resets
 
 
