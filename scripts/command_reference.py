@@ -44,7 +44,7 @@ EXIT_CODES = (
     (cli.EXIT_GAVE_UP, "the watchdog gave up"),
     (
         cli.EXIT_INTERRUPTED,
-        "second Ctrl-C: ended at once; also a `query`, `dump` or `rebuild` stopped by the first one",
+        "second Ctrl-C: ended at once; also `query`, `dump` or `rebuild` stopped by the first one",
     ),
 )
 
