@@ -31,7 +31,6 @@ class Recorded:
         self.faces: dict[str, list[tuple[float, int, Any]]] = defaultdict(list)
         for line in history.of("face"):
             self.faces[line["key"]].append((line["at"], line["row"], line["face"]))
-        self.end: float = max((line["at"] for line in history.of("moment")), default=0.0)
         self._by_key: dict[str, dict[str, list[Line]]] = {}
         self._last_row: dict[str, int] = {}
         for row in history.of("row"):

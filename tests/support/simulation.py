@@ -32,7 +32,7 @@ from schemas.topics import Topic
 from streams.log import Log
 from streams.memory_log import MemoryLog
 from streams.progress import worker_id
-from tests.support import sim_actions, sim_check, sim_schedule, sim_sinks, virtual_time
+from tests.support import sim_actions, sim_check, sim_rest, sim_schedule, sim_sinks, virtual_time
 from tests.support.schema_check import ValidatingLog
 from tests.support.sim_history import History, ends_of, line_of
 from tests.support.sim_log import FaultyLog
@@ -49,6 +49,9 @@ PATIENCE = Patience(
 QUIET_SECONDS = 60.0  # after which nothing may lag (I10)
 SWEPT_SECONDS = 80.0  # after which a sweep has come to the end of its schedules
 MAPPED_SECONDS = 40.0  # after which a last reconcile has made everything true
+REST_SECONDS = 1.5  # between two looks whether nothing is under way any more
+REST_LOOKS = 4  # in a row that say so: every role has looked for work meanwhile
+WHOLE_TIME_ONE_IN = 10  # schedules that wait for all of the three times, whatever there is to do
 VALIDATED_ONE_IN = 10  # schedules whose every record is held against the JSON Schemas: slow
 DUCKDB_ONE_IN = 20  # schedules with the DuckDB sink, too: a real database takes a second
 TABLES_MADE_ONE_IN = 80  # in the others of these its tables are there: to make them takes 0.2 s
@@ -125,13 +128,13 @@ class Simulation:
     async def _judged(self, watching: asyncio.Task[None]) -> None:
         """Heal, and record what must be true after that."""
         self._heal()
-        await asyncio.sleep(QUIET_SECONDS)
+        await self._settle(QUIET_SECONDS)
         await self._moment("quiet")
         await self.memory.append(sim_actions.sweep(self.truth))
-        await asyncio.sleep(SWEPT_SECONDS)
+        await self._settle(SWEPT_SECONDS)
         index = self.truth.index()  # drawn afterwards: it settles what the sweep found stale
         await Reconciler(self.memory, self.clock, self.config).run(index, Reason.RECONCILE)
-        await asyncio.sleep(MAPPED_SECONDS)
+        await self._settle(MAPPED_SECONDS)
         await self._stop(watching)
         for sink in self.sinks.values():
             await sink.finish()
@@ -285,6 +288,24 @@ class Simulation:
         self.truth.end()
         for project in self.truth.projects.values():
             project.lying_until = 0.0
+
+    async def _settle(self, seconds: float) -> None:
+        """Wait until nothing is under way, for no longer than that: nothing would happen then."""
+        end = self.now() + seconds
+        looks = 0
+        while looks < REST_LOOKS and self.now() + REST_SECONDS < end:
+            await asyncio.sleep(REST_SECONDS)
+            looks = looks + 1 if self._at_rest() else 0
+        if looks < REST_LOOKS or self.seed % WHOLE_TIME_ONE_IN == WHOLE_TIME_ONE_IN - 1:
+            await asyncio.sleep(max(0.0, end - self.now()))
+
+    def _at_rest(self) -> bool:
+        """Whether whatever comes to an end has done so, and the log says that no name waits."""
+        for_ever = {"produce", *self.sinks, *(f"worker-{n}" for n in range(self.partitions))}
+        ending = [task for name, task in self.roles.items() if name not in for_ever]
+        return all(task.done() for task in (*ending, *self.put_out)) and sim_rest.at_rest(
+            self.memory, self.truth.serial
+        )
 
     # --- what is seen -------------------------------------------------------------------------
 
