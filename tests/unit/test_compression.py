@@ -15,6 +15,7 @@ from schemas.compression import (
     compress,
     compress_frames,
     compress_many,
+    compress_together,
     decompress,
     read_frames,
 )
@@ -120,3 +121,14 @@ def test_many_at_once_are_the_same_frames(count: int) -> None:
     raws = [bytes([number % 251]) * (600 + number) for number in range(count)]
 
     assert compress_many(raws, 1) == [compress(raw, 1) for raw in raws]
+
+
+@pytest.mark.parametrize("sizes", [(), (700,), (700, 1_000, 3), (700, 1_001, 3), (3, 0, 2_500)])
+def test_together_they_are_the_same_frames(
+    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text of several frames among them, or one of nothing, changes no other."""
+    monkeypatch.setattr(compression, "FRAME_BYTES_TARGET", 1_000)
+    raws = [bytes([number]) * size for number, size in enumerate(sizes)]
+
+    assert compress_together(raws, 5) == [compress_frames(raw, 5) for raw in raws]
