@@ -55,7 +55,7 @@ NAME = "normalised project name (PEP 503); norm('Some.Name') makes it"
 LATEST = "version that the project's document describes: the latest, as the index ranks them"
 
 # Grouped by what is a key anyway: DuckDB leaves a join out that nobody asks a column of, if it sees
-# that it adds no rows. It does so of groups, not of keys; who asks for totals waits a fifth longer.
+# that it adds no rows. It does so of groups, not of keys; who asks for totals waits longer.
 _TOTALS = (
     "(SELECT name, "
     + ", ".join(
