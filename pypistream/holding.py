@@ -30,7 +30,7 @@ def hold_of(row: Record | None) -> Hold | None:
 
 
 class SharedHold:
-    """Writes our own holds, applies those of others. The latest wins.
+    """Writes our own holds, applies those of others. The latest wins, whoever wrote last.
 
     `leased`, if the rate is shared, is kept alive beside: its signs lie in the same place.
     """
@@ -38,9 +38,9 @@ class SharedHold:
     def __init__(self, log: Log, clock: Clock) -> None:
         self._log = log
         self._clock = clock
-        self._asked: list[Hold] = []
         self._news = asyncio.Event()
-        self.present: Hold | None = None
+        self._told_ms = 0  # until when the log says
+        self.present: Hold | None = None  # the latest that is known here
         self.leased: LeasedAssignment | None = None
 
     def wake(self) -> None:
@@ -49,7 +49,9 @@ class SharedHold:
 
     def asked(self, until_unix_seconds: float, reason: str) -> None:
         """Upstream asked this process to wait."""
-        self._asked.append(Hold(int(until_unix_seconds * 1000), reason))
+        hold = Hold(int(until_unix_seconds * 1000), reason)
+        if self._is_later(hold):
+            self.present = hold
         self._news.set()
 
     async def load(self, upstream: Upstream) -> None:
@@ -58,12 +60,14 @@ class SharedHold:
 
     def _apply(self, row: Record | None, upstream: Upstream) -> None:
         hold = hold_of(row)
-        if hold is None:
-            return
-        if self.present is None or hold.until_ms > self.present.until_ms:
+        self._told_ms = 0 if hold is None else hold.until_ms
+        if hold is not None and self._is_later(hold):
             self.present = hold
             if hold.until_ms > self._clock.now_ms():
                 upstream.hold(hold.until_ms / 1000, hold.reason)
+
+    def _is_later(self, hold: Hold) -> bool:
+        return self.present is None or hold.until_ms > self.present.until_ms
 
     async def run(self, upstream: Upstream) -> None:
         """Publish and apply until cancelled; after LogUnavailable it may be run again."""
@@ -86,14 +90,11 @@ class SharedHold:
         return await self.leased.look(watch)
 
     async def _publish(self) -> None:
-        """Write the latest of what this process was asked, if nobody was asked for more."""
-        if not self._asked:
-            return
-        latest = max(self._asked, key=lambda hold: hold.until_ms)
-        if self.present is None or latest.until_ms > self.present.until_ms:
-            await self._log.append([self._record(latest)])
-            self.present = latest
-        self._asked = [hold for hold in self._asked if hold.until_ms > latest.until_ms]
+        """Write what is known here if the log says less: two who were told at once both wrote."""
+        hold = self.present
+        if hold is not None and hold.until_ms > max(self._told_ms, self._clock.now_ms()):
+            await self._log.append([self._record(hold)])
+            self._told_ms = hold.until_ms
 
     @property
     def _at(self) -> TopicPartition:

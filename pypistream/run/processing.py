@@ -77,7 +77,7 @@ class Processing:
     lags: Mapping[int, int | None] = field(init=False, default_factory=dict)
     """Per partition: changelog records not yet decided, as of the last look; None = unknown."""
     _lives: dict[int, _Life] = field(init=False, default_factory=dict)
-    _leaving: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
+    _leaving: dict[int, set[asyncio.Task[None]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the workers of what is assigned already, so that they can be looked at."""
@@ -153,14 +153,15 @@ class Processing:
         task = self._lives.pop(partition).task
         if task is not None:
             task.cancel()
-            self._leaving[partition] = task
-            task.add_done_callback(lambda _: self._leaving.pop(partition, None))
+            leaving = self._leaving.setdefault(partition, set())
+            leaving.add(task)
+            task.add_done_callback(leaving.discard)
 
     async def _live(self, life: _Life) -> None:
         """Run a worker again and again, until cancelled or until an error that does not pass."""
         partition = life.dog.partition
-        if partition in self._leaving:  # it went and came back before its writer was closed
-            await asyncio.wait([self._leaving[partition]])
+        if leaving := self._leaving.get(partition):  # it came back before its writer was closed
+            await asyncio.wait(leaving)
         lives = Lives(f"worker {partition}", lambda: _reached(life.worker.cut))
         while True:
             lives.begins()

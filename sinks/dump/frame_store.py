@@ -259,7 +259,7 @@ class FrameStore:
                     hint="pypistream rebuild dump",
                 )
             index = _index.decode(raw)
-        except NO_JSON as error:
+        except (*NO_JSON, DumpCorrupt) as error:
             raise DumpCorrupt(f"{path}: {error}", hint="pypistream rebuild dump") from error
         return msgspec.structs.replace(index, tables={**empty, **index.tables})
 

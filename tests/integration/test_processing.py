@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from processors.metadata import Worker
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
 from pypistream.restarts import first_of
@@ -179,6 +180,37 @@ def test_a_partition_that_stays_is_not_begun_anew() -> None:
         assert processing.worker(2) is not None
 
     simulated(play)
+
+
+def test_a_partition_that_comes_and_goes_has_one_worker_at_a_time() -> None:
+    """However often that is while the first one is still closing its writer."""
+    running, most = 0, 0
+
+    async def life(worker: Worker) -> None:
+        nonlocal running, most
+        del worker
+        running += 1
+        most = max(most, running)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(5)
+            running -= 1
+
+    async def play(world: World) -> None:
+        assigned = Assigned(frozenset({0}))
+        world.start(await world.news(1), assigned)
+        await asyncio.sleep(1)
+        for partitions in ((), (0,), (), (0,)):
+            assigned.assign(*partitions)
+            await asyncio.sleep(0.1)
+        assert (running, most) == (1, 1), "the first one is closing"
+
+        await asyncio.sleep(10)
+        assert (running, most) == (1, 1), "the last one works"
+
+    with mock.patch.object(Worker, "run", life):
+        simulated(play)
 
 
 def test_nothing_assigned_is_nothing_done() -> None:

@@ -12,7 +12,7 @@ from processors import transactions
 from producers import presence
 from producers.presence import ALIVE_KEY, other_holder
 from schemas import codec, compression
-from schemas.errors import DataDirectoryVersion, ViewCorrupt
+from schemas.errors import DataDirectoryVersion, DumpCorrupt, ViewCorrupt
 from schemas.manifest import Delta, places
 from schemas.records import Alive, Cut
 from schemas.topics import Topic
@@ -69,6 +69,19 @@ def test_a_store_of_another_version_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(compression.compress(written, 3))
 
     with pytest.raises(DataDirectoryVersion) as caught:
+        FrameStore(tmp_path, TABLES)
+    assert "rebuild dump" in caught.value.hint
+
+
+def test_a_damaged_index_of_a_store_is_named(tmp_path: Path) -> None:
+    """With the command that makes it anew."""
+    store = FrameStore(tmp_path, TABLES)
+    store.flush(b"{}")
+    store.close()
+    path = tmp_path / INDEX_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(DumpCorrupt, match=INDEX_FILE) as caught:
         FrameStore(tmp_path, TABLES)
     assert "rebuild dump" in caught.value.hint
 
