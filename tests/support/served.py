@@ -14,9 +14,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+READY = ("/v1/changes?limit=1", "/healthz")  # it has read the log's head, and its projects
+
+
 def answers(url: str) -> bool:
-    """Whether it has read the log's head."""
+    """Whether it has all that it answers from."""
     try:
-        return httpx.get(f"{url}/v1/changes?limit=1", timeout=30).status_code == 200
+        return all(httpx.get(url + path, timeout=30).status_code == 200 for path in READY)
     except httpx.TransportError:
         return False
