@@ -50,7 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         path.write_text(CANARY)
     url = f"http://127.0.0.1:{free_port()}"
     with started("serve", "--data", str(data), "--http", url[7:], "--sql", cwd=root) as program:
-        program.until(lambda: answers(url), SECONDS_MAX, "answer")
+        ready = ("/v1/changes?limit=1", "/healthz")
+        program.until(lambda: all(answers(url, path) for path in ready), SECONDS_MAX, "answer")
         yield Served(program, url)
 
 
