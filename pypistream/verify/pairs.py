@@ -41,8 +41,9 @@ class _Queue(NamedTuple):
 class Halves:
     """Halves that wait for their other one, by name: those of the newest answer only.
 
-    Both documents of an answer share the record's id (`ce_id`). Each topic has them in the same
-    order, so read side by side few wait: what does is in memory.
+    Both documents of an answer share the record's id (`ce_id`) and when it was fetched: what is
+    served again after something else has the id that it had before. Each topic has them in the
+    same order, so read side by side few wait: what does is in memory.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Halves:
 
     def take(self, name: str, record: Record, value: bytes) -> Pair | None:
         """Take a record of either topic; the pair that it completes."""
-        answer = record.header("ce_id") or ""
+        answer = "\0".join(record.header(each) or "" for each in ("ce_id", "fetched-at"))
         ours = _Queue(answer, deque(), deque())
         if record.topic is Topic.METADATA:
             half = _Metadata(record.offset, started(value))

@@ -85,8 +85,9 @@ def test_the_hash_is_made_anew_from_what_is_published() -> None:
 
 
 def record(topic: Topic, offset: int, answer: str) -> Record:
-    """One half of an answer."""
-    headers = (("ce_id", answer.encode()),)
+    """One half of an answer, which may say when it was fetched: a@1."""
+    said, _, fetched = answer.partition("@")
+    headers = (("ce_id", said.encode()), ("fetched-at", fetched.encode()))
     return Record(topic, 0, Offset(offset), 0, "foo", b'{"releases":{}}', headers)
 
 
@@ -113,6 +114,19 @@ M, R = Topic.METADATA, Topic.RELEASES
         # the same answer published again: first with first
         ([(M, 1, "a"), (M, 2, "a"), (R, 3, "a"), (R, 4, "a")], [(1, 3), (2, 4)], 0),
         ([(R, 3, "a"), (R, 4, "a"), (M, 1, "a"), (M, 2, "a")], [(1, 3), (2, 4)], 0),
+        # another one between them, and all of one topic read before the other
+        (
+            [
+                (M, 1, "a@1"),
+                (M, 2, "b@2"),
+                (M, 3, "a@3"),
+                (R, 4, "a@1"),
+                (R, 5, "b@2"),
+                (R, 6, "a@3"),
+            ],
+            [(3, 6)],
+            1,
+        ),
     ],
 )
 def test_halves_of_an_answer_find_each_other(
