@@ -81,7 +81,12 @@ def compress_many(raws: Sequence[bytes], level: int) -> list[bytes]:
     """Each as `compress` makes it, by COMPRESS_THREADS and without holding the interpreter."""
     if len(raws) < COMPRESS_TOGETHER_MIN:
         return [compress(raw, level) for raw in raws]
-    made = _compressor(level).multi_compress_to_buffer(list(raws), threads=COMPRESS_THREADS)
+    return _compressed(raws, level, COMPRESS_THREADS)
+
+
+def _compressed(raws: Sequence[bytes], level: int, threads: int) -> list[bytes]:
+    """Each as one frame; the interpreter is asked for once."""
+    made = _compressor(level).multi_compress_to_buffer(list(raws), threads=threads)
     return [made[index].tobytes() for index in range(len(made))]
 
 
@@ -107,8 +112,7 @@ def compress_together(raws: Sequence[bytes], level: int) -> list[bytes]:
     """
     if not raws or not all(0 < len(raw) <= FRAME_BYTES_TARGET for raw in raws):
         return [compress_frames(raw, level) for raw in raws]
-    made = _compressor(level).multi_compress_to_buffer(list(raws), threads=1)
-    return [made[index].tobytes() for index in range(len(made))]
+    return _compressed(raws, level, threads=1)
 
 
 def decompress(frame: bytes) -> bytes:

@@ -47,22 +47,17 @@ def child_command(name: str, settings: Settings, *more: str) -> list[str]:
 
 
 async def start_child(
-    command: Sequence[str],
-    *,
-    heard_bytes: int = 0,
-    stdout: int | None = None,
-    pass_fds: Sequence[int] = (),
+    command: Sequence[str], *, stdout: int | None = None, pass_fds: Sequence[int] = ()
 ) -> asyncio.subprocess.Process:
     """One that is told what to do on its stdin, and ends when that does.
 
-    `heard_bytes`: how much of its stdout is kept for us to read; 0 = it writes to the descriptor
-    `stdout`, or has ours.
+    `stdout`: a descriptor that it writes to, or `PIPE` for lines that we read; None = ours.
     """
     return await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE if heard_bytes else stdout,
-        limit=heard_bytes or LINE_BYTES_MAX,
+        stdout=stdout,
+        limit=LINE_BYTES_MAX,
         pass_fds=tuple(pass_fds),
         env=dict(os.environ),
         start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
@@ -129,7 +124,7 @@ class SinksChild:
 
     async def _start(self) -> asyncio.subprocess.Process:
         command = child_command("sinks", self._settings, *SETTINGS)
-        return await start_child(command, heard_bytes=LINE_BYTES_MAX)
+        return await start_child(command, stdout=asyncio.subprocess.PIPE)
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         if self._finishing:

@@ -200,7 +200,6 @@ class FrameFileWriter:
         for number in numbers:
             section = old.sections[number]
             opens = self._opens(section.uncompressed_bytes)
-            self._opened = self._opened or opens
             if section.opens != opens:
                 self._copy(old, range(start, number))
                 text = reopened(old.text(number), opens=opens)
@@ -219,7 +218,6 @@ class FrameFileWriter:
             elements = [made for made in map(element, found) if made is not None]
             rows = len(elements)
             opens = self._opens(rows)
-            self._opened = self._opened or opens
             array = self._output.is_array
             text = array_text(elements, opens=opens) if array else b"".join(elements)
         notes: dict[str, list[str]] = {}
@@ -275,7 +273,10 @@ class FrameFileWriter:
             self._file.close()  # flushes, which a full disk refuses again
 
     def _opens(self, size: int) -> bool:
-        return self._output.is_array and not self._opened and size > 0
+        """Whether what comes now begins the array: true once."""
+        opens = self._output.is_array and not self._opened and size > 0
+        self._opened = self._opened or opens
+        return opens
 
     def _do(self, action: Callable[..., None], *given: object) -> None:
         """In the thread, after what it was told before. Raises what that has raised."""

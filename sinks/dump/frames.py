@@ -136,20 +136,12 @@ def lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
 
     Raises DumpCorrupt if the text ends within a line, or a line is longer than any of ours.
     """
-    return _lines_of(frames, _parted)
+    return _lines_of(frames, ended=False)
 
 
 def ended_lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
     """The same with their newline: what is written again is copied once, not twice."""
-    return _lines_of(frames, _parted_behind)
-
-
-def _parted(text: bytes) -> tuple[list[bytes], bytes]:
-    return _cut(text, ended=False)
-
-
-def _parted_behind(text: bytes) -> tuple[list[bytes], bytes]:
-    return _cut(text, ended=True)
+    return _lines_of(frames, ended=True)
 
 
 def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
@@ -162,13 +154,11 @@ def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
     return lines, text[start:]
 
 
-def _lines_of(
-    frames: Iterable[bytes], parted: Callable[[bytes], tuple[list[bytes], bytes]]
-) -> Iterator[bytes]:
+def _lines_of(frames: Iterable[bytes], *, ended: bool) -> Iterator[bytes]:
     open_line: list[bytes] = []
     open_bytes = 0
     for frame in frames:
-        lines, rest = parted(frame)
+        lines, rest = _cut(frame, ended=ended)
         first = lines[0] if lines else rest
         open_bytes += len(first)
         if open_bytes > LINE_BYTES_MAX:
