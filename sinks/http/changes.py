@@ -21,9 +21,10 @@ from sinks.changes.feed import Known
 from sinks.changes.pages import Page, Wanted, page_after, page_before
 from sinks.http.answers import answer
 from sinks.http.changes_atom import ATOM, Archive, Current, Links, archive_of, current_of, feed
-from sinks.http.streams.endpoint import Streams, parameters
+from sinks.http.parameters import one_of, parameters
+from sinks.http.streams.endpoint import Streams
 from sinks.http.streams.frames import ChangeData
-from sinks.http.streams.selection import Selection, one_of, selection, serial_of, since_of
+from sinks.http.streams.selection import Selection, selection, serial_of, since_of
 from streams.log import LogUnavailable
 
 LIMIT, LIMIT_MAX = 100, 1_000  # more is asked for in pages
@@ -57,7 +58,7 @@ class ChangesPages:
 
     async def page(self, request: Request) -> Response:
         """By `since` (a serial or a time) upwards, by `before` downwards, else the newest ones."""
-        values = parameters(request)
+        values = parameters(request, ("since", "before", "limit", "project", "kind"))
         selected = selection(values)
         since, before = one_of(values, "since"), one_of(values, "before")
         limit = _limit(one_of(values, "limit"))
@@ -117,7 +118,7 @@ class ChangesPages:
 
     async def atom(self, request: Request) -> Response:
         """The newest changes, or by `archive` what came to an end at that serial."""
-        values = parameters(request)
+        values = parameters(request, ("archive", "project", "kind"))
         selected = selection(values)
         archive = one_of(values, "archive")
         known, log, wanted = self._known(), self._streams.log, _wanted(selected)

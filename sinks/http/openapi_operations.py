@@ -81,6 +81,7 @@ KIND = Parameter("kind", "Kinds of changes, or `security`.", _TEXT, several=True
 SINCE = Parameter("since", "After this serial, or since this RFC 3339 time.", _TEXT)
 CURSOR = Parameter("since", "After this id of the stream; 0 = everything first.", _TEXT)
 LAST_ID = Parameter("Last-Event-ID", "What a client had last.", _TEXT, "header")
+ARCHIVE = Parameter("archive", "The archive that ends at this serial, as links name it.", _SERIAL)
 WORDS = Parameter("q", "Words, all of which are in name or summary.", _TEXT)
 
 
@@ -130,7 +131,7 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/v1/projects/{name}", "documents", "All that is held of a project.", gives=Project,
-        problems=_ONE,
+        problems=(301, 400, 404, 503),
     ),
     Operation(
         "GET", "/v1/projects/{name}/reverse-dependencies", "documents",
@@ -170,7 +171,7 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/v1/changes.atom", "streams", "The same changes as a feed (RFC 4287, RFC 5005).",
-        ATOM, parameters=(PROJECT, KIND), problems=(400, 503),
+        ATOM, parameters=(ARCHIVE, PROJECT, KIND), problems=(400, 503),
     ),
     Operation("GET", "/dumps/", "dumps", "What the newest dump has.", gives=Listing,
               problems=(404,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
@@ -19,8 +20,10 @@ from schemas.records import Status
 from schemas.releases import SlimFile
 from sinks.http.answers import json_answer, not_ready, problem
 from sinks.http.library import PAGE_MAX, Library
+from sinks.http.parameters import one_of, parameters
 
 PAGE_USUAL = 100
+PAGE = ("after", "limit")  # parameters of every list
 WORDS_MAX, WORDS_CHARACTERS_MAX = 8, 200  # each narrows the search; a name has no more
 ROOT = "/v1/projects"
 
@@ -106,10 +109,11 @@ class Projects:
         ]
 
     async def _list(self, request: Request) -> Response:
+        given = parameters(request, ("q", *PAGE))
         if self._library.view() is None:
             return not_ready()
-        limit, after = page_of(request)
-        words = request.query_params.get("q", "").split()
+        limit, after = page_of(given)
+        words = (one_of(given, "q") or "").split()
         if words:
             if len(words) > WORDS_MAX or sum(map(len, words)) > WORDS_CHARACTERS_MAX:
                 raise UsageError(f"at most {WORDS_MAX} words, {WORDS_CHARACTERS_MAX} characters")
@@ -122,6 +126,7 @@ class Projects:
         return json_answer(request, ProjectList(lines, following))
 
     async def _one(self, request: Request) -> Response:
+        parameters(request, ())
         if self._library.view() is None:
             return not_ready()
         name = name_in(request)
@@ -159,13 +164,14 @@ class Projects:
         return json_answer(request, project, headers=headers)
 
     async def _dependents(self, request: Request) -> Response:
+        given = parameters(request, PAGE)
         if self._library.view() is None:
             return not_ready()
         name = name_in(request)
         address = f"{ROOT}/{quote(name)}/reverse-dependencies"
         if name != request.path_params["name"]:
             return moved(address)
-        limit, after = page_of(request)
+        limit, after = page_of(given)
         found = self._library.dependents(name, after, limit)
         following = next_page(address, found[-1].name, limit) if len(found) == limit else None
         lines = [DependentProject(*line) for line in found]
@@ -173,13 +179,14 @@ class Projects:
         return json_answer(request, DependentList(name, count, lines, following))
 
 
-def page_of(request: Request) -> tuple[int, str]:
+def page_of(given: Mapping[str, Sequence[str]]) -> tuple[int, str]:
     """`limit` and `after` of a list. Raises UsageError."""
-    text = request.query_params.get("limit", str(PAGE_USUAL))
+    asked = one_of(given, "limit")
+    text = str(PAGE_USUAL) if asked is None else asked
     limit = int(text) if text.isascii() and text.isdigit() and len(text) < len("10000") else 0
     if not 1 <= limit <= PAGE_MAX:
         raise UsageError(f"limit is {text[:20]!r}", hint=f"a number from 1 to {PAGE_MAX}")
-    return limit, request.query_params.get("after", "")
+    return limit, one_of(given, "after") or ""
 
 
 def next_page(address: str, after: str, limit: int) -> str:

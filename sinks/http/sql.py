@@ -31,6 +31,7 @@ from sinks.duckdb.process import (
 )
 from sinks.http.answers import JSON as JSON_TYPE
 from sinks.http.answers import problem
+from sinks.http.parameters import one_of, parameters
 from sinks.http.quota import Limit, Quota
 
 PATH = "/v1/sql"
@@ -138,11 +139,9 @@ class SqlConsole:
 
 def _asked(request: Request) -> tuple[str, str]:
     """SQL and format. Raises UsageError."""
-    given = request.query_params
-    unknown = set(given) - {"q", "format"}
-    if unknown or len(given.multi_items()) != len(given):
-        raise UsageError("q and format are what may be given, once each")
-    sql, format_name = given.get("q", "").strip(), given.get("format", JSON)
+    given = parameters(request, ("q", "format"))
+    sql, asked = (one_of(given, "q") or "").strip(), one_of(given, "format")
+    format_name = JSON if asked is None else asked
     if not sql:
         raise UsageError("no SQL", hint=f"{PATH}?q=SELECT+name,version+FROM+projects+LIMIT+5")
     if format_name not in FORMATS:

@@ -77,6 +77,49 @@ def check(path: str, method: str, status: int, value: Any) -> None:
     assert errors == [], path
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        path.replace("{name}", "foo")
+        for path, methods in SHEET["paths"].items()
+        if path.startswith("/v1/") and {"400"} <= set(methods.get("get", {}).get("responses", ()))
+    ],
+)
+async def test_a_parameter_that_there_is_not_is_refused_with_those_there_are(
+    path: str, tmp_path: Path, library: MemoryLibrary
+) -> None:
+    """Who misspells one gets no answer to another question; and all of the document are known."""
+    described = SHEET["paths"][path.replace("/foo", "/{name}")]["get"]["parameters"]
+    known = sorted(each["name"] for each in described if each["in"] == "query")
+    with asking(service(tmp_path, library).app()) as client:
+        refused = await client.get(path, params={"projekt_": "foo"})
+
+    said = refused.json()
+    assert [400, "no parameter 'projekt_'"] == [refused.status_code, said["error"]]
+    assert said["hint"].endswith(f"there are {', '.join(known)}" if known else "with one")
+    assert ("project" in known) == said["hint"].startswith("did you mean 'project'? ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("/v1/projects?limit=1&limit=2", "/v1/projects?q=foo&q=bar"),
+        "/v1/projects/bar/reverse-dependencies?after=a&after=b",
+        *("/v1/changes?limit=1&limit=2", "/v1/changes.atom?archive=250&archive=500"),
+        "/v1/sql?q=SELECT+1&q=SELECT+2",
+    ],
+)
+async def test_a_parameter_that_is_there_twice_is_refused(
+    address: str, tmp_path: Path, library: MemoryLibrary
+) -> None:
+    """Which of the two was meant nobody knows."""
+    with asking(service(tmp_path, library).app()) as client:
+        refused = await client.get(address)
+
+    name = address.partition("?")[2].partition("=")[0]
+    assert [400, f"{name} is given twice"] == [refused.status_code, refused.json()["error"]]
+
+
 async def test_answers_are_as_described(tmp_path: Path, library: MemoryLibrary) -> None:
     """Real ones, good and bad, held against the document's own schemas."""
     publish(tmp_path, 1)

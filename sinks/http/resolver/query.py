@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from schemas.errors import InvalidName, UsageError
 from schemas.names import normalize
+from sinks.http.parameters import check_known
 from sinks.http.resolver.decide import Query, Yanked, moment_of, specifier_of
 from sinks.http.resolver.environment import Asked, environment_of
 
@@ -89,10 +90,8 @@ def query_of(given: Given) -> Query:
 
 
 def _check(found: Mapping[str, Sequence[str]]) -> None:
+    check_known(found, PARAMETERS)
     for name, values in found.items():
-        if name not in PARAMETERS:
-            known = ", ".join(sorted(PARAMETERS))
-            raise UsageError(f"no parameter {name[:40]!r}", hint=f"there are {known}")
         if name in SINGLE and len(values) > 1:
             raise UsageError(f"{name} is there {len(values)} times", hint="once is enough")
         if any(len(value) > VALUE_CHARACTERS_MAX for value in values):

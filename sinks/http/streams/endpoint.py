@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from starlette.requests import Request
@@ -19,13 +19,14 @@ from sinks.changes.feed import Known, Place, serial_before
 from sinks.changes.order import Change
 from sinks.changes.pages import Recent
 from sinks.http.library import Library
+from sinks.http.parameters import one_of, parameters
 from sinks.http.streams.changes import ChangesSource
 from sinks.http.streams.cursor import BadCursor, cursor_of
 from sinks.http.streams.frames import LIVE, ChangeData, change_data, reset_frame
 from sinks.http.streams.hashes import files_of
 from sinks.http.streams.hub import Hub, Limits
 from sinks.http.streams.metadata import MetadataSource, Positions
-from sinks.http.streams.selection import Selection, one_of, selection, since_of
+from sinks.http.streams.selection import Selection, selection, since_of
 from sinks.http.streams.sse import Beginning, EventStream
 from streams.clock import unix_ms
 from streams.log import Log, LogUnavailable
@@ -126,7 +127,7 @@ class Streams:
 
     async def begin_changes(self, request: Request) -> Beginning[Place]:
         """By Last-Event-ID, else by `since`, else now. Raises UsageError, LogUnavailable."""
-        asked = request.headers.get(LAST_EVENT_ID) or one_of(parameters(request), "since")
+        asked = request.headers.get(LAST_EVENT_ID) or _since(request)
         if asked is None:
             return Beginning(None)
         since = since_of(asked)
@@ -142,7 +143,7 @@ class Streams:
 
     async def begin_metadata(self, request: Request) -> Beginning[Positions]:
         """By Last-Event-ID, else by `since`, a cursor or 0; else now."""
-        asked = request.headers.get(LAST_EVENT_ID) or one_of(parameters(request), "since")
+        asked = request.headers.get(LAST_EVENT_ID) or _since(request)
         if asked is None:
             return Beginning(None)
         if self._metadata.config is None:
@@ -164,17 +165,18 @@ class Streams:
         return Beginning(await self._metadata.starts(), first, LIVE, ends)
 
 
-def parameters(request: Request) -> Mapping[str, Sequence[str]]:
-    """The query, each parameter with all its values."""
-    return {key: request.query_params.getlist(key) for key in request.query_params}
-
-
 def _selected(request: Request) -> Selection:
-    return selection(parameters(request))
+    return selection(parameters(request, ("since", "project", "kind")))
 
 
 def _selected_documents(request: Request) -> Selection:
-    return selection(parameters(request), kinds=False)
+    if "kind" in request.query_params:
+        raise UsageError("kind is about changes", hint="use /v1/stream/changes")
+    return selection(parameters(request, ("since", "project")))
+
+
+def _since(request: Request) -> str | None:
+    return one_of({"since": request.query_params.getlist("since")}, "since")
 
 
 def routes(streams: Streams) -> list[BaseRoute]:

@@ -83,7 +83,7 @@ class Selection:
         return not given.project or self.admits(given.project, given.kind)
 
 
-def selection(values: Mapping[str, Sequence[str]], *, kinds: bool = True) -> Selection:
+def selection(values: Mapping[str, Sequence[str]]) -> Selection:
     """From the parameters `project` and `kind`, repeated or with commas. Raises UsageError."""
     globs = sorted({_glob(text) for text in _listed(values, "project")})
     if len(globs) > GLOBS_MAX:
@@ -92,8 +92,6 @@ def selection(values: Mapping[str, Sequence[str]], *, kinds: bool = True) -> Sel
         )
     wanted: set[str] = set()
     for text in _listed(values, "kind"):
-        if not kinds:
-            raise UsageError("kind is about changes", hint="use /v1/stream/changes")
         if text == SECURITY:
             wanted |= {kind.value for kind in SECURITY_KINDS}
         elif text in set(Kind):
@@ -125,14 +123,6 @@ def serial_of(text: str) -> int:
     if not _DIGITS.fullmatch(text) or len(text) > SERIAL_DIGITS_MAX or int(text) > SERIAL_MAX:
         raise UsageError("not a serial", hint=f"a serial is a number from 0 to {SERIAL_MAX}")
     return int(text)
-
-
-def one_of(values: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """A parameter that may be given once. Raises UsageError."""
-    given = values.get(name, ())
-    if len(given) > 1:
-        raise UsageError(f"{name} is given twice")
-    return given[0] if given else None
 
 
 def _listed(values: Mapping[str, Sequence[str]], name: str) -> list[str]:
