@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -66,9 +67,19 @@ def app() -> None:
     """
 
 
+def _check_environment(arguments: Sequence[str]) -> None:
+    """Raises UsageError. Who asks for help gets it, and our own processes were begun by a check."""
+    begins = bool({*arguments[:1]} & {*_COMMANDS}) and not {"-h", "--help"} & {*arguments}
+    if begins and any(name.startswith("PYPISTREAM_") for name in os.environ):
+        from pypistream.environment import check_environment  # loads the settings: 0.1 s
+
+        check_environment(os.environ)
+
+
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     try:
+        _check_environment(arguments)
         result = app.main(list(arguments), prog_name="pypistream", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code

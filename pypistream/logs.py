@@ -23,7 +23,7 @@ from pypistream.terminal import escaped, shortened
 VALUE_CHARACTERS_MAX = 300  # upstream's own words may be in it
 TRACE_CHARACTERS_MAX = 20_000  # some hundred frames
 TEXT, JSON = "text", "json"
-_CHOICE = "PYPISTREAM_LOG"
+LOG_VARIABLE = "PYPISTREAM_LOG"
 _FIRST = ("time", "level", "logger", "event")  # keys of our own, in this order
 
 Event = MutableMapping[str, Any]
@@ -70,7 +70,7 @@ def say(text: str, name: str) -> None:
     There may be nobody any more who reads it: that ends nothing.
     """
     with suppress(OSError):
-        if os.environ.get(_CHOICE) == JSON:
+        if os.environ.get(LOG_VARIABLE) == JSON:
             structlog.get_logger(name).info(text)
             return
         sys.stderr.write(f"{escaped(text)}\n")
@@ -79,7 +79,7 @@ def say(text: str, name: str) -> None:
 
 def log_format() -> str:
     """`json` unless somebody watches, or as the environment says."""
-    chosen = os.environ.get(_CHOICE, "")
+    chosen = os.environ.get(LOG_VARIABLE, "")
     if chosen in (TEXT, JSON):
         return chosen
     return TEXT if sys.stderr.isatty() else JSON

@@ -30,7 +30,8 @@ directory (or `--config FILE`), this over what the data directory remembers from
 that over the defaults, which stand in `[brackets]` below. `pypistream init` writes a file that
 explains every setting. Whoever gives `--data` needs nothing else.
 
-In the file a setting has the name of its flag, with `_` or `-`: `snapshot_every = 30`.
+In the file a setting has the name of its flag, with `_` or `-`: `snapshot_every = 30`. A name that
+is none is refused, in the environment where it looks like a variable's, else it is warned of.
 
 ## Exit codes
 
