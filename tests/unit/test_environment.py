@@ -48,10 +48,14 @@ def test_no_variable_of_the_repository_is_refused(capsys: pytest.CaptureFixture[
         (ROOT / path).read_text()
         for path in listed
         if path.endswith((".yaml", ".md", "Makefile", ".env", "conftest.py"))
-        or path.startswith(("tests/support", "benchmarks/", ".ci/", "scripts/"))
-        and path.endswith(".py")
+        or (
+            path.startswith(("tests/support", "benchmarks/", ".ci/", "scripts/"))
+            and path.endswith(".py")
+        )
     ]
-    found = {name for text in texts for name in re.findall(r"PYPISTREAM_[A-Z][A-Z_]*[A-Z](?!\w)", text)}
+    found = {
+        name for text in texts for name in re.findall(r"PYPISTREAM_[A-Z][A-Z_]*[A-Z](?!\w)", text)
+    }
 
     check_environment(dict.fromkeys(found, ""))
     assert len(found) > 30
