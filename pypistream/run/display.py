@@ -77,12 +77,12 @@ def line_of(facts: Facts) -> str:
     parts = [
         f"serial {facts.head:,}",
         f"watermark {claim(facts.watermark)}",
-        f"projects {names[Status.OK]}",
+        f"projects up to date {names[Status.OK]:,}",  # SQL counts those that are not, too
         f"{facts.changes_per_minute:.0f} changes/min",
         f"{facts.fetch_rate:.1f} fetches/s",
     ]
     owed = {s: names[s] for s in (Status.PENDING, Status.PARKED, Status.STALE, Status.DEAD)}
-    parts += [f"{status.value} {count}" for status, count in owed.items() if count]
+    parts += [f"{status.value} {count:,}" for status, count in owed.items() if count]
     if facts.eta_seconds is not None:
         parts.append(f"backfill ends in {duration(facts.eta_seconds)}")
     if facts.trouble:

@@ -32,7 +32,7 @@ DRAIN_SECONDS_MAX = 10.0
 ALL_GONE_SECONDS_MAX = 60.0  # on a busy machine
 ROWS, COLUMNS = 40, 160
 LABELS = (
-    "serial", "watermark", "lag", "projects", "changes per minute", "pending / parked",
+    "serial", "watermark", "lag", "projects up to date", "changes per minute", "pending / parked",
     "stale / dead", "last snapshot", "last dump",
 )  # fmt: skip
 CONTROLS = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ def test_table_and_line_write_numbers_alike() -> None:
     for text in (text_of(value), line_of(value)):
         assert "40,000,000" in text
         assert "39,999,000" in text
+        assert re.search(r"projects up to date +1,234\b", text)  # not all that have a document
     assert "parked 2" in line_of(value)
 
 
