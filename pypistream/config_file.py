@@ -219,4 +219,6 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     except FileExistsError as error:
         raise UsageError(f"{path} exists", hint="--check checks it, --force replaces it") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", hint="--config FILE is another place"
+        ) from error

@@ -90,7 +90,12 @@ class DataDir:
             found = json.loads((self.root / SETTINGS_NAME).read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise UsageError(
+                f"{self.root / SETTINGS_NAME} cannot be read: {error.strerror}",
+                hint="check its owner and permissions",
+            ) from error
+        except ValueError as error:
             raise UsageError(
                 f"{self.root / SETTINGS_NAME} cannot be read: {error}",
                 hint="remove the file; the next `pypistream run` writes it anew",

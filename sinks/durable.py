@@ -12,6 +12,9 @@ from typing import BinaryIO
 from schemas.errors import DiskFull, StorageFailed
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_READ_ONLY = (
+    "mount that disk writable, or copy the data directory elsewhere and give that as --data"
+)
 
 
 @contextmanager
@@ -24,7 +27,8 @@ def storage(what: Path) -> Iterator[None]:
         if error.errno in _NO_SPACE:
             message = f"no space left for {what}: {reason}"
             raise DiskFull(message, hint=f"make room on the disk of {what}") from error
-        raise StorageFailed(f"{what} cannot be written or read: {reason}") from error
+        hint = _READ_ONLY if error.errno == errno.EROFS else ""
+        raise StorageFailed(f"{what} cannot be written or read: {reason}", hint=hint) from error
 
 
 def write_synced(path: Path, content: bytes) -> None:

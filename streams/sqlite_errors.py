@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,11 +58,47 @@ def translated(error: sqlite3.Error, path: Path) -> PypistreamError:
     if primary in _CORRUPT:
         return LogCorrupt(f"{path}: {error}", hint=MEND)
     if primary in _REFUSED:
-        return UsageError(f"{path}: {error}", hint="check its owner and permissions")
+        return refused(path, str(error))
     return LogBroken(
         f"{path}: {error} ({error.sqlite_errorname})",
         hint="check the disk, then start again; what was acknowledged before is safe",
     )
+
+
+def refused(path: Path, said: str) -> UsageError:
+    """Who refuses the file, and what to do; `said` is SQLite's own word for it.
+
+    Nothing is opened to find out but the folder: to close the file would let go of its locks.
+    Raises nothing itself, whatever the disk answers.
+    """
+    folder = path.parent
+    with contextlib.suppress(OSError):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return UsageError(
+                f"{path} cannot be used: its disk is mounted read-only, and who reads a log writes "
+                "beside it how far",
+                hint=f"mount it writable (if nobody mounted it so, `dmesg` says why), or copy "
+                f"{folder} to another disk and give that as --data",
+            )
+        barred = next((each for each in (folder, path) if not _open_to_us(each)), None)
+        if barred is not None:
+            return UsageError(
+                f"{path} cannot be used: this user ({os.geteuid()}) may not write {barred}",
+                hint=f"run it as user {barred.stat().st_uid}, whose it is, "
+                f"or change owner or permissions of {folder}",
+            )
+    try:
+        os.close(os.open(folder, os.O_RDONLY))
+    except OSError as error:
+        said = error.strerror or said
+    return UsageError(
+        f"{path} cannot be used: {said}", hint=f"check owner, permissions and disk of {folder}"
+    )
+
+
+def _open_to_us(path: Path) -> bool:
+    needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+    return not path.exists() or os.access(path, needed)
 
 
 @contextlib.contextmanager

@@ -102,14 +102,16 @@ def open_file(path: Path, partitions: int | None, *, create: bool) -> int:
     LogFull, LogUnavailable.
     """
     missing = UsageError(
-        f"no log in {path.parent}; start with `pypistream run --data {path.parent}`"
+        f"no log in {path.parent}", hint=f"start with `pypistream run --data {path.parent}`"
     )
     if not create and not path.exists():
         raise missing
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{path.parent}: {error.strerror}") from error
+        raise UsageError(
+            f"{path.parent} cannot be made: {error.strerror}", hint="choose another one with --data"
+        ) from error
     with storage_errors(path):
         connection = connect(path, cache_kib=READER_CACHE_KIB, create=create)
         try:
@@ -177,7 +179,9 @@ def _sync_directory(directory: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise LogFull(f"{directory}: {error.strerror}") from error
+        raise LogFull(
+            f"{directory}: {error.strerror}", hint="make room on that disk, then start again"
+        ) from error
 
 
 def _checked(connection: sqlite3.Connection, asked: int | None, path: Path) -> int:

@@ -77,7 +77,7 @@ def rule_of(name: object, fields: Sequence[object]) -> Rule:
     try:
         normalized = "" if name is None else normalize(str(name))
     except InvalidName as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error), hint="the name of one project, as on PyPI") from error
     wanted = known_fields(given) if given else PERSONAL
     return Rule(normalized, tuple(sorted(wanted)), int(time.time()))
 

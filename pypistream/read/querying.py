@@ -106,5 +106,8 @@ def _sql(text: str) -> str:
         return text
     sql = sys.stdin.read(SQL_CHARACTERS_MAX + 1)
     if len(sql) > SQL_CHARACTERS_MAX:
-        raise UsageError(f"the SQL on stdin has over {SQL_CHARACTERS_MAX} characters")
+        raise UsageError(
+            f"the SQL on stdin has over {SQL_CHARACTERS_MAX} characters",
+            hint="ask in several queries; the published file opens in DuckDB itself, too",
+        )
     return sql

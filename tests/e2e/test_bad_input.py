@@ -343,6 +343,36 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@embedded_only
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["follow", "-c", "1"], ["verify", "--no-upstream"], ["run"], ["dump"]]
+)
+def test_a_disk_that_is_mounted_read_only(
+    arguments: list[str], data: Path, small_disk: Path
+) -> None:
+    """What is published can be asked; what needs the log says why it cannot be, and what to do."""
+    shutil.copytree(data, small_disk / "data")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    place = ("--data", str(small_disk / "data"))
+    upstream = ("--upstream", CLOSED_PORT) if arguments == ["run"] else ()
+    told = refused_by_disk(*arguments, *place, *upstream, cwd=data.parent)
+    answered = command("query", *place, COUNT, cwd=data.parent)
+
+    assert "read-only" in told.lower()
+    assert "mount" in told.splitlines()[-1]
+    assert 0 == answered.returncode, answered.stderr
+
+
+def refused_by_disk(*arguments: str, cwd: Path) -> str:
+    """Two lines of error, whatever the exit code."""
+    ended = command(*arguments, cwd=cwd)
+    lines = ended.stderr.splitlines()
+
+    assert ended.returncode in (1, 2)
+    assert ["Error: ", "Next:  "] == [line[:7] for line in lines[-2:]], ended.stderr
+    return ended.stderr
+
+
 def test_a_full_disk(
     site: Running, new_log: tuple[str, ...], small_disk: Path, tmp_path: Path
 ) -> None:

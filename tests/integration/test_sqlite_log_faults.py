@@ -50,9 +50,10 @@ class TestFile:
     async def test_missing(self, tmp_path: Path) -> None:
         """Who only follows makes nothing: the error names the command that does."""
         path = tmp_path / "data" / "log.sqlite"
-        with pytest.raises(UsageError, match=r"no log in .*pypistream run --data"):
+        with pytest.raises(UsageError, match=r"no log in .*data$") as refused:
             await SqliteLog.open(path, create=False)
 
+        assert f"pypistream run --data {path.parent}" in refused.value.hint
         assert [] == os.listdir(tmp_path)  # noqa: PTH208  # pathlib in a coroutine is refused, too
 
     async def test_creation_was_killed(self, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from streams.cleaning import COMPACTION_LAG_MS, limits
 from streams.log import Headers, LogUnavailable, Outgoing, TopicPartition
 from streams.packing import _PAIRS, UNPACKED_PER_BYTE_MAX, pack_headers, unpack_headers
 from streams.placing import every_partition, placed
-from streams.sqlite_errors import translated
+from streams.sqlite_errors import refused, translated
 from streams.sqlite_rows import checksum, packed, record_of, sound_rows
 
 NOW_MS = 1_700_000_000_000
@@ -227,3 +229,24 @@ class TestErrors:
         assert type(found) is expected
         assert "data/log.sqlite" in str(found)
         assert found.hint
+
+    def test_who_may_not_write_is_told_who_may(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SQLite itself says that it is "unable to open database file"."""
+        monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+        found = refused(tmp_path / "log.sqlite", "unable to open database file")
+
+        assert f"this user ({os.geteuid()}) may not write {tmp_path}" in str(found)
+        assert f"run it as user {tmp_path.stat().st_uid}" in found.hint
+
+    def test_too_many_open_files_are_no_matter_of_permissions(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def none_left(*_: object) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(os, "open", none_left)
+        found = refused(tmp_path / "log.sqlite", "unable to open database file")
+
+        assert str(found).endswith("cannot be used: Too many open files")
