@@ -241,10 +241,16 @@ XMLRPC = (
         " p.download_url, p.docs_url, p.requires_python, p.keywords, p.platform, p.classifiers,"
         " p.project_urls, (SELECT list(d.requirement) FROM dependencies AS d WHERE d.name ="
         f" {_HELD}) AS requires_dist FROM {SCHEMA}.project AS p WHERE p.name = {_HELD}"
-        f" AND p.version = CASE WHEN release = (SELECT q.version FROM {SCHEMA}.project AS q"
-        " WHERE q.name = norm(project)) THEN release ELSE "
+        f" AND p.version = CASE WHEN {_HELD} IS NULL THEN NULL"
+        f" WHEN release = (SELECT q.version FROM {SCHEMA}.project AS q"
+        " WHERE q.name = norm(project)) THEN release"
+        f" WHEN {_ALL_HELD} AND NOT EXISTS (FROM releases AS r WHERE r.name = norm(project)"
+        " AND r.version = release) THEN "
+        + _raised("project", "' has no version '", "release")
+        + " ELSE "
         + _raised(
-            "'the metadata of '", "release", "' is not held here, only of the latest version'"
+            *("'the metadata of '", "project", "' '", "release"),
+            "' is not held here, only of the latest version'",
         )
         + " END",
     ),

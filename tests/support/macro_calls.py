@@ -23,7 +23,9 @@ CALLS_THAT_FAIL = {
     "package_roles('other')": "no project other is held here",
     "package_hosting_mode('other')": "no project other is held here",
     "release_urls('foo.bar', '3.0')": "foo.bar has no version 3.0",
-    "release_data('foo.bar', '1.0rc1')": "the metadata of 1.0rc1 is not held here",
+    "release_data('foo.bar', '1.0rc1')": "the metadata of foo.bar 1.0rc1 is not held here",
+    "release_data('foo.bar', '3.0')": "foo.bar has no version 3.0",
+    "release_data('other', '1')": "no project other is held here",
     "top_packages()": "download counts are not held here",
     "release_downloads('foo-bar', '2.0')": "download counts are not held here",
 }
