@@ -29,10 +29,13 @@ _EXPLAINED = re.compile(
 # What DuckDB thinks was meant, where that is a table of a schema that is nobody's but ours.
 _OURS_ALONE = re.compile(rf'\sDid you mean "{SCHEMA}\.[^"\n]*"\?')
 _WHAT_THERE_IS = "`show tables`, `describe TABLE`; macros are in docs/duckdb-reference.md"
+_EXAMPLES = "docs/cookbook.md has queries to begin with"
 _HINTS: dict[type[Exception], str] = {
     duckdb.CatalogException: _WHAT_THERE_IS,
     duckdb.BinderException: _WHAT_THERE_IS,
-    duckdb.ParserException: "docs/cookbook.md has queries to begin with",
+    duckdb.ConversionException: "`describe TABLE` has the types; TRY_CAST gives NULL for the rest",
+    duckdb.PermissionException: f"no file is read here but the published one; else use {SQL_OWN}",
+    duckdb.InvalidInputException: "docs/duckdb-reference.md says what a macro or function takes",
 }
 
 Row = tuple[object, ...]
@@ -81,12 +84,16 @@ def check(
     Nothing is run. What a SELECT may reach is for the connection's own lock to say.
     """
     if len(sql) > characters_max:
-        raise QueryFailed(f"the SQL has more than {characters_max} characters")
+        raise QueryFailed(
+            f"the SQL has more than {characters_max} characters", hint="ask in several queries"
+        )
     kind = _kind(connection, sql)
     if kind is duckdb.StatementType.EXPLAIN:
         explained = _EXPLAINED.fullmatch(sql)
         if explained is None:
-            raise QueryFailed("EXPLAIN is allowed as EXPLAIN [ANALYZE] [(options)] SELECT")
+            raise QueryFailed(
+                "EXPLAIN is allowed of a SELECT", hint="EXPLAIN [ANALYZE] [(options)] SELECT …"
+            )
         kind = _kind(connection, explained[1])
     if kind is not duckdb.StatementType.SELECT:
         raise QueryFailed(
@@ -104,7 +111,10 @@ def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementTy
     try:
         return statements[0].type
     except ValueError:  # a kind of statement that the binding has no name for (UPDATE EXTENSIONS)
-        raise QueryFailed("such a statement is not allowed here, only SELECT") from None
+        raise QueryFailed(
+            "such a statement is not allowed here, only SELECT",
+            hint=f"for anything else use a DuckDB of your own: {SQL_OWN}",
+        ) from None
 
 
 def _pieces(cursor: duckdb.DuckDBPyConnection, memory_limit: str) -> Iterator[list[Row]]:
@@ -125,7 +135,7 @@ def failing(memory_limit: str = "") -> Iterator[None]:
         message = f"the query needs more than {memory_limit or MEMORY_LIMIT} of memory"
         raise QueryFailed(message, hint=f"narrow it down, or use {SQL_OWN}") from error
     except (duckdb.Error, RuntimeError) as error:  # the binding's own are plain RuntimeErrors
-        raise QueryFailed(_told(error), hint=_HINTS.get(type(error), "")) from error
+        raise QueryFailed(_told(error), hint=_HINTS.get(type(error), _EXAMPLES)) from error
 
 
 def _told(error: Exception) -> str:

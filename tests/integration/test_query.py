@@ -150,6 +150,7 @@ def test_what_may_not_or_cannot_be_run_is_told_in_one_line(
 
     assert said in str(failed.value)
     assert str(failed.value).isprintable()
+    assert failed.value.hint
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,9 @@ def test_what_may_not_or_cannot_be_run_is_told_in_one_line(
         ("FROM project", "`show tables`"),
         ("SELECT nme FROM projects", "`describe TABLE`"),
         ("", "one SELECT"),
+        ("SELECT name::INTEGER FROM projects", "TRY_CAST"),
+        ("FROM read_text('/etc/passwd')", "no file is read here"),
+        ("FROM release_data('nosuch', '1')", "docs/duckdb-reference.md"),
     ],
 )
 def test_who_asks_for_what_is_not_there_is_told_where_to_look(
