@@ -83,7 +83,7 @@ def invoke(arguments: Sequence[str]) -> int:
         result = app.main(list(arguments), prog_name="pypistream", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show(sys.stderr)
