@@ -7,6 +7,7 @@ import re
 import socket
 from typing import NamedTuple
 
+from pypistream.data_dir import DataDir
 from schemas.errors import UsageError
 
 DEFAULT_HTTP = "127.0.0.1:8000"
@@ -57,6 +58,16 @@ def bound(address: Address) -> socket.socket:
         listener.close()
         raise _refused(error, address) from error
     return listener
+
+
+def bound_for(role: str, text: str, data: DataDir) -> socket.socket:
+    """The same, for a role of a directory. Raises DataDirectoryInUse, too."""
+    try:
+        return bound(address_of(text))
+    except UsageError:
+        if data.state.exists():  # who listens there may be the very role of the same directory
+            data.hold(role).release()
+        raise
 
 
 def address_now(listener: socket.socket) -> Address:

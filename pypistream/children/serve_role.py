@@ -10,8 +10,8 @@ from typing import Any
 
 import uvloop
 
-from pypistream.children.listening import DEFAULT_HTTP, address_now, address_of, bound
-from pypistream.children.serving import serve
+from pypistream.children.listening import DEFAULT_HTTP, address_now, bound_for
+from pypistream.children.serving import ROLE, serve
 from pypistream.children.sinks_process import last_word
 from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr, say
@@ -31,7 +31,7 @@ def serve_alone(given: Mapping[str, object]) -> int:
     settings, data = located(given)
     data = data.absolute()
     require_log(settings, data)
-    listener = bound(address_of(settings.http or DEFAULT_HTTP))
+    listener = bound_for(ROLE, settings.http or DEFAULT_HTTP, data)
     data.create()
     data.store(settings.stored())
     return _run(_alone(settings, data, listener))

@@ -104,8 +104,7 @@ def _history(report: StatusReport) -> str:
         return "every row of the journal since serial 0"
     after = f"every row after serial {history.since:,}"
     if history.read is not None:
-        read = f"{history.begun:,}..{history.read:,}"
-        return f"{read} of base {history.since:,} is read, and {after}"
+        return f"{after}, and of those before {history.begun:,} to {history.read:,} so far"
     if history.asked:
         return f"{after}; what was before is asked for, and waits for `pypistream produce`"
     return after

@@ -137,8 +137,17 @@ class Bootstrap:
                 await self.load(replace_all=how.replace)
             if how.follow:
                 await self._follow()
+        except asyncio.CancelledError:
+            say(await self._ended(), "bootstrap")
+            raise
         finally:
             await self.loader.close()
+
+    async def _ended(self) -> str:
+        """How a signal left it, and what goes on from there."""
+        if (await read_progress(self.log)).loading:
+            return "stopped half-way: nothing else works on this log until the same command ends"
+        return "stopped; the same command goes on from there, or `pypistream run`"
 
     def _new_loader(self) -> Loader:
         return Loader(self.log, SystemClock(), self._lacking, self.source.place)

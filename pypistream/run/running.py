@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pypistream.children.listening import address_now, address_of, bound
+from pypistream.children.listening import address_now, bound_for
 from pypistream.children.serving_child import ServingChild
 from pypistream.children.sinks_child import SinksChild
 from pypistream.cli import EXIT_GAVE_UP
@@ -31,7 +31,7 @@ from pypistream.wiring import (
     open_log,
     upstream_url,
 )
-from schemas.errors import Fatal, Retriable, UsageError
+from schemas.errors import Fatal, Retriable
 from schemas.records import Config, Status
 from streams.clock import SystemClock
 from streams.log import LogUnavailable
@@ -72,7 +72,7 @@ async def run_plan(plan: Plan) -> int:
     with ExitStack() as stack:
         listener = plan.listener
         if listener is None and plan.settings.http and not plan.once:
-            listener = _bound(plan.settings.http, data)
+            listener = bound_for("produce", plan.settings.http, data)
             stack.callback(listener.close)
         data.create()
         for role in ("produce", "process"):
@@ -83,16 +83,6 @@ async def run_plan(plan: Plan) -> int:
             return await _Run(plan, data, stop, listener).run()
         except BaseExceptionGroup as group:
             raise first_of(group) from None
-
-
-def _bound(http: str, data: DataDir) -> socket.socket:
-    """A socket at that address. Raises UsageError, DataDirectoryInUse."""
-    try:
-        return bound(address_of(http))
-    except UsageError:
-        if data.state.exists():  # a run of the same directory may be who listens there
-            data.hold("produce").release()
-        raise
 
 
 class _Run:

@@ -46,6 +46,7 @@ def test_one_crawls_and_two_follow(tmp_path: Path, seed: int) -> None:
                 rest(site)
                 _until_equal(crawler, follower, site, tmp_path)
                 assert follower.stop() == 0, follower.text()
+                assert "stopped; the same command goes on from there" in follower.text()
             _assert_kept(tmp_path)
             _assert_third(site, tmp_path)
             assert crawler.stop() == 0, crawler.text()

@@ -137,17 +137,14 @@ def test_killed_it_serves_again_at_the_same_address(site: Running, tmp_path: Pat
         site.change("release", min(site.served_names()))
         served(program, url, head(site))
 
-        taken = command(
-            "serve", "--data", str(data), "--http", url.removeprefix("http://"), cwd=tmp_path
-        )
+        same = ("serve", "--data", str(data), "--http", url.removeprefix("http://"))
+        again = command(*same, cwd=tmp_path)
         other = command("serve", "--data", str(data), "--http", "127.0.0.1:0", cwd=tmp_path)
         assert program.stop(signal.SIGINT) == 0, program.text()
 
-    assert 2 == taken.returncode
-    assert "taken" in taken.stderr
-    assert "--http" in taken.stderr
-    assert 1 == other.returncode
-    assert "holds the role 'serve'" in other.stderr
+    for ended in (again, other):  # its own port, too: the directory is what is in use
+        assert 1 == ended.returncode
+        assert "holds the role 'serve'" in ended.stderr
 
 
 def test_what_a_run_does_is_in_the_metrics(site: Running, tmp_path: Path) -> None:
