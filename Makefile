@@ -96,7 +96,7 @@ bench-reconcile: $(READY)  ## a reconcile of 886 000 names; PYPISTREAM_NAMES=FIL
 bench-bootstrap: $(READY)  ## a bootstrap of 100 000 projects, PROJECTS=n for others; exit 1 if a figure is missed (3 minutes)
 	@$(BIN)/python -m benchmarks.bootstrap $(ARGS)
 
-bench-dump: $(READY)  ## a dump of 20 000 projects beside the peer's way, PROJECTS=n for others; exit 1 if a figure is missed (2 minutes)
+bench-dump: $(READY)  ## a dump of 20 000 projects beside the peer's way, PROJECTS=n for others, WORLD=FOLDER keeps them; exit 1 if a figure is missed (2 minutes)
 	@$(BIN)/python -m benchmarks.dump $(ARGS)
 
 bench-http: $(READY)  ## the HTTP service at 886 000 projects beside nginx, PROJECTS=n for others, WORLD=FOLDER keeps them; exit 1 if a figure is missed (needs wrk, nginx; 30 minutes)
