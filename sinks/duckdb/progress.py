@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.codec import encode
 from schemas.records import Cut
 from sinks.sink import Reached
 from sinks.softly import moment
@@ -44,6 +45,13 @@ class ProgressRow(msgspec.Struct):
     backfill_names: int | None
     history_since: int | None
     vector: list[VectorElement]
+
+
+def parameters(row: ProgressRow) -> list[object]:
+    """Its columns in their order as a statement takes them: the vector, the last one, as JSON."""
+    *fields, vector = msgspec.structs.astuple(row)
+    told = [list(each) if isinstance(each, tuple) else each for each in fields]
+    return [*told, encode(vector).decode()]
 
 
 def progress_row(at: Reached) -> ProgressRow:

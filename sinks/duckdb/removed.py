@@ -10,6 +10,7 @@ log has is not had, and the public view says so (`held`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,16 @@ import structlog
 
 from schemas.errors import PypistreamError
 from sinks.duckdb.errors import first_line
-from sinks.duckdb.schema import PROJECT, RELEASES, REMOVED_OF, SCHEMA, STATE, Table
+from sinks.duckdb.schema import (
+    PROJECT,
+    RELEASES,
+    REMOVED_OF,
+    SCHEMA,
+    STATE,
+    Table,
+    delete_staged,
+    insert_statements,
+)
 from sinks.duckdb.snapshot import open_snapshot
 from sinks.removed import ALL, HASHES, NONE
 
@@ -49,25 +59,39 @@ def staged_rows(
 
 def keep_lost(connection: duckdb.DuckDBPyConnection, lost: Lost, keep: str) -> None:
     """Put aside what is about to be deleted, within the caller's transaction."""
+    if keep == NONE:
+        return
     for table, texts in lost.items():
-        if texts and keep != NONE:
-            staged_rows(connection, REMOVED_OF[table], texts.items())
-            _insert(connection, table, kept_columns(table, keep))
+        columns = kept_columns(table, keep)
+        had = [key for key, text in texts.items() if text is None]
+        told = [(key, text) for key, text in texts.items() if text is not None]
+        if had:
+            _move(connection, table, columns, had)
+        if told:
+            staged_rows(connection, REMOVED_OF[table], told)
+            _insert(connection, table, columns)
+
+
+def _move(
+    connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[str], keys: list[str]
+) -> None:
+    """The rows that `table` still has; without one of them, what is kept of it stays."""
+    removed = REMOVED_OF[table]
+    names = ", ".join(f'"{column}"' for column in columns)
+    here = f"FROM {table.path} WHERE name IN (SELECT unnest(?::VARCHAR[]))"
+    connection.execute(f"DELETE FROM {removed.path} WHERE name IN (SELECT name {here})", [keys])
+    connection.execute(
+        f"INSERT INTO {removed.path}(name, {names}) SELECT name, {names} {here}", [keys]
+    )
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[str]) -> None:
-    """From the stage; a NULL text stands for the row that `table` still has."""
+    """From the stage, in the place of what is kept of them."""
     removed = REMOVED_OF[table]
-    names = ", ".join(f'"{column}"' for column in columns)
-    read = ", ".join(f'row_."{column}"' for column in columns)
-    connection.execute(
-        f"INSERT OR REPLACE INTO {removed.path}(name, {names})"
-        f" SELECT name, {names} FROM {table.path}"
-        f" WHERE name IN (SELECT key FROM {removed.stage} WHERE doc IS NULL)"
-        f" UNION ALL SELECT key, {read} FROM (SELECT key, from_json(doc, '{table.structure}')"
-        f" AS row_ FROM {removed.stage} WHERE doc IS NOT NULL)"
-    )
-    connection.execute(f"TRUNCATE {removed.stage}")
+    part = replace(removed, columns={name: table.columns[name] for name in columns})
+    connection.execute(delete_staged(removed))
+    for statement in insert_statements(part):
+        connection.execute(statement)
 
 
 def cut_down(connection: duckdb.DuckDBPyConnection, keep: str) -> None:

@@ -252,6 +252,24 @@ def delete_staged(table: Table) -> str:
     return f"DELETE FROM {table.path} WHERE {table.key} IN (SELECT key FROM {table.stage})"
 
 
+def insert_progress() -> str:
+    """Insert the one row; its columns are the parameters, the last of them as JSON."""
+    *fields, vector = PROGRESS.columns
+    kind = json.dumps(PROGRESS.columns[vector])
+    return f"INSERT INTO {PROGRESS.path} VALUES ({'?, ' * len(fields)}from_json(?, '{kind}'))"
+
+
+def insert_given(table: Table) -> str:
+    """Insert rows from two lists, its parameters: their keys, and their texts."""
+    columns = ", ".join(f'"{name}"' for name in table.columns)
+    key, key_value = (f"{table.key}, ", "key, ") if table.key else ("", "")
+    return (
+        f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
+        f" (SELECT key, from_json(doc, '{table.structure}') AS row_ FROM"
+        " (SELECT unnest($1::VARCHAR[]) AS key, unnest($2::VARCHAR[]) AS doc))"
+    )
+
+
 def insert_statements(table: Table) -> list[str]:
     """Move the staged texts into their table and empty the stage. A NULL text is none."""
     columns = ", ".join(f'"{name}"' for name in table.columns)

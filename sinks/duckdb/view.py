@@ -20,18 +20,16 @@ from typing import BinaryIO, TypeVar
 import duckdb
 import structlog
 
-from schemas.codec import encode
 from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
 from schemas.records import Config
 from schemas.topics import COMPACTED, Topic
 from sinks import notes
-from sinks.duckdb import batches, memo
+from sinks.duckdb import batches, memo, progress
 from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.duckdb.errors import exhausts, first_line, invalidates, meaning
 from sinks.duckdb.literals import literal
 from sinks.duckdb.packed import unpacked
-from sinks.duckdb.progress import progress_row
 from sinks.duckdb.removed import carry_over, cut_down
 from sinks.duckdb.rows import Staged, staged
 from sinks.duckdb.schema import (
@@ -39,6 +37,7 @@ from sinks.duckdb.schema import (
     PROJECT,
     SCHEMA,
     VIEW_FORMAT,
+    insert_progress,
     stage_statements,
     table_statements,
 )
@@ -94,6 +93,7 @@ class DuckDBView:
         self._file: LiveFile | None = None
         self._copy: FileCopy | None = None
         self._standing = Standing("", {})
+        self._carried = False  # whether what the published file keeps was taken from it
 
     @classmethod
     def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
@@ -269,17 +269,19 @@ class DuckDBView:
                 connection.execute(statement)
             memo.remember(connection, {memo.FORMAT: str(VIEW_FORMAT)})
             connection.commit()
-        written = memo.recall(connection, memo.FORMAT)
+        noted = memo.recall_all(connection)
+        written = noted.get(memo.FORMAT)
         if written != str(VIEW_FORMAT):
             raise ViewCorrupt(f"{self._live} has format {written}, this version {VIEW_FORMAT}")
         for statement in stage_statements():
             connection.execute(statement)
-        if memo.recall(connection, memo.KEPT) != self._keep:
+        if noted.get(memo.KEPT) != self._keep:
             connection.begin()
             cut_down(connection, self._keep)
             memo.remember(connection, {memo.KEPT: self._keep})
             connection.commit()
-        self._standing = notes.standing_of(memo.recall(connection, memo.STANDING))
+        self._standing = notes.standing_of(noted.get(memo.STANDING))
+        self._carried = noted.get(memo.CARRIED) is not None
 
     def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
         """The file alone is the database, and stays as it is."""
@@ -337,22 +339,19 @@ class DuckDBView:
         standing = self._standing._replace(as_of_ms=at.as_of_ms)
         connection.begin()
         connection.execute(f"DELETE FROM {PROGRESS.path}")
-        connection.execute(
-            f"INSERT INTO {PROGRESS.path} SELECT unnest(from_json(?, '{PROGRESS.structure}'))",
-            [encode(progress_row(at)).decode()],
-        )
+        connection.execute(insert_progress(), progress.parameters(progress.progress_row(at)))
         texts = {
             memo.CUT: notes.vector_text(at.vector),
             memo.STANDING: notes.standing_text(standing),
         }
-        if memo.recall(connection, memo.CARRIED) is None:  # the first cut of a new file
+        if not self._carried:  # the first cut of a new file
             # What a rule leaves out may stand in the published file: then no more than hashes.
             keep = HASHES if self._keep == ALL and standing.rules else self._keep
             carry_over(connection, self._target, at.vector.log_id, keep)
             texts[memo.CARRIED] = at.vector.log_id
         memo.remember(connection, texts)
         connection.commit()
-        self._standing = standing
+        self._standing, self._carried = standing, True
 
     def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:
         """Everything into the file itself, nothing left in its WAL; returns the cut."""
