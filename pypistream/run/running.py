@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -77,7 +78,6 @@ async def run_plan(plan: Plan) -> int:
         data.create()
         for role in ("produce", "process"):
             stack.callback(data.hold(role).release)
-        data.store(plan.settings.stored())
         stop = stop_on_signals(cut_off=bool(plan.settings.kafka))
         try:
             return await _Run(plan, data, stop, listener).run()
@@ -119,6 +119,7 @@ class _Run:
         sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
         try:
             if await self._begin(pipeline, display):
+                self._remember(display)
                 await self._work(pipeline, sinks, display)
             else:
                 display.say("stopped before upstream had answered; nothing was written")
@@ -130,6 +131,14 @@ class _Run:
             await upstream.close()
             await log.close()
         return 0
+
+    def _remember(self, display: Display) -> None:
+        """The settings, once there is a log: a mistyped upstream of a new one is not kept."""
+        settings, before = self._plan.settings, self._data.stored().get("upstream")
+        if before is not None and before != settings.upstream:
+            flag = shlex.join(("--upstream", str(before)))
+            display.say(f"upstream was {before or 'PyPI'} until now: {flag} goes back to it")
+        self._data.store(settings.stored())
 
     async def _begin(self, pipeline: Pipeline, display: Display) -> bool:
         """Found or read the log; False if told to stop before that was done."""

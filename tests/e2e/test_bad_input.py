@@ -118,6 +118,30 @@ def test_no_network(site: Running, new_log: tuple[str, ...], tmp_path: Path) -> 
     assert 0 < len(read_dump(data).packages) < PROJECTS / 2
 
 
+@embedded_only
+def test_a_mistyped_upstream_is_not_kept(where: Where, site: Running, tmp_path: Path) -> None:
+    """Of a log that it never founded; of one that is there it is told what was before."""
+    data = tmp_path / "new"
+    mistyped = refused(
+        *run(data, CLOSED_PORT), cwd=tmp_path, code=1, says="cannot be started", hint="--upstream"
+    )
+    forgotten = refused(
+        *("run", "--data", str(data), "--contact", ""), cwd=tmp_path, code=2, says="no contact"
+    )
+    with started(*run(data, site), cwd=tmp_path, name="founded") as program:
+        program.until(lambda: "following from" in program.text(), 30, "log")
+        assert program.stop() == 0, program.text()
+    with started(*run(data, CLOSED_PORT), cwd=tmp_path, name="changed") as program:
+        program.until(lambda: "until now" in program.text(), 30, "note")
+        assert program.stop() == 0, program.text()
+
+    assert CLOSED_PORT not in forgotten
+    assert "nothing was written" in mistyped
+    said = f"upstream was {site.url} until now: --upstream {site.url} goes back to it"
+    assert said in program.text()
+    assert "until now" not in (tmp_path / "founded.txt").read_text()
+
+
 def test_a_network_that_goes_away_and_comes_back(site: Running, data: Path, tmp_path: Path) -> None:
     """A log that is there is started without upstream, and goes on where it stood."""
     with started(*run(data, CLOSED_PORT), cwd=tmp_path) as program:
