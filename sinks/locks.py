@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.errors import DataDirectoryInUse
-from sinks.durable import storage
+from sinks.durable import discard, storage
 
 
 def lock(path: Path) -> int:
@@ -29,3 +29,15 @@ def lock(path: Path) -> int:
 def locked(path: Path) -> BinaryIO:
     """The same, until the file is closed."""
     return os.fdopen(lock(path), "ab")
+
+
+def locked_with(path: Path, scratch: Path) -> BinaryIO:
+    """The same, with a folder for files of a moment: what a killed process left there is removed.
+
+    The folder is its holder's alone, and only who holds the lock may empty it.
+    """
+    with storage(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+        held = locked(path)
+        discard(*scratch.iterdir())
+    return held

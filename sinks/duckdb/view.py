@@ -44,7 +44,7 @@ from sinks.duckdb.schema import (
 from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, wal_of
 from sinks.duckdb.status import view_statements
 from sinks.durable import discard, storage
-from sinks.locks import locked
+from sinks.locks import locked_with
 from sinks.removed import ALL, HASHES
 from sinks.sink import Batch, Published, Reached, RecordsWanted, Standing, Vector, positions_of
 from streams.log import Record, TopicPartition
@@ -225,9 +225,7 @@ class DuckDBView:
 
     def _own(self) -> None:
         """Keep every other process off these files."""
-        with storage(self._live):
-            self._spill.mkdir(parents=True, exist_ok=True)
-        self._lock = self._lock or locked(self._live.with_name(LOCK_FILE))
+        self._lock = self._lock or locked_with(self._live.with_name(LOCK_FILE), self._spill)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._own()

@@ -69,6 +69,25 @@ def test_another_writer_is_told_so(view: DuckDBView, tmp_path: Path) -> None:
         DuckDBView.in_directory(tmp_path).standing()
 
 
+def test_what_a_killed_rebuild_left_is_removed_by_who_comes_next(tmp_path: Path) -> None:
+    """Gigabytes of lines, at the size of all of PyPI; and nobody else's, while somebody writes."""
+    scratch = tmp_path / "state" / duckdb_view.SPILL_DIRECTORY
+    scratch.mkdir(parents=True)
+    (scratch / "project.jsonl").write_bytes(b"{}\n")
+    (scratch / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"x")
+    first = new_view(tmp_path)
+    first.standing()
+    left = sorted(path.name for path in scratch.iterdir())
+    (scratch / "project.jsonl").write_bytes(b"its own")
+    with pytest.raises(DataDirectoryInUse):
+        new_view(tmp_path).standing()
+    kept = (scratch / "project.jsonl").read_bytes()
+    first.close()
+
+    assert [] == left
+    assert b"its own" == kept
+
+
 def test_another_writers_files_are_not_reset(view: DuckDBView, tmp_path: Path) -> None:
     take(view, read([metadata("a", document("a"))]))
 
