@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx
 import pytest
 import zstandard
 
 from schemas.redaction import PERSONAL
+from sinks.duckdb.view import LIVE_FILE
 from tests.support.process import Program, command, started, status
 from tests.support.standin import Running, standin
 from tests.support.where import Where, embedded, on_kafka, placed
 
 SECONDS_MAX = 240.0
 QUICK = ("--rate", "0", "--poll", "1", "--settle", "0.1", "--snapshot-every", "5")
+TABLES = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'it'"
 PIECE = 1024 * 1024  # bytes of a file that one frame is looked for in
 FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins (RFC 8878)
 
@@ -61,6 +65,37 @@ def holding(data: Path, *texts: str) -> dict[str, set[str]]:
     return found
 
 
+def told(data: Path, *texts: str, at_rest: bool = False) -> dict[str, set[str]]:
+    """Which DuckDB or Parquet file has which of the texts in a row of any table, its own included.
+
+    DuckDB codes texts so that their bytes are in none of its files: here it reads them itself. Of
+    what is no row any more no file has a trace that it was not made with: `redact` has all of them
+    made anew. What a process has open is read only once it is `at_rest`.
+    """
+    found: dict[str, set[str]] = {}
+    for path in sorted(data.rglob("*")):
+        if path.suffix == ".parquet":
+            sources, attach = [f"read_parquet('{path}')"], ""
+        elif path.suffix == ".duckdb" and (at_rest or path.name != LIVE_FILE):
+            sources, attach = [], f"ATTACH '{path}' AS it (READ_ONLY)"
+        else:
+            continue
+        with duckdb.connect() as connection:
+            connection.execute(attach or "SELECT 1")
+            for schema, table in connection.execute(TABLES).fetchall() if attach else ():
+                sources.append(f'it."{schema}"."{table}"')
+            for source, text in itertools.product(sources, texts):
+                sql = f"SELECT count(*) FROM {source} AS t WHERE contains(t::VARCHAR, ?)"
+                if connection.execute(sql, [text]).fetchall()[0][0]:
+                    found.setdefault(str(path.relative_to(data)), set()).add(text)
+    return found
+
+
+def suffix_of(path: str) -> str:
+    """In `dumps`, whatever its name."""
+    return Path(path).suffix if path.startswith("dumps/") else ""
+
+
 def frames(raw: bytes) -> Iterator[bytes]:
     """What every zstd frame in it unpacks to, as far as it goes in one piece."""
     at = raw.find(FRAME)
@@ -98,14 +133,16 @@ def test_nothing_is_left_of_what_was_redacted(site: Running, where: Where, tmp_p
         assert command("dump", "--data", str(data), cwd=tmp_path).returncode == 0
         (name, mail), (other, another) = named(data)
         before = {name.partition("/")[0].removesuffix("-wal") for name in holding(data, mail)}
-        kept = {"dumps", "state"}  # DuckDB may compress texts so that their bytes are in no file
+        kept = {"dumps", "state"}  # DuckDB codes texts so that their bytes are in no file of it
+        tables = told(data, mail)
+        assert {"pypi.duckdb", ".duckdb", ".parquet"} <= {*tables, *map(suffix_of, tables)}
         assert (kept | {"log.sqlite"} if where.embedded else kept) <= before
 
         said = redact(data, name)
 
         assert "duckdb" in said
         assert "dump" in said
-        assert holding(data, mail) == {}
+        assert holding(data, mail) == told(data, mail) == {}
         assert (other, another) in (left := named(data, 1))
         assert (name, mail) not in left
         assert holding(data, another)
@@ -113,6 +150,8 @@ def test_nothing_is_left_of_what_was_redacted(site: Running, where: Where, tmp_p
         assert {info.get(field) for field in PERSONAL - {"ownership"}} <= {None}
         assert where.embedded or "max.compaction.lag.ms" in said
         assert program.stop() == 0
+    assert told(data, mail, at_rest=True) == {}
+    assert {"pypi.duckdb", "state/live.duckdb"} <= set(told(data, another, at_rest=True))
 
     if not where.embedded:
         ended = command(
@@ -122,7 +161,7 @@ def test_nothing_is_left_of_what_was_redacted(site: Running, where: Where, tmp_p
         return
     assert "was there already" in redact(data, name)
     redact(data, "--field", "author_email", "--field", "author")
-    assert holding(data, mail, another) == {}
+    assert holding(data, mail, another) == told(data, mail, another, at_rest=True) == {}
     [row] = query(data, "SELECT count(*) AS n FROM projects WHERE author_email IS NOT NULL")
     assert row["n"] == 0
     anomalies = query(data, f"SELECT anomaly FROM anomalies WHERE name = '{other}'")
