@@ -5,15 +5,19 @@ A plain run takes some of the calls, chosen by the seed; `make nth-call` takes e
 
 from __future__ import annotations
 
+import contextlib
+from unittest import mock
+
 import pytest
 
-from tests.support import every_call, nth_call
+from tests.support import every_call, nth_call, nth_view
 from tests.support.every_call import problems_of, spread
+from tests.support.faulty_disk import Disk
 from tests.support.nth_call import Way
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-RUNS = {"pipeline": 18, "duckdb": 3}  # ten seconds of CPU
+RUNS = {"pipeline": 18, "tables": 3, "duckdb": 3}  # ten seconds of CPU
 
 
 @pytest.mark.parametrize("part", RUNS)
@@ -60,6 +64,15 @@ def test_calls_of_all_kinds_are_made_and_broken(seed: int) -> None:
     assert made["database"] > 200
     assert made["file"] > 50
     assert made["socket"] > 30
+
+
+def test_files_are_counted_where_nothing_breaks(seed: int) -> None:
+    """Or the last calls of the DuckDB sink would never break: a publication asks for files, too."""
+    with mock.patch.object(Disk, "watched", contextlib.nullcontext):
+        _, statements = nth_view.broken_at(seed)
+    _, calls = nth_view.broken_at(seed)
+
+    assert calls > statements > 100
 
 
 def test_a_kill_is_seen_by_the_run(seed: int) -> None:

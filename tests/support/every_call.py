@@ -1,8 +1,9 @@
 """Every n-th call breaks, in every way: `make nth-call`, PYPISTREAM_SEED=n replays.
 
 First the pipeline with its log, client and dump sink (`nth_call`), then the DuckDB sink
-(`nth_view`). The last line is the result, the exit code is 1 if anything was wrong. One of 28
-shares (`ARGS="--share 1/28"`) takes two minutes; of one seed, all of them are the whole.
+(`nth_view`): as it makes the tables of a new file, and, where they are made, as it takes changes
+in. The last line is the result, the exit code is 1 if anything was wrong. One of 28 shares
+(`ARGS="--share 1/28"`) takes two minutes; of one seed, all of them are the whole.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.support import nth_call, nth_view, simulate
 from tests.support.chosen import own_seed
 from tests.support.nth_call import Way
 
+PARTS = ["pipeline", "tables", "duckdb"]
 CHUNK = 20  # runs handed to a process at once
 LINES_SHOWN = 3
 CODES = {Way.FULL: errno.ENOSPC, Way.BROKEN: errno.EIO, Way.KILLED: 0}
@@ -33,8 +35,10 @@ def calls_of(part: str, seed: int) -> int:
     if part == "pipeline":
         wrong, made = nth_call.broken_at(seed, 0, Way.FULL)
         count = made.total()
+    elif part == "tables":
+        wrong, count = [], nth_view.calls_to_make()
     else:
-        wrong, count = nth_view.broken_at(seed, None)
+        wrong, count = nth_view.broken_at(seed)
     assert not wrong, wrong
     return count
 
@@ -45,7 +49,7 @@ def problems_of(task: Task) -> list[str]:
     try:
         if part == "pipeline":
             return nth_call.broken_at(seed, n, way)[0]
-        return nth_view.broken_at(seed, n - 1, CODES[way])[0]
+        return nth_view.broken_at(seed, n - 1, CODES[way], new=part == "tables")[0]
     except Exception as error:  # noqa: BLE001  # whatever it is, the call is to be told
         return [f"the run ended: {error!r}"]
 
@@ -106,7 +110,7 @@ def main(seed: int, parts: list[str], jobs: int, told: str = "1/1") -> int:
 if __name__ == "__main__":
     simulate.quiet()
     parser = argparse.ArgumentParser(prog="make nth-call")
-    parser.add_argument("parts", nargs="*", default=["pipeline", "duckdb"])
+    parser.add_argument("parts", nargs="*", default=PARTS)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--share", default="1/1", metavar="I/N")
     given = parser.parse_args()

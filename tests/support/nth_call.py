@@ -32,7 +32,7 @@ from pypistream.restarts import first_of
 from schemas.errors import PypistreamError
 from streams import sqlite_threads
 from streams.sqlite_log import SqliteLog
-from tests.support import sim_actions, sim_schedule
+from tests.support import sim_actions, sim_rest, sim_schedule
 from tests.support.faulty_disk import Disk
 from tests.support.mortal_sink import InlineThreads, Killed
 from tests.support.sim_edge import upstream_behind
@@ -193,9 +193,11 @@ class NthRun(Simulation):
             self.calls.counting = False
             await self._judged(self._living)
 
-    def _at_rest(self) -> bool:
-        """Not known: the log is a file, and to look into it would be a call like those counted."""
-        return False
+    async def _at_rest(self) -> bool:
+        """Asked only when calls are not counted any more."""
+        if self.calls.dead or not self._backfilled or self.roles.keys() != self.for_ever():
+            return False  # it is being begun anew, or has not loaded what there is
+        return await sim_rest.file_at_rest(self.memory, self.truth.serial)
 
     # --- the process --------------------------------------------------------------------------
 

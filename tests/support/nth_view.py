@@ -15,16 +15,19 @@ from streams.log import Outgoing
 from streams.memory_log import MemoryLog
 from tests.support import feed_world, sim_check_sinks, sim_sinks, virtual_time
 from tests.support.dump_world import compact
+from tests.support.mortal_sink import Faults, MortalSink
 from tests.support.sim_history import History, ends_of, line_of
 from tests.support.sim_replay import Recorded
 from tests.support.sim_sinks import BRISK, SimSink
 from tests.support.view_records import entry
 
 TRANSACTIONS = 30
+FEWER = 10  # where a call breaks that makes the tables: a publication comes after them, too
 EVERY_SECONDS = 2.0
 SETTLED_SECONDS = 20.0
 NAMES = 6
 REMOVED_SHARE = 0.2
+NEVER = 10**9  # calls, after which one breaks: none does, but all are counted
 
 
 def records(number: int, rng: Random) -> list[Outgoing]:
@@ -41,16 +44,17 @@ def records(number: int, rng: Random) -> list[Outgoing]:
     return [*out, Outgoing(Topic.STATE, name, state, headers)]
 
 
-async def _play(root: Path, seed: int, calls: int | None, code: int) -> tuple[History, int]:
+async def _play(root: Path, seed: int, calls: int, code: int, *, new: bool) -> tuple[History, int]:
     clock, history, rng = virtual_time.WarpClock(), History(), Random(seed)
     log = MemoryLog(1, now_ms=clock.now_ms)
     await feed_world.found(log)
     history.add("schedule", partitions=1, base=0, start_ms=0, sinks=["duckdb"])
     sink = SimSink("duckdb", root / "life-0", log, clock, history, pace=BRISK)
-    if calls is not None:
-        sink.faults.fail_in(calls, code)
+    if not new:
+        sink.begin_with_tables()
+    sink.faults.fail_in(calls, code)
     role = asyncio.create_task(sink.run())
-    for number in range(1, TRANSACTIONS + 1):
+    for number in range(1, (FEWER if new else TRANSACTIONS) + 1):
         await feed_world.work(log, 0, records(number, rng), serial=number)
         await asyncio.sleep(EVERY_SECONDS)
     made = sink.faults.calls
@@ -68,11 +72,24 @@ async def _play(root: Path, seed: int, calls: int | None, code: int) -> tuple[Hi
     return history, made
 
 
-def broken_at(seed: int, calls: int | None, code: int = 0) -> tuple[list[str], int]:
+def calls_to_make() -> int:
+    """How many calls it takes to make a file's tables, and to know where it stands."""
+    with tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder:
+        faults = Faults(Path(folder), databases=True)
+        faults.fail_in(NEVER, 0)  # files are watched while something may break
+        sink = MortalSink(sim_sinks.MAKERS["duckdb"](faults.revive()), faults)
+        sink.standing()
+        sink.close()
+        return faults.calls
+
+
+def broken_at(
+    seed: int, calls: int = NEVER, code: int = 0, *, new: bool = False
+) -> tuple[list[str], int]:
     """What is wrong after a run of which the call after so many broke, and how many were made.
 
-    `code` 0 = the process was killed there; `calls` None = nothing broke.
+    `code` 0 = the process was killed there; `new`: the file's tables are made first.
     """
     with tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder, sim_sinks.inline():
-        history, made = virtual_time.run(_play(Path(folder), seed, calls, code))
+        history, made = virtual_time.run(_play(Path(folder), seed, calls, code, new=new))
     return sim_check_sinks.check(Recorded(history)), made

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import duckdb
-
 from schemas.errors import Retriable, StorageFailed
 from sinks import feed
 from sinks.duckdb.schema import SCHEMA
@@ -28,7 +26,7 @@ from sinks.dump import sink as dump
 from sinks.dump.sink import DumpSink
 from sinks.sink import Published, Sink
 from streams.log import Log
-from tests.support.mortal_sink import Faults, InlineThreads, Killed, MortalSink
+from tests.support.mortal_sink import Faults, InlineThreads, Killed, MortalSink, Reading
 from tests.support.published import decompressed
 from tests.support.sim_check_sinks import digest
 from tests.support.sim_history import History
@@ -204,22 +202,14 @@ class SimSink:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The tables of a file for reading, by one instance for all: to make one takes 12 ms."""
-    instance = _instance()
-    place = str(file).replace("'", "''")
-    instance.execute(f"ATTACH '{place}' AS shown (READ_ONLY)")
+def _opened(file: Path) -> Iterator[Reading]:
+    """The tables of a file for reading."""
+    reading = Reading(str(file))
     try:
-        instance.execute(f"USE shown.{SCHEMA}")
-        yield instance
+        reading.execute(f"USE shown.{SCHEMA}")
+        yield reading
     finally:
-        instance.execute("USE memory")
-        instance.execute("DETACH shown")
-
-
-@cache
-def _instance() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"threads": 1})
+        reading.close()
 
 
 @cache
@@ -232,7 +222,7 @@ def _empty_view() -> bytes:
         return (Path(folder) / "state" / LIVE_FILE).read_bytes()
 
 
-def _projects(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+def _projects(connection: Reading) -> dict[str, Any]:
     return {row[0]: [row[1], row[2]] for row in connection.execute(PROJECTS).fetchall()}
 
 

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from processors import intake
+from processors import intake, transactions
 from processors.decide import Patience
 from processors.metadata import Worker, WorkerSettings
 from processors.slots import Slots
@@ -56,6 +56,7 @@ VALIDATED_ONE_IN = 10  # schedules whose every record is held against the JSON S
 DUCKDB_ONE_IN = 20  # schedules with the DuckDB sink, too: a real database takes a second
 TABLES_MADE_ONE_IN = 80  # in the others of these its tables are there: to make them takes 0.2 s
 READ_WAIT_SECONDS = 20.0  # of a read, which the log wakes: waking for nothing costs half the run
+PROGRESS_SECONDS = 3.0  # between two looks of a worker at its positions, which it is told of, too
 READERS_MAX = 8  # open at once, and two for each partition: feeds, watches, a reconcile
 
 
@@ -108,6 +109,7 @@ class Simulation:
         with (
             mock.patch("uuid.uuid4", side_effect=made),
             mock.patch.object(intake, "READ_WAIT_SECONDS", READ_WAIT_SECONDS),
+            mock.patch.object(transactions, "PROGRESS_SECONDS", PROGRESS_SECONDS),
             tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder,
             sim_sinks.inline(),
         ):
@@ -295,13 +297,17 @@ class Simulation:
         looks = 0
         while looks < REST_LOOKS and self.now() + REST_SECONDS < end:
             await asyncio.sleep(REST_SECONDS)
-            looks = looks + 1 if self._at_rest() else 0
+            looks = looks + 1 if await self._at_rest() else 0
         if looks < REST_LOOKS or self.seed % WHOLE_TIME_ONE_IN == WHOLE_TIME_ONE_IN - 1:
             await asyncio.sleep(max(0.0, end - self.now()))
 
-    def _at_rest(self) -> bool:
+    def for_ever(self) -> set[str]:
+        """Names of the roles that do not come to an end by themselves."""
+        return {"produce", *self.sinks, *(f"worker-{n}" for n in range(self.partitions))}
+
+    async def _at_rest(self) -> bool:
         """Whether whatever comes to an end has done so, and the log says that no name waits."""
-        for_ever = {"produce", *self.sinks, *(f"worker-{n}" for n in range(self.partitions))}
+        for_ever = self.for_ever()
         ending = [task for name, task in self.roles.items() if name not in for_ever]
         return all(task.done() for task in (*ending, *self.put_out)) and sim_rest.at_rest(
             self.memory, self.truth.serial
