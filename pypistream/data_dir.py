@@ -55,6 +55,11 @@ class DataDir:
         """What sinks and roles own: live view, frames, locks."""
         return self.root / "state"
 
+    @property
+    def rows(self) -> Path:
+        """Files of a moment, which the processes make that help a rebuild."""
+        return self.state / "rows"
+
     def create(self) -> None:
         """Make it if it is not there; raises DataDirectoryVersion or UsageError."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from schemas.errors import UsageError
 from schemas.records import Config
 from sinks.sink import Sink
 from streams.assignment import Assignment
-from streams.log import Log, Record
+from streams.log import Log
 from streams.sqlite_check import check_structure, check_wal, sqlite_version
 from streams.sqlite_log import SqliteLog
 from streams.topic_report import LogReport, embedded_report
@@ -24,6 +24,7 @@ from upstream.settings import ClientSettings, default_upstream
 from upstream.source import SharedUpstream
 
 if TYPE_CHECKING:
+    from sinks.duckdb.packed import Packer
     from sinks.dump.table_set import TableSets
     from streams.kafka_settings import KafkaSettings
 
@@ -213,8 +214,8 @@ def make_sink(
     return DumpSink(data.dumps, data.state / "frames", keep, tables)
 
 
-def packed_rows(records: Sequence[Record], config: Config) -> bytes:
-    """What the DuckDB sink takes in of these records, as another process hands it over."""
-    from sinks.duckdb.packed import packed
+def rows_packer(config: Config, aside: Path) -> Packer:
+    """What makes batches for the DuckDB sink in another process; `aside` is that one's own."""
+    from sinks.duckdb.packed import Packer
 
-    return packed(records, config)
+    return Packer(config, aside)

@@ -70,6 +70,10 @@ class Elsewhere(Protocol):
         """Leave nothing running. Idempotent; never raises."""
         ...
 
+    async def forget(self) -> None:
+        """Leave nothing lying about of what was made; none of it is being taken in any more."""
+        ...
+
 
 class Ahead:
     """Gives what follows, batch by batch. Not for use by several tasks at once.
@@ -114,6 +118,8 @@ class Ahead:
     async def start_afresh(self) -> None:
         """Forget everything made ready: what comes next need not follow it."""
         await self._end_help()
+        if self.elsewhere is not None:
+            await self.elsewhere.forget()
         await self._reader.close()
 
     async def close(self) -> None:

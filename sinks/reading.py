@@ -33,7 +33,9 @@ class CutReader:
         self._ahead_bytes = 0
         self._given: dict[TopicPartition, Offset] = {}  # up to here everything was handed out
 
-    async def piece(self, due: Positions, positions: Positions) -> Piece | None:
+    async def piece(
+        self, due: Positions, positions: Positions, records_max: int = BATCH_RECORDS_MAX
+    ) -> Piece | None:
         """The next piece of what lies before `due`; None if `positions` is there.
 
         Raises LogTruncated, LogCorrupt, LogUnavailable; `close` makes it start afresh.
@@ -43,15 +45,16 @@ class CutReader:
             return None
         if any(self._given.get(at) != positions[at] for at in needy):
             await self._open({at: positions[at] for at in due})
+        most = min(records_max, BATCH_RECORDS_MAX)
         loop = asyncio.get_running_loop()
         patience = loop.time() + STALL_SECONDS
         while True:
-            piece = self._take(due, positions, needy)
+            piece = self._take(due, positions, needy, most)
             if piece is not None:
                 return piece
             if self._ahead_bytes > AHEAD_BYTES_MAX:  # others run ahead of the cut: not now
                 await self._open({at: positions[at] for at in needy})
-            if await self._read():
+            if await self._read(most):
                 patience = loop.time() + STALL_SECONDS
             elif loop.time() > patience:
                 raise LogUnavailable("records that a cut names do not arrive")
@@ -69,17 +72,21 @@ class CutReader:
         self._given = dict(positions)
         self._ahead = {at: deque() for at in positions}
 
-    async def _read(self) -> bool:
+    async def _read(self, records_max: int) -> bool:
         """Read on; False if nothing came and no position moved."""
         assert self._reader is not None
         before = [self._reader.position(at) for at in self._ahead]
-        for record in await self._reader.read(BATCH_RECORDS_MAX, READ_WAIT_SECONDS):
+        for record in await self._reader.read(records_max, READ_WAIT_SECONDS):
             self._ahead[TopicPartition(record.topic, record.partition)].append(record)
             self._ahead_bytes += _bytes(record)
         return before != [self._reader.position(at) for at in self._ahead]
 
     def _take(
-        self, due: Positions, positions: Positions, needy: set[TopicPartition]
+        self,
+        due: Positions,
+        positions: Positions,
+        needy: set[TopicPartition],
+        records_max: int,
     ) -> Piece | None:
         """What is at hand, as much as fits; None if nothing is and no position moves."""
         assert self._reader is not None
@@ -88,7 +95,7 @@ class CutReader:
         room = BATCH_BYTES_MAX
         for at in needy:
             rows = self._ahead[at]
-            while rows and rows[0].offset < due[at] and room > 0 and len(taken) < BATCH_RECORDS_MAX:
+            while rows and rows[0].offset < due[at] and room > 0 and len(taken) < records_max:
                 record = rows.popleft()
                 room -= _bytes(record)
                 taken.append(record)

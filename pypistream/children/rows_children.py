@@ -1,18 +1,20 @@
 """The processes that help a `rebuild`: see `sinks.ahead.Elsewhere`.
 
-What they make is read by threads: the loop's own reader takes three times the CPU for 20 MB.
+The rows that they make lie in files; what they say of these is read by threads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
+import shutil
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pypistream.children.rows_said import (
     LENGTH,
+    TAKEN,
     Done,
     Failed,
     Order,
@@ -21,16 +23,17 @@ from pypistream.children.rows_said import (
     said_decoder,
 )
 from pypistream.children.sinks_child import child_command, start_child
+from pypistream.data_dir import DataDir
 from pypistream.settings import Settings
 from schemas.codec import encode
 from schemas.records import Config
 from schemas.topics import Topic
 from sinks.ahead import HelpersGone, Made
+from sinks.durable import storage
 from sinks.sink import Positions
 
 # What lies in one topic is never changed by another one's records. Half of the work each.
 SHARES = ((Topic.RELEASES,), (Topic.METADATA, Topic.STATE, Topic.CHANGELOG))
-PIPE_BYTES = 1024 * 1024  # what Linux lets anybody have; a batch has 20 MB
 
 
 class Helper(NamedTuple):
@@ -45,17 +48,20 @@ class RowsChildren:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._aside = DataDir(settings.data).absolute().rows
         self._helpers: list[Helper] = []
         self._reading: dict[asyncio.Task[Made | None], Helper] = {}
 
     async def begin(self, config: Config, due: Positions, positions: Positions) -> None:
         """One process for each of SHARES that has something to do."""
         await self.end()
+        await self.forget()
         for topics in SHARES:
             mine = [at for at in due if at.topic in topics and positions[at] < due[at]]
             if mine:
                 here, there = ({at: each[at] for at in mine} for each in (positions, due))
-                await self._begin(Order(config, places(here), places(there)))
+                aside = self._aside / mine[0].topic.value
+                await self._begin(Order(config, places(here), places(there), str(aside)))
 
     async def following(self) -> Made | None:
         """What is ready first."""
@@ -65,6 +71,8 @@ class RowsChildren:
             helper = self._reading.pop(first)
             made = first.result()
             if made is not None:
+                assert helper.process.stdin is not None
+                helper.process.stdin.write(TAKEN)  # one that is gone is told of by what it said
                 self._read_on(helper)
                 return made
         await self.end()
@@ -82,7 +90,13 @@ class RowsChildren:
             await helper.process.wait()
             helper.source.close()
 
+    async def forget(self) -> None:
+        """Remove their files, also those of a time that ended otherwise."""
+        await asyncio.to_thread(shutil.rmtree, self._aside, ignore_errors=True)
+
     async def _begin(self, order: Order) -> None:
+        with storage(self._aside):
+            await asyncio.to_thread(Path(order.aside).mkdir, parents=True)
         try:
             helper = await start(self._settings)
             self._helpers.append(helper)
@@ -103,8 +117,6 @@ async def start(settings: Settings) -> Helper:
     ours, its = os.pipe()
     source = os.fdopen(ours, "rb")
     try:
-        with contextlib.suppress(OSError, AttributeError):  # AttributeError: not Linux
-            fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         process = await start_child(child_command("rows", settings), stdout=its)
     except BaseException:
         source.close()

@@ -1,7 +1,8 @@
 """The process that reads the log and makes rows of it, for a parent that is far behind.
 
-Reads its stdin: an `Order` in one line; end of file = the parent is gone, end now.
-Writes to stdout messages, each after its length: a `Head` and the rows, ..., `Done` or `Failed`.
+Reads its stdin: an `Order` in one line, `TAKEN` for each batch that may follow the first; end of
+file = the parent is gone, end now. Writes to stdout messages, each after its length: a `Head` and
+what its sink needs to find the rows, ..., `Done` or `Failed`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pypistream.children.rows_said import (
     LENGTH,
+    TAKEN,
     Done,
     Failed,
     Head,
@@ -28,12 +32,16 @@ from pypistream.logs import log_to_stderr
 from pypistream.memory import collecting_seldom
 from pypistream.place import located
 from pypistream.settings import Settings
-from pypistream.wiring import open_log_for_reading, packed_rows
+from pypistream.wiring import open_log_for_reading, rows_packer
 from schemas.codec import encode
 from schemas.errors import PypistreamError
 from sinks.reading import CutReader
+from sinks.sink import Positions
 from streams.log import Log
 from streams.masking import MaskedLog
+
+if TYPE_CHECKING:
+    from sinks.duckdb.packed import Packer
 
 
 def run_child(given: Mapping[str, object]) -> int:
@@ -47,8 +55,9 @@ def run_child(given: Mapping[str, object]) -> int:
 async def _run(settings: Settings, data: DataDir) -> int:
     stdin = await stdin_reader()
     order = order_decoder.decode(await stdin.readline())
-    gone = asyncio.create_task(stdin.read())
-    work = asyncio.create_task(_work(settings, data, order))
+    allowed = asyncio.Semaphore(1)
+    gone = asyncio.create_task(_listen(stdin, allowed))
+    work = asyncio.create_task(_work(settings, data, order, allowed))
     await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
     if work.done():
         work.result()
@@ -58,43 +67,77 @@ async def _run(settings: Settings, data: DataDir) -> int:
     return 0
 
 
-async def _work(settings: Settings, data: DataDir, order: Order) -> None:
-    """Write all messages; the next one is made while one is written."""
-    writing = asyncio.create_task(asyncio.to_thread(_write, b""))
+async def _listen(stdin: asyncio.StreamReader, allowed: asyncio.Semaphore) -> None:
+    """Until the parent is gone."""
+    while await stdin.read(len(TAKEN)):
+        allowed.release()
+
+
+async def _work(
+    settings: Settings, data: DataDir, order: Order, allowed: asyncio.Semaphore
+) -> None:
+    """Write all messages, each once the parent has taken the one before: they stand for files."""
     try:
         log = await open_log_for_reading(settings, data)
         try:
             async with contextlib.aclosing(messages(log, order)) as made:
                 async for message in made:
-                    await writing
-                    writing = asyncio.create_task(asyncio.to_thread(_write, message))
-                    del message
+                    await allowed.acquire()
+                    await asyncio.to_thread(_write, message)
         finally:
             await log.close()
         last = encode(Done())
     except PypistreamError as error:
         last = encode(Failed(type(error).__name__, str(error), error.hint))
-    await writing
-    await asyncio.to_thread(_write, LENGTH.pack(len(last)) + last)
+    await asyncio.to_thread(_write, _with_length(last))
 
 
 async def messages(log: Log, order: Order) -> AsyncGenerator[bytes, None]:
-    """The rows of what was asked for, in two parts each. Raises what reading the log raises."""
+    """A batch each, topic by topic. Raises what reading the log raises, DiskFull, StorageFailed."""
     due, positions = positions_in(order.due), positions_in(order.positions)
     masked = MaskedLog.of(log)
     reader = CutReader(masked)
+    packer = rows_packer(order.config, Path(order.aside))
     try:
-        while (piece := await reader.piece(due, positions)) is not None:
-            head = encode(Head(places(positions), places(piece.positions), len(piece.records)))
-            rows = packed_rows(piece.records, order.config)
-            positions = dict(piece.positions)
-            del piece  # it has 30 MB, and the rows 20: neither stays while the next is read
-            yield b"".join((LENGTH.pack(len(head)), head, LENGTH.pack(len(rows))))
-            yield rows
-            del rows
+        for topic in dict.fromkeys(at.topic for at in due):
+            here, there = (
+                {at: place for at, place in each.items() if at.topic is topic}
+                for each in (positions, due)
+            )
+            async with contextlib.aclosing(_topic(reader, packer, here, there)) as made:
+                async for message in made:
+                    yield message
     finally:
         await reader.close()
         await masked.leave()
+
+
+async def _topic(
+    reader: CutReader, packer: Packer, positions: Positions, due: Positions
+) -> AsyncGenerator[bytes, None]:
+    """The batches of one topic."""
+    begun = positions
+    while (piece := await reader.piece(due, positions, packer.wanted)) is not None:
+        if not packer.add(piece.records):
+            yield _message(packer, begun, positions)
+            begun = positions
+            packer.add(piece.records)
+        positions = piece.positions
+        del piece  # it has 10 MB, and does not stay while the next is read
+        if not packer.wanted:
+            yield _message(packer, begun, positions)
+            begun = positions
+    if positions != begun:
+        yield _message(packer, begun, positions)
+
+
+def _message(packer: Packer, before: Positions, after: Positions) -> bytes:
+    head = encode(Head(places(before), places(after), packer.count))
+    return _with_length(head) + _with_length(packer.packed())
+
+
+def _with_length(message: bytes) -> bytes:
+    return LENGTH.pack(len(message)) + message
 
 
 def _write(message: bytes) -> None:

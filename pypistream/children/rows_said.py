@@ -18,11 +18,12 @@ Places = list[tuple[Topic, int, Offset]]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The one line that the process reads: what it is to read, and how."""
+    """The first line that the process reads: what it is to read, how, and where its files go."""
 
     config: Config
     positions: Places
     due: Places
+    aside: str
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True, tag="made"):
@@ -52,6 +53,9 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
     """All that was asked for is made."""
 
+
+TAKEN = b"\n"
+"""Each line that follows: a batch was taken, so another one may come."""
 
 Said = Head | Failed | Done
 said_decoder = msgspec.json.Decoder(Said)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import duckdb
 
@@ -46,23 +45,34 @@ def write(
     rows: Staged,
     standing: Standing,
     keep: str,
-    aside: Path,
 ) -> None:
     """One transaction: the rows, where the view stands after them, and no cut any more.
 
-    `keep` is one of KEEP_REMOVED, `aside` a directory for files of a moment.
+    `keep` is one of KEEP_REMOVED.
     """
-    with lines.in_files(rows.lines, aside) as files:
-        connection.begin()
-        _write(connection, rows, keep, files)
-        texts = {memo.STANDING: notes.standing_text(standing), memo.CUT: None}
-        memo.remember(connection, texts)
-        connection.commit()
+    try:
+        _write(connection, rows, standing, keep, new=True)
+    except duckdb.ConstraintException:
+        if not rows.lines:
+            raise
+        connection.rollback()
+        _write(connection, rows, standing, keep, new=False)
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection, rows: Staged, keep: str, files: Mapping[Table, Path]
+    connection: duckdb.DuckDBPyConnection,
+    rows: Staged,
+    standing: Standing,
+    keep: str,
+    *,
+    new: bool,
 ) -> None:
+    """The same once.
+
+    `new`: no key of `rows.lines` is in its table yet. Where a log is read from its beginning that
+    is nearly always so; raises duckdb.ConstraintException if it is not.
+    """
+    connection.begin()
     lengths: dict[str, int] = {}
     if any(len(texts) > FEW_ROWS for texts in rows.keyed.values()):
         lengths = dict(connection.execute(LENGTHS).fetchall())
@@ -76,8 +86,13 @@ def _write(
     else:
         staged_rows(connection, CHANGELOG, rows.added)
         _insert(connection, CHANGELOG)
-    for table, path in files.items():
-        lines.insert(connection, table, path, rows.lines[table].longest)
+    for table, file in rows.lines.items():
+        if table.key and not new:
+            lines.delete(connection, table, file)
+        lines.insert(connection, table, file)
+    texts = {memo.STANDING: notes.standing_text(standing), memo.CUT: None}
+    memo.remember(connection, texts)
+    connection.commit()
 
 
 def _put(

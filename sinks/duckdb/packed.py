@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from schemas.records import Config
-from sinks.duckdb.lines import Lines, lines_of
+from schemas.topics import Topic
+from sinks.duckdb.lines import Lines, Pen
 from sinks.duckdb.rows import Staged, staged
-from sinks.duckdb.schema import CHANGELOG, TABLES
+from sinks.duckdb.schema import CHANGELOG, ROW_GROUP_ROWS, TABLES, Table
 from streams.log import Record
+
+# A row group that a batch leaves unfilled stays so: a third more of them were there, and took as
+# much more CPU to compress. So batches are whole ones, of so many rows and bytes at most.
+BATCH_ROWS_MAX = 5 * ROW_GROUP_ROWS
+BATCH_BYTES_ENOUGH = 16 * 1024 * 1024  # then it ends with the next whole row group
+BATCH_BYTES_MAX = 64 * 1024 * 1024  # then it ends wherever it is
+PIECE_RECORDS_MAX = ROW_GROUP_ROWS // 2  # made at once: 10 MB of records, 7 of rows
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """`Staged` with the tables' names: whose rows go, what is lost, and all rows that come."""
+    """`Staged` with the tables' names: whose rows go, what is lost, and files of those that come.
+
+    `keys` has none of those that come.
+    """
 
     keys: dict[str, list[str]]
     lost: dict[str, dict[str, bytes | None]]
@@ -26,25 +38,72 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Packed)
 
 
-def packed(records: Sequence[Record], config: Config) -> bytes:
-    """What `sinks.duckdb.rows.staged` makes of these records, for `unpacked`."""
-    rows = staged(records, config)
-    keys = {table.name: list(texts) for table, texts in rows.keyed.items() if texts}
-    lost = {table.name: texts for table, texts in rows.lost.items() if texts}
-    coming = [(table, lines_of(table, texts.items())) for table, texts in rows.keyed.items()]
-    coming.append((CHANGELOG, lines_of(CHANGELOG, rows.added)))
-    del rows  # 20 MB of texts: they are in the lines now
-    lines = {table.name: each for table, each in coming if each is not None}
-    return _encoder.encode(_Packed(keys, lost, lines))
+class Packer:
+    """Collects the rows of records of one topic until they make a batch worth taking in.
+
+    They lie in files in `aside`, a directory of its own that is there: see `unpacked`.
+    """
+
+    def __init__(self, config: Config, aside: Path) -> None:
+        self._config = config
+        self._pens = {table: Pen(table, aside / table.name) for table in TABLES}
+        self._start()
+
+    def _start(self) -> None:
+        self.count = 0  # of records in the batch
+        self._names: set[str] = set()
+        self._keys: dict[str, list[str]] = {}
+        self._lost: dict[str, dict[str, bytes | None]] = {}
+
+    @property
+    def wanted(self) -> int:
+        """How many records may come next; 0 = the batch is complete."""
+        due = ROW_GROUP_ROWS - self.count % ROW_GROUP_ROWS
+        written = max(pen.bytes for pen in self._pens.values())
+        enough = written >= BATCH_BYTES_ENOUGH or self.count >= BATCH_ROWS_MAX
+        if written >= BATCH_BYTES_MAX or (enough and due == ROW_GROUP_ROWS):
+            return 0
+        return min(due, PIECE_RECORDS_MAX)
+
+    def add(self, records: Sequence[Record]) -> bool:
+        """Make their rows; False = not in this batch, which has changed the same names already.
+
+        Raises DiskFull or StorageFailed.
+        """
+        names = {each.key for each in records if each.key and each.topic is not Topic.CHANGELOG}
+        if not names.isdisjoint(self._names):
+            return False
+        self._names |= names
+        self.count += len(records)
+        rows = staged(records, self._config)
+        for table, texts in rows.keyed.items():
+            self._pens[table].write(texts.items())
+            going = [key for key, text in texts.items() if text is None]
+            if going:
+                self._keys.setdefault(table.name, []).extend(going)
+        self._pens[CHANGELOG].write(rows.added)
+        for table, texts in rows.lost.items():
+            if texts:
+                self._lost.setdefault(table.name, {}).update(texts)
+        return True
+
+    def packed(self) -> bytes:
+        """The batch, for `unpacked`; the next one begins."""
+        files = {table.name: pen.file() for table, pen in self._pens.items()}
+        lines = {name: each for name, each in files.items() if each is not None}
+        made = _encoder.encode(_Packed(self._keys, self._lost, lines))
+        self._start()
+        return made
 
 
 def unpacked(data: bytes) -> Staged:
-    """The rows again, as lines, which are views of `data`.
+    """The rows again, those that come as files.
 
     Both ends are this program: raises msgspec.MsgspecError for anything else.
     """
     found, rows = _decoder.decode(data), Staged()
     rows.keyed.update({_TABLE_OF[name]: dict.fromkeys(keys) for name, keys in found.keys.items()})
     rows.lost.update({_TABLE_OF[name]: texts for name, texts in found.lost.items()})
-    rows.lines = {_TABLE_OF[name]: lines for name, lines in found.lines.items()}
+    lines: dict[Table, Lines] = {_TABLE_OF[name]: each for name, each in found.lines.items()}
+    rows.lines = lines
     return rows

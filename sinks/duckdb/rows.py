@@ -91,7 +91,7 @@ class Staged:
     """What a batch does: per table the last text per key (None = only delete), and additions.
 
     `lost`: rows whose project is gone, as this batch had them; None = as the file has them.
-    `lines`: rows that were made elsewhere; their keys are in `keyed`, where no text is.
+    `lines`: rows that were made elsewhere, whose keys are not in `keyed`.
     """
 
     keyed: dict[Table, dict[str, bytes | None]] = field(

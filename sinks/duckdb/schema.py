@@ -13,6 +13,10 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
+# A checkpoint writes the row groups anew that were appended to: small ones save a third of the CPU
+# of a first load (16 s instead of 23 s for 20 000 projects), cost readers nothing measurable, and
+# let a whole file be rewritten within the sink's memory limit.
+ROW_GROUP_ROWS = 2_048
 VIEW_FORMAT = 10
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 

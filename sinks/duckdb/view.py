@@ -24,7 +24,7 @@ from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
 from schemas.records import Config
 from schemas.topics import COMPACTED, Topic
 from sinks import notes
-from sinks.duckdb import batches, memo, progress
+from sinks.duckdb import batches, lines, memo, progress
 from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.duckdb.errors import exhausts, first_line, invalidates, meaning
@@ -115,7 +115,11 @@ class DuckDBView:
 
     def apply(self, batch: Batch) -> None:
         """Take a batch in; what cannot be read becomes a row of `anomalies`."""
-        self._run(lambda connection: self._apply(connection, batch))
+        try:
+            self._run(lambda connection: self._apply(connection, batch))
+        finally:
+            if isinstance(batch.ready, Staged):
+                lines.remove(batch.ready.lines)
 
     def reached(self, at: Reached) -> None:
         """Store the cut."""
@@ -320,14 +324,14 @@ class DuckDBView:
         if not isinstance(rows, Staged):
             rows = staged(records, batch.config)
         try:
-            batches.write(connection, rows, standing, self._keep, self._spill)
+            batches.write(connection, rows, standing, self._keep)
         except ROW_REFUSED as error:
             connection.rollback()
             if batch.ready is not None and not records:
                 raise RecordsWanted from error
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             rows = batches.sifted(connection, records, batch.config)
-            batches.write(connection, rows, standing, self._keep, self._spill)
+            batches.write(connection, rows, standing, self._keep)
         self._standing = standing
 
     def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:

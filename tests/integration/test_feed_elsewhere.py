@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from pypistream.children.rows_said import Order, places
 from schemas.records import Config
 from sinks import ahead, reading
 from sinks.ahead import HelpersGone, Made
-from sinks.duckdb import rows
+from sinks.duckdb import packed, rows
 from sinks.duckdb.lines import Lines
-from sinks.duckdb.packed import packed, unpacked
+from sinks.duckdb.packed import Packer, unpacked
 from sinks.duckdb.schema import CHANGELOG
 from sinks.feed import Feed
 from sinks.sink import Positions
@@ -47,14 +49,19 @@ BATCH_RECORDS = 7
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small batches, and help for whatever there is."""
     monkeypatch.setattr(reading, "BATCH_RECORDS_MAX", BATCH_RECORDS)
+    monkeypatch.setattr(packed, "BATCH_ROWS_MAX", BATCH_RECORDS)
+    monkeypatch.setattr(packed, "ROW_GROUP_ROWS", BATCH_RECORDS)
     monkeypatch.setattr(ahead, "FAR_RECORDS_MIN", 1)
 
 
 class InThisProcess:
     """What the processes do, without them; `fails` by the number of the batch it comes before."""
 
-    def __init__(self, log: MemoryLog, fails: dict[int, Exception] | None = None) -> None:
+    def __init__(
+        self, log: MemoryLog, aside: Path, fails: dict[int, Exception] | None = None
+    ) -> None:
         self._log = log
+        self._aside = aside / "rows"
         self._fails = fails or {}
         self._made: Iterator[Made] = iter(())
         self.begun: list[Positions] = []
@@ -67,13 +74,16 @@ class InThisProcess:
         for topics in SHARES:
             mine = [at for at in due if at.topic in topics]
             here = places({at: positions[at] for at in mine})
-            shares.append(await self._share(Order(config, here, places({m: due[m] for m in mine}))))
+            there = places({at: due[at] for at in mine})
+            aside = self._aside / topics[0].value
+            aside.mkdir(parents=True)
+            shares.append(await self._share(Order(config, here, there, str(aside))))
         self._made = iter([made for share in shares for made in share])
 
     async def _share(self, order: Order) -> list[Made]:
         said = [message async for message in messages(self._log, order)]
         source = io.BytesIO(b"".join(said))
-        return [made for _ in said[::2] if (made := read_made(source)) is not None]
+        return [made for _ in said if (made := read_made(source)) is not None]
 
     async def following(self) -> Made | None:
         self.given += 1
@@ -83,6 +93,9 @@ class InThisProcess:
 
     async def end(self) -> None:
         self.ended += 1
+
+    async def forget(self) -> None:
+        shutil.rmtree(self._aside, ignore_errors=True)
 
 
 def written() -> list[Outgoing]:
@@ -134,20 +147,20 @@ async def test_the_same_comes_of_it(fails: dict[int, Exception], tmp_path: Path)
     """Row for row what one process makes; no record counts twice, nothing stays."""
     log = await a_log()
     alone = await taken_in(log, tmp_path / "alone", None)
-    helpers = InThisProcess(log, dict(fails))
+    helpers = InThisProcess(log, tmp_path, dict(fails))
     helped = await taken_in(log, tmp_path / "helped", helpers)
 
     assert tables(live(tmp_path / "alone")) == tables(live(tmp_path / "helped"))
     assert alone.counters.records == helped.counters.records == len(written())
     assert helpers.ended
-    assert not list((tmp_path / "helped").rglob("*.jsonl"))
+    assert not await asyncio.to_thread(lambda: list(tmp_path.rglob("*.jsonl")))
     assert 0 == helped.counters.resets
 
 
 async def test_work_goes_on_where_the_view_stood(tmp_path: Path) -> None:
     """After a log that did not answer the others begin behind the batches that are in the file."""
     log = await a_log()
-    helpers = InThisProcess(log, {3: LogUnavailable("away")})
+    helpers = InThisProcess(log, tmp_path, {3: LogUnavailable("away")})
     await taken_in(log, tmp_path, helpers)
 
     first, second = helpers.begun
@@ -159,7 +172,7 @@ async def test_few_records_are_worth_no_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ahead, "FAR_RECORDS_MIN", len(written()) + 1)
-    helpers = InThisProcess(await a_log())
+    helpers = InThisProcess(await a_log(), tmp_path)
     await taken_in(helpers._log, tmp_path, helpers)
 
     assert not helpers.begun
@@ -181,7 +194,7 @@ async def test_a_batch_that_duckdb_refuses_is_read_again(
     log = await a_log()
     for module in ("packed", "batches", "view"):
         monkeypatch.setattr(f"sinks.duckdb.{module}.staged", spoiling)
-    feed = await taken_in(log, tmp_path, InThisProcess(log))
+    feed = await taken_in(log, tmp_path, InThisProcess(log, tmp_path))
 
     kept = query(live(tmp_path), "SELECT name FROM base.project ORDER BY name")
     assert [f"p{each}" for each in (0, 1, 10, 11, 2, 6, 7, 9)] == [
@@ -192,18 +205,22 @@ async def test_a_batch_that_duckdb_refuses_is_read_again(
     assert len(written()) == feed.counters.records
 
 
-def test_rows_are_the_same_on_the_other_side() -> None:
+def test_rows_are_the_same_on_the_other_side(tmp_path: Path) -> None:
     """Deleted keys, what is gone and what is only added: all of a batch."""
     records = read([*written(), gone("p7")])
     made = rows.staged(records, CONFIG)
+    packer = Packer(CONFIG, tmp_path)
 
-    other = unpacked(packed(records, CONFIG))
+    assert packer.add(records)
+    other = unpacked(packer.packed())
     arrived = {table: _rows(lines) for table, lines in other.lines.items()}
 
     assert made.lost == other.lost
-    assert {table: [*texts] for table, texts in made.keyed.items()} == {
-        table: [*texts] for table, texts in other.keyed.items()
+    going = {
+        table: {key: text for key, text in texts.items() if text is None}
+        for table, texts in made.keyed.items()
     }
+    assert going == other.keyed
     for table, texts in made.keyed.items():
         coming = [(key, json.loads(text)) for key, text in texts.items() if text is not None]
         assert [{table.key: key, **row} for key, row in coming] == arrived.get(table, [])
@@ -211,5 +228,30 @@ def test_rows_are_the_same_on_the_other_side() -> None:
     assert any(made.lost.values())
 
 
+def test_a_name_that_comes_twice_begins_another_batch(tmp_path: Path) -> None:
+    """Rows of a batch are in its file: none of them could be replaced there."""
+    packer = Packer(CONFIG, tmp_path)
+    first, again = (read([metadata("p1", document("p1", version=each))]) for each in ("1", "2"))
+
+    assert packer.add(first)
+    assert not packer.add(again)
+    packer.packed()
+    assert packer.add(again)
+
+
+def test_a_batch_is_whole_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as its bytes allow; one that is much too long ends amid one."""
+    packer = Packer(CONFIG, tmp_path)
+    assert BATCH_RECORDS // 2 < packer.wanted <= BATCH_RECORDS
+    packer.add(read([metadata(f"p{each}", document(f"p{each}")) for each in range(3)]))
+    assert BATCH_RECORDS - 3 == packer.wanted
+    monkeypatch.setattr(packed, "BATCH_BYTES_ENOUGH", 1)
+    assert BATCH_RECORDS - 3 == packer.wanted
+    monkeypatch.setattr(packed, "BATCH_BYTES_MAX", 1)
+    assert 0 == packer.wanted
+
+
 def _rows(lines: Lines) -> list[object]:
-    return [json.loads(line) for line in lines.text.tobytes().splitlines()]
+    written = Path(lines.path).read_bytes().splitlines(keepends=True)
+    assert lines.longest == max(map(len, written))
+    return [json.loads(line) for line in written]

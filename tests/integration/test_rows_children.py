@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -89,13 +88,29 @@ async def test_one_that_is_killed_amid_its_work_is_missed(
     monkeypatch.setattr(rows_children, "start", that_one)
     helpers = RowsChildren(settings)
     await helpers.begin(CONFIG, at(NEVER), at(0))
-    made = await helpers.following()
-    assert made is not None
-    assert (at(0), at(5), 5) == (made.before, made.after, made.number)
     helper.process.kill()
     with pytest.raises(HelpersGone):
         await helpers.following()
     await helpers.end()
+
+
+async def test_what_was_made_and_not_taken_in_is_removed(
+    log: SqliteLog, settings: Settings
+) -> None:
+    """A batch says where it lies and what it is of; its file stays until it is forgotten."""
+    await log.close()
+    aside = DataDir(settings.data).rows
+    helpers = RowsChildren(settings)
+    await helpers.begin(CONFIG, at(len(NAMES)), at(0))
+    made = await helpers.following()
+    assert made is not None
+    assert (at(0), at(5), 5) == (made.before, made.after, made.number)
+    assert await helpers.following() is None
+    left = [file.name for file in (aside / "metadata").iterdir()]
+    await helpers.forget()
+
+    assert ["project-0.jsonl"] == left
+    assert not aside.exists()
 
 
 async def test_the_error_it_ends_with_is_raised_here(log: SqliteLog, settings: Settings) -> None:
@@ -110,13 +125,12 @@ async def test_the_error_it_ends_with_is_raised_here(log: SqliteLog, settings: S
 
 
 async def test_it_ends_with_its_parent(log: SqliteLog, settings: Settings) -> None:
-    """Whose death closes its stdin, here while it waits for records."""
+    """Whose death closes its stdin, whatever it does: here it reads, or waits for records."""
     await log.close()
     process, source = await start(settings)
     assert process.stdin is not None
-    order = Order(CONFIG, places(at(0)), places(at(NEVER)))
+    order = Order(CONFIG, places(at(0)), places(at(NEVER)), str(settings.data))
     process.stdin.write(encode(order) + b"\n")
-    await asyncio.to_thread(source.read, 1)
     process.stdin.close()
 
     assert 0 == await process.wait()
