@@ -37,11 +37,12 @@ class Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command's module."""
+        """Import the command's module; options of Kafka last: most who read help have none."""
         if cmd_name not in (*_COMMANDS, *_HIDDEN):
             return None
         module = importlib.import_module(f"pypistream.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
+        command.params.sort(key=lambda each: (each.name or "").startswith("kafka"))
         return command
 
     def resolve_command(

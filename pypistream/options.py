@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,9 +29,28 @@ def option(flag: str, *, help: str, **kwargs: Any) -> Callable[[F], F]:  # noqa:
     return click.option(flag, cls=_Option, envvar=variable, show_envvar=False, help=help, **kwargs)
 
 
+class _Folder(click.Path):
+    """A directory by its name: none at all would be the current one, for `--data "$UNSET"`."""
+
+    name = "directory"
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """As click does."""
+        if not os.fspath(value):
+            self.fail("a directory has a name; `.` is the current one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path, file_okay=False)
+
 data = option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Data directory.  [pypistream-data]",
 )

@@ -240,6 +240,12 @@ def _check_texts(settings: Settings) -> None:
             raise UsageError(f"{name} = {value!r} is not what it should be", hint=meant)
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise ValueError("a directory has a name; `.` is the current one")
+    return Path(text)
+
+
 def _whole(value: object) -> int:
     if isinstance(value, float) and not value.is_integer():
         raise ValueError("a whole number is wanted")
@@ -256,7 +262,7 @@ def _converted(name: str, value: object) -> object:
     default = getattr(Settings, name)
     try:
         if name == "data":
-            return Path(str(value))
+            return _folder(str(value))
         if isinstance(default, tuple):
             return tuple([value] if isinstance(value, str) else (str(item) for item in value))  # type: ignore[attr-defined]
         if isinstance(default, bool):

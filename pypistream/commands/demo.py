@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from pypistream import options
@@ -14,7 +12,7 @@ from pypistream import options
 )
 @options.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     metavar="DIR",
     help="A new data directory, which stays.  [a temporary one]",
 )

@@ -64,6 +64,16 @@ def test_every_command_and_option_says_what_it_is_for(name: str) -> None:
     assert [each.name for each in options if not each.help] == []
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_of_kafka_come_last(name: str) -> None:
+    """Nine of them on nearly every page: what the command itself can be told comes first."""
+    command = app.get_command(CONTEXT, name)
+    assert command is not None
+    kafka = [str(each.name).startswith("kafka") for each in command.params]
+
+    assert sorted(kafka) == kafka
+
+
 def test_choices_are_those_of_the_code() -> None:
     """They are written out beside the options so that `--help` need not import the code."""
     assert set(follow.KINDS) == {kind.value for kind in Kind}
@@ -87,6 +97,8 @@ def test_choices_are_those_of_the_code() -> None:
         (["query"], "Missing argument 'SQL'"),
         (["rebuild", "duck"], "'duck' is not one of"),
         (["run", "--config", "missing.toml"], "missing.toml does not exist"),
+        (["run", "--data", ""], "a directory has a name"),
+        (["demo", "--data", ""], "a directory has a name"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_line(

@@ -135,6 +135,7 @@ def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
         ('kafka_mechanism = "GSSAPI"', "kafka_mechanism = 'GSSAPI'"),
         ('kafka_password = "secret"', "unknown setting 'kafka_password'"),
         ('releases = "some"', "releases = 'some'"),
+        ('data = ""', "data = '' is not what it should be"),
         ('rate = "fast"', "rate = 'fast' is not what it should be"),
         ("include = 4", "include = 4 is not what it should be"),
         ("rat = 4", "unknown setting 'rat'"),
