@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import UsageError
+from schemas.filters import checked_glob, project_glob
 from schemas.records import Filter
 from schemas.redaction import ALL_PERSONAL, FIELDS, known_fields
 from sinks.dump.keep import KEEP_DAILY_SECONDS, KEEP_DELTAS_SECONDS, KEEP_HOURLY_SECONDS
@@ -74,8 +75,9 @@ class Settings:
 
     @property
     def filter(self) -> Filter:
-        """Which projects to hold."""
-        return Filter(tuple(sorted(self.include)), tuple(sorted(self.exclude)))
+        """Which projects to hold: globs as people write them, on normalised names."""
+        include, exclude = map(project_glob, self.include), map(project_glob, self.exclude)
+        return Filter(tuple(sorted(include)), tuple(sorted(exclude)))
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -230,6 +232,12 @@ def _check_texts(settings: Settings) -> None:
         if value not in choices:
             hint = " or ".join(f"`{choice}`" for choice in choices)
             raise UsageError(f"{name} = {value!r}", hint=hint)
+    for name in ("include", "exclude"):
+        try:
+            for glob in getattr(settings, name):
+                checked_glob(glob)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}", hint=error.hint) from error
     for each in settings.leave_out:
         if not known_fields((each,)):
             known = ", ".join((ALL_PERSONAL, *sorted(FIELDS)))

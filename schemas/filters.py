@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
+from schemas.errors import UsageError
 from schemas.records import Filter
+
+GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+", re.ASCII)
+"""What a glob on project names may have; with anything else it would fit none."""
 
 
 def kept(name: str, rule: Filter) -> bool:
@@ -17,3 +21,13 @@ def kept(name: str, rule: Filter) -> bool:
 def project_glob(text: str) -> str:
     """A glob as people write it (`Django*`, `zope.*`), on normalised names."""
     return text.lower() if "[" in text else re.sub(r"[-_.]+", "-", text.lower())
+
+
+def checked_glob(text: str) -> str:
+    """The same, of what somebody gave. Raises UsageError for what no name can fit."""
+    if not GLOB.fullmatch(text):
+        raise UsageError(
+            f"{text!r} fits no project's name",
+            hint="a glob has letters, digits, . _ - and * ? [a-z]; several are given one by one",
+        )
+    return project_glob(text)

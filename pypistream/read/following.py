@@ -20,7 +20,7 @@ from pypistream.stopping import run_until_stopped
 from pypistream.terminal import Stdout, complain
 from pypistream.wiring import open_log_for_reading
 from schemas.errors import Retriable, UsageError
-from schemas.filters import project_glob
+from schemas.filters import checked_glob
 from schemas.topics import Offset, Topic
 from streams.log import Log, Reader, Record, TopicPartition
 from streams.masking import MaskedLog
@@ -58,7 +58,7 @@ def _request(given: Mapping[str, object]) -> Request:
             "--kind is about journal rows", hint="use it with --topic changelog, the default"
         )
     since, count = given["since"], given["count"]
-    projects = tuple(project_glob(glob) for glob in _texts(given["project"]))
+    projects = tuple(checked_glob(glob) for glob in _texts(given["project"]))
     return Request(
         list(dict.fromkeys(topics)),
         Selection(projects, kinds, since if isinstance(since, int) else None),

@@ -13,6 +13,7 @@ from pypistream.cli import app
 from pypistream.place import located
 from pypistream.settings import CONFIG_NAME, Settings, resolve
 from schemas.errors import UsageError
+from schemas.filters import kept
 
 RUN = app.get_command(click.Context(app), "run")
 
@@ -112,6 +113,16 @@ def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_key.exclude == ("c",)
 
 
+def test_globs_are_understood_as_people_write_names() -> None:
+    """Else a log that is to hold `Django*` and `zope.interface` would hold nothing, for ever."""
+    rule = _resolved("--include", "Django*", "--include", "zope.interface").filter
+
+    assert rule == _resolved("--include", "zope-interface", "--include", "django*").filter
+    assert [kept(name, rule) for name in ("django-rq", "zope-interface", "numpy")] == [
+        *(True, True, False)
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -135,6 +146,8 @@ def test_globs_come_from_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
         ('kafka_mechanism = "GSSAPI"', "kafka_mechanism = 'GSSAPI'"),
         ('kafka_password = "secret"', "unknown setting 'kafka_password'"),
         ('releases = "some"', "releases = 'some'"),
+        ('include = "django,numpy"', "include: 'django,numpy' fits no project's name"),
+        ('exclude = ["a", ""]', "exclude: '' fits no project's name"),
         ('data = ""', "data = '' is not what it should be"),
         ('rate = "fast"', "rate = 'fast' is not what it should be"),
         ("include = 4", "include = 4 is not what it should be"),

@@ -11,7 +11,7 @@ from fnmatch import translate
 from typing import Protocol
 
 from schemas.errors import UsageError
-from schemas.filters import project_glob
+from schemas.filters import GLOB, project_glob
 from schemas.records import SERIAL_MAX, Kind
 
 GLOBS_MAX = 20  # each is matched with each event
@@ -37,7 +37,6 @@ SECURITY_KINDS = frozenset(
 )
 """What somebody who installs packages wants to know at once: all that is no addition."""
 
-_GLOB = re.compile(r"[A-Za-z0-9._*?\[\]!-]+", re.ASCII)
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 
 
@@ -135,7 +134,7 @@ def _listed(values: Mapping[str, Sequence[str]], name: str) -> list[str]:
 
 
 def _glob(text: str) -> str:
-    if len(text) > GLOB_CHARACTERS_MAX or not _GLOB.fullmatch(text):
+    if len(text) > GLOB_CHARACTERS_MAX or not GLOB.fullmatch(text):
         raise UsageError("not a glob on project names", hint="letters, digits, . _ - and * ? [a-z]")
     if text.count("*") > STARS_MAX:
         raise UsageError(f"more than {STARS_MAX} stars in a glob")
