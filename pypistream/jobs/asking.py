@@ -32,6 +32,7 @@ from pypistream.wiring import (
     check_upstream,
     make_upstream,
     open_log_for_reading,
+    require_log,
     upstream_url,
 )
 from schemas.errors import Fatal, Retriable
@@ -132,6 +133,7 @@ def _rule(settings: Settings) -> Filter | None:
 
 def _asked(run: _Run, *, dry: bool, first: bool) -> int:
     log_to_stderr()
+    require_log(run.settings, run.data)  # first: a mistyped --data remembers no upstream either
     check_upstream(run.settings)  # before anything is asked: these are usage errors
     found: list[Owed] = []
     code = run_until_stopped(_look(run, found))

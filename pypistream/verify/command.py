@@ -44,7 +44,7 @@ from pypistream.verify.sides import (
     snapshot_of,
 )
 from pypistream.verify.sorting import Sorter
-from pypistream.wiring import check_upstream, open_log_for_reading
+from pypistream.wiring import check_upstream, open_log_for_reading, require_log
 from schemas.codec import rfc3339
 from schemas.errors import Fatal
 from schemas.names import NormalizedName
@@ -74,6 +74,7 @@ def verify(given: Mapping[str, object]) -> int:
     log_to_stderr()
     settings, data = located(given)
     wanted = Wanted(settings, data, not given["no_upstream"], bool(given["repair"]))
+    require_log(settings, data)
     if wanted.upstream:
         check_upstream(settings)  # before anything is read: these are usage errors
     return run_until_stopped(_verify(wanted, as_json=bool(given["json"])))

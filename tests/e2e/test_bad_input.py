@@ -239,7 +239,13 @@ def test_what_was_mistyped(arguments: list[str], says: str, tmp_path: Path) -> N
     assert [] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["follow"], ["query", "SELECT 1"], ["dump"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["status"], ["follow"], ["query", "SELECT 1"], ["dump"], ["rebuild"], ["serve"]),
+        *(["verify"], ["backfill"], ["reconcile"], ["sweep"], ["redact", "a"], ["dead-letters"]),
+    ],
+)
 def test_a_directory_that_is_not_there(arguments: list[str], tmp_path: Path) -> None:
     place = ("--data", str(tmp_path / "none"))
     refused(*arguments, *place, cwd=tmp_path, code=2, says="none", hint="pypistream run")
