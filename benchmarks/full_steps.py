@@ -6,16 +6,17 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from benchmarks.full_world import ALL_CHANGES_SHARE, World
 from schemas.records import Config, Head
 from schemas.topics import Offset
 from sinks.duckdb.snapshot import SNAPSHOT_FILE, open_snapshot
 from sinks.duckdb.view import LIVE_FILE, DuckDBView
-from sinks.sink import BATCH_RECORDS_MAX, Batch, Reached, Vector
+from sinks.sink import BATCH_RECORDS_MAX, Batch, Positions, Published, Reached, Rewound, Vector
 from streams.log import Record, TopicPartition
 from tests.support.cuts import cut_at
 
@@ -39,6 +40,22 @@ QUERIES = {
 }
 
 
+class Sent(NamedTuple):
+    """A batch: where it began, of which projects it is, and their edition."""
+
+    positions: Positions
+    numbers: list[int]
+    edition: int
+
+
+class Replayed(NamedTuple):
+    """What was handed over again after the file was written anew: how often, how much."""
+
+    times: int = 0
+    changes: int = 0
+    seconds: float = 0.0
+
+
 class Stream:
     """Changed projects, as a feed hands them to the view of a world."""
 
@@ -51,30 +68,69 @@ class Stream:
         self._config = Config(standing.log_id, 1, 1)
         self._chance = Random(11)
         self._editions = itertools.count(1)
+        self._sent: list[Sent] = []
+        self.waits: list[float] = []  # seconds between two commits
+        self.replayed = Replayed()
 
     def changed(self, count: int) -> list[Record]:
         """Records of so many projects drawn at random, at their next offsets."""
         edition = next(self._editions)
         numbers = self._chance.sample(range(self.world.projects), count)
+        sent = Sent(dict(self._positions), numbers, edition)
+        self._sent.append(sent)
+        records = self._records(sent)
+        for record in records:
+            self._positions[TopicPartition(record.topic, 0)] = Offset(record.offset + 1)
+        return records
+
+    def _records(self, sent: Sent) -> list[Record]:
+        """Of one batch, as the log would give them again."""
+        positions = dict(sent.positions)
         records = []
-        for number in numbers:
-            for each in self.world.records(number, edition):
+        for number in sent.numbers:
+            for each in self.world.records(number, sent.edition):
                 at = TopicPartition(each.topic, 0)
-                offset = self._positions[at]
-                self._positions[at] = Offset(offset + 1)
+                offset = positions[at]
+                positions[at] = Offset(offset + 1)
                 place = (each.topic, 0, offset)
                 records.append(Record(*place, 0, each.key, each.value, each.headers))
         return records
 
     def apply(self, records: Sequence[Record]) -> float:
         """Seconds until they are committed."""
-        ends = dict(self._positions)
         begun = time.monotonic()
+        try:
+            self._commit(records, dict(self._positions))
+        except Rewound:
+            self.view.standing()
+            self.waits.append(time.monotonic() - begun)
+            self._replay()
+        else:
+            self.waits.append(time.monotonic() - begun)
+        return time.monotonic() - begun
+
+    def _commit(self, records: Sequence[Record], ends: Positions) -> None:
         for start in range(0, len(records), BATCH_RECORDS_MAX):
             piece = records[start : start + BATCH_RECORDS_MAX]
             self.view.apply(Batch(self._config, piece, ends))
         self.view.standing()  # returns when all is committed
-        return time.monotonic() - begun
+
+    def _replay(self) -> None:
+        """Hand over again what came since the place where the view stands now."""
+        standing = self.view.standing().positions
+        first = next(n for n, sent in enumerate(self._sent) if sent.positions == standing)
+        again = self._sent[first:]
+        ends = [*(sent.positions for sent in again[1:]), dict(self._positions)]
+        spent = 0.0
+        for sent, end in zip(again, ends, strict=True):
+            records = self._records(sent)
+            begun = time.monotonic()
+            self._commit(records, end)
+            self.waits.append(time.monotonic() - begun)
+            spent += self.waits[-1]
+        changes = sum(len(sent.numbers) for sent in again)
+        before = self.replayed
+        self.replayed = Replayed(before.times + 1, before.changes + changes, before.seconds + spent)
 
     def reach(self) -> None:
         """The view stands at a cut."""
@@ -131,20 +187,34 @@ def publish(folder: Path, projects: int) -> dict[str, float]:
 
 
 def growth(folder: Path, projects: int) -> dict[str, float]:
-    """The live file's size over the changes of months, by that of a fresh build."""
+    """The live file's size over the changes of months, by that of a fresh build.
+
+    And the longest time that nothing was taken in, publications and the file written anew within.
+    """
     stream = Stream(folder, projects)
     fresh = int((folder / FRESH).read_text())
     sizes = [stream.live_bytes()]
     changes = round(projects * ALL_CHANGES_SHARE)
     batch = max(1, min(GROWTH_BATCH, round(projects * PUBLISHED_SHARE / PUBLISH_EVERY)))
     begun = time.monotonic()
-    for number in range(changes // batch):
-        stream.apply(stream.changed(batch))
-        sizes.append(stream.live_bytes())
-        if number % PUBLISH_EVERY == PUBLISH_EVERY - 1:
-            stream.reach()
-            stream.view.publish(1)
+    with ThreadPoolExecutor(1) as beside:
+        work: Future[Published | None] | None = None
+        for number in range(changes // batch):
+            held = time.monotonic()
+            if work is not None and work.done():
+                stream.view.release()
+                work = None
+            if work is None and number % PUBLISH_EVERY == PUBLISH_EVERY - 1:
+                stream.reach()
+                work = beside.submit(stream.view.hold(1).copied)
+            held = time.monotonic() - held
+            records = stream.changed(batch)
+            place = len(stream.waits)
+            stream.apply(records)
+            stream.waits[place] += held
             sizes.append(stream.live_bytes())
+    if work is not None:
+        stream.view.release()
     seconds = time.monotonic() - begun
     stream.reach()
     stream.view.publish(1)
@@ -156,6 +226,11 @@ def growth(folder: Path, projects: int) -> dict[str, float]:
         "largest_mib": round(max(sizes) / MIB, 1),
         "ratio": round(max(sizes) / fresh, 2),
         "last_ratio": round(sizes[-1] / fresh, 2),
+        "longest_wait_seconds": round(max(stream.waits), 2),
+        "waits_above_a_second": sum(wait > 1 for wait in stream.waits),
+        "written_anew": stream.replayed.times,
+        "changes_taken_in_again": stream.replayed.changes,
+        "seconds_of_these": round(stream.replayed.seconds, 1),
     }
 
 

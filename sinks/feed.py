@@ -30,6 +30,7 @@ from sinks.sink import (
     Published,
     Reached,
     RecordsWanted,
+    Rewound,
     Sink,
     Standing,
     Vector,
@@ -206,6 +207,14 @@ class Feed:
 
     async def _catch_up(self) -> bool:
         """Stand at a cut that was read quickly enough; False if there is none yet."""
+        while True:
+            try:
+                return await self._reach_newest()
+            except Rewound:
+                self._standing = None
+
+    async def _reach_newest(self) -> bool:
+        """The same; raises Rewound, too."""
         standing = await self._stand()
         while True:
             looked_ms = self._wall_ms()

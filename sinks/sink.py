@@ -161,6 +161,13 @@ class RecordsWanted(Exception):
     """Raised by `apply`, which did nothing: it wants this batch again, with its records."""
 
 
+class Rewound(Exception):
+    """Raised by `apply`, which took nothing in: the sink stands at an earlier place than before.
+
+    `standing` tells where; what came since is to be handed over again.
+    """
+
+
 @runtime_checkable
 class Preparing(Protocol):
     """A sink part of whose work needs nothing but the records, and can be done ahead of `apply`."""

@@ -94,7 +94,7 @@ class FileCopy:
         self.done = threading.Event()
         self._live = live
         self._target = target
-        self._size = live.size()
+        self.size = live.size()
         self._header = live.header()
         self._stopped = False
 
@@ -121,7 +121,7 @@ class FileCopy:
                 self.published = True
                 sync_directory(self._target.parent)
             serial = watermark(notes.vector_of(self.cut).cuts).serial
-            return Published(self._target, self._size, serial)
+            return Published(self._target, self.size, serial)
         finally:
             discard(aside, wal_of(aside))
             self.done.set()
@@ -130,14 +130,14 @@ class FileCopy:
         """True if `aside` is the whole file of that checkpoint, on the disk."""
         at = 0
         with aside.open("wb") as file:
-            while at < self._size and not self._stopped:
-                count = self._live.copy_piece(file, at, min(PIECE_BYTES, self._size - at))
+            while at < self.size and not self._stopped:
+                count = self._live.copy_piece(file, at, min(PIECE_BYTES, self.size - at))
                 if not count:
                     break
                 at += count
                 # A commit meanwhile waits for what is unwritten: never for more than a piece.
                 sync_file(file)
-        if at == self._size and self._live.header() == self._header:
+        if at == self.size and self._live.header() == self._header:
             return True
         if not self._stopped:
             log_.warning("a snapshot was given up: the live file was written anew meanwhile")

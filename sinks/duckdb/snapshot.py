@@ -1,8 +1,7 @@
 """The published DuckDB file: written aside, renamed, and opened by readers who may only read.
 
 The live file is locked against every other process while its sink runs, so readers get a copy.
-Copying the closed file takes 0.1 s per 200 MB; rewriting it by COPY FROM DATABASE, which gives back
-the room that updates leave behind, takes 3 s per 50 MB. So that is done only when it has grown.
+How it is copied is told in `sinks.duckdb.copying`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ import duckdb
 
 from schemas.errors import NotPublished
 from sinks.duckdb.errors import meaning
-from sinks.duckdb.literals import literal
 from sinks.duckdb.schema import ROW_GROUP_ROWS
-from sinks.durable import discard
 
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 STORAGE = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
@@ -37,20 +34,6 @@ READER_CONFIG: Config = {
     "python_enable_replacements": "false",  # a table's name must not reach a Python variable
     "temp_directory": "",  # spilling is writing, too
 }
-
-
-def compacted(connection: duckdb.DuckDBPyConnection, aside: Path) -> None:
-    """Write the connection's database anew into `aside`, without the room that updates left behind.
-
-    Raises duckdb.Error; what there is of the file is then to be thrown away.
-    """
-    discard(aside, wal_of(aside))  # also what an attempt before has left
-    row = connection.execute("SELECT current_database()").fetchall()
-    connection.execute(f"ATTACH {literal(aside)} AS compacted ({STORAGE})")
-    try:
-        connection.execute(f'COPY FROM DATABASE "{row[0][0]}" TO compacted')
-    finally:
-        connection.execute("DETACH compacted")  # checkpoints it: no WAL stays behind
 
 
 def wal_of(path: Path) -> Path:

@@ -5,7 +5,8 @@ temporary tables, as texts that `from_json` reads; what they replace is deleted 
 in the same transaction, and records below them are skipped: applying twice is applying once.
 
 A publication is a copy of the file as it stands at a checkpoint. Until it is made no other
-checkpoint happens, and batches go on being committed: see `sinks.duckdb.copying`.
+checkpoint happens, and batches go on being committed: see `sinks.duckdb.copying`. A file that has
+grown too long is written anew beside them: see `sinks.duckdb.compaction`.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -26,6 +27,7 @@ from schemas.topics import COMPACTED, Topic
 from sinks import notes
 from sinks.duckdb import batches, lines, memo, progress
 from sinks.duckdb.comments import comment_statements
+from sinks.duckdb.compaction import Compaction
 from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.duckdb.errors import exhausts, first_line, invalidates, meaning
 from sinks.duckdb.literals import literal
@@ -34,19 +36,27 @@ from sinks.duckdb.removed import carry_over, cut_down
 from sinks.duckdb.rows import Staged, staged
 from sinks.duckdb.schema import (
     PROGRESS,
-    PROJECT,
     SCHEMA,
     VIEW_FORMAT,
     insert_progress,
     stage_statements,
     table_statements,
 )
-from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, compacted, wal_of
+from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, wal_of
 from sinks.duckdb.status import view_statements
-from sinks.durable import discard, storage
+from sinks.durable import storage
 from sinks.locks import locked_with
 from sinks.removed import ALL, HASHES
-from sinks.sink import Batch, Published, Reached, RecordsWanted, Standing, Vector, positions_of
+from sinks.sink import (
+    Batch,
+    Published,
+    Reached,
+    RecordsWanted,
+    Rewound,
+    Standing,
+    Vector,
+    positions_of,
+)
 from streams.log import Record, TopicPartition
 
 LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
@@ -63,8 +73,6 @@ WAL_BYTES_MAX = 512 * 1024 * 1024
 COMPRESSION = "fsst"
 
 ROOM = "make room for twice the size of the DuckDB file"
-COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
-COMPACT_GROWTH = 1.3  # by project: what comes until the next publication must stay below 1.5
 
 ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
 """Errors about what is in a row, not about the file."""
@@ -94,6 +102,7 @@ class DuckDBView:
         self._copy: FileCopy | None = None
         self._standing = Standing("", {})
         self._carried = False  # whether what the published file keeps was taken from it
+        self._compaction = Compaction(self._live)
 
     @classmethod
     def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
@@ -116,6 +125,7 @@ class DuckDBView:
     def apply(self, batch: Batch) -> None:
         """Take a batch in; what cannot be read becomes a row of `anomalies`."""
         try:
+            self._go_on_with_new_file()
             self._run(lambda connection: self._apply(connection, batch))
         finally:
             if isinstance(batch.ready, Staged):
@@ -138,7 +148,7 @@ class DuckDBView:
         """Checkpoint the cut reached last, and do so no more until its copy is made."""
         assert self._copy is None
         cut = self._run(lambda connection: self._prepare_to_publish(connection, now_ms))
-        self._compact()
+        self._compaction.hold()
         self._copy = self._run(lambda connection: self._held(connection, cut))
         return self._copy
 
@@ -159,6 +169,7 @@ class DuckDBView:
         self._close_file()
         self._copy = None
         self._own()
+        self._compaction.clear()
         files = (self._live, wal_of(self._live))
         with storage(self._live):
             for path in files:
@@ -172,6 +183,8 @@ class DuckDBView:
         """Close the live file and let others have it."""
         self._close_file()
         self._copy = None
+        if self._lock is not None:
+            self._compaction.end()
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
@@ -187,11 +200,6 @@ class DuckDBView:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-    def _close_whole(self) -> None:
-        """Close the live file such that the file alone is the database."""
-        self._close_file()
-        self._check_whole()
 
     def _check_whole(self) -> None:
         """Raises DiskFull if a checkpoint left something: it needs room beside what it replaces."""
@@ -229,13 +237,14 @@ class DuckDBView:
 
     def _own(self) -> None:
         """Keep every other process off these files."""
-        self._lock = self._lock or locked_with(self._live.with_name(LOCK_FILE), self._spill)
+        if self._lock is None:
+            self._lock = locked_with(self._live.with_name(LOCK_FILE), self._spill)
+            self._compaction.clear()  # what a killed process left
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._own()
-        size = self._live.stat().st_size if self._live.exists() else 0
         settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": f"{MEMORY_MB + size // MEMORY_SHARE // 1_000_000}MB",
+            "memory_limit": self._memory_limit(),
             "threads": str(THREADS),
             "temp_directory": str(self._spill),
             "checkpoint_threshold": CHECKPOINT_AFTER,
@@ -261,6 +270,10 @@ class DuckDBView:
             self._close_file()
             raise self._meaning(error) from error
         return connection
+
+    def _memory_limit(self) -> str:
+        size = self._live.stat().st_size if self._live.exists() else 0
+        return f"{MEMORY_MB + size // MEMORY_SHARE // 1_000_000 - self._compaction.memory_mb}MB"
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the tables of a new file; learn where an old one stands."""
@@ -304,6 +317,8 @@ class DuckDBView:
         connection.execute("SET checkpoint_threshold = ?", [CHECKPOINT_AFTER])
         if copy.published:
             memo.remember(connection, {memo.PUBLISHED: copy.cut})
+            self._compaction.consider(connection, self._target)
+            self._limit_memory(connection)
 
     def _wal_bytes(self) -> int:
         wal = wal_of(self._live)
@@ -332,6 +347,7 @@ class DuckDBView:
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             rows = batches.sifted(connection, records, batch.config)
             batches.write(connection, rows, standing, self._keep)
+        self._compaction.removals += any(rows.lost.values())
         self._standing = standing
 
     def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:
@@ -363,38 +379,20 @@ class DuckDBView:
         connection.execute("CHECKPOINT")
         return cut
 
-    def _compact(self) -> None:
-        """Write the live file anew if updates have made it longer than it need be.
+    def _limit_memory(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET memory_limit = ?", [self._memory_limit()])
 
-        That is said by the bytes of a project after the last time, or when it was first looked at:
-        a file that was filled from nothing, which more projects make longer by themselves.
-        """
-        size = self._live.stat().st_size
-        noted, projects = self._run(_compactness)
-        if size < COMPACT_ABOVE_BYTES or not projects:
+    def _go_on_with_new_file(self) -> None:
+        """If there is one, and nobody copies the old one. Raises Rewound."""
+        before = self._compaction.memory_mb
+        ready = self._compaction.ready()
+        if before != self._compaction.memory_mb:
+            self._run(self._limit_memory)
+        if not ready or self._copy is not None:
             return
-        if noted is None:
-            note = {memo.COMPACT_BYTES: str(size / projects)}
-            self._run(lambda connection: memo.remember(connection, note))
-            self._run(lambda connection: connection.execute("CHECKPOINT"))
-            return
-        if size < COMPACT_GROWTH * float(noted) * projects:
-            return
-        aside = self._live.with_name(f".{self._live.name}.new")
-        try:
-            self._run(lambda connection: compacted(connection, aside))
-            self._close_whole()
-            with storage(self._live):
-                compact_bytes = aside.stat().st_size / projects
-                aside.replace(self._live)
-        finally:
-            discard(aside, wal_of(aside))
-        note = {memo.COMPACT_BYTES: str(compact_bytes)}
-        self._run(lambda connection: memo.remember(connection, note))
-        self._run(lambda connection: connection.execute("CHECKPOINT"))
-
-
-def _compactness(connection: duckdb.DuckDBPyConnection) -> tuple[str | None, int]:
-    """Bytes of a project as noted, and how many projects there are."""
-    [(projects,)] = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()
-    return memo.recall(connection, memo.COMPACT_BYTES), projects
+        if self._connection is not None:
+            with contextlib.suppress(duckdb.Error):  # it would be for nothing
+                self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        self._close_file()
+        self._compaction.put_in_place()
+        raise Rewound

@@ -10,7 +10,7 @@ from schemas.errors import DataDirectoryInUse, DiskFull, ViewCorrupt
 from schemas.topics import Offset, Topic
 from sinks import feed as feed_module
 from sinks.feed import Feed
-from sinks.sink import Standing
+from sinks.sink import Batch, Rewound, Standing
 from streams.log import TopicPartition
 from streams.memory_log import MemoryLog
 from tests.support.feed_world import (
@@ -155,3 +155,38 @@ async def test_other_errors_end_it() -> None:
     async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
         with pytest.raises(DataDirectoryInUse):
             await feed.run()
+
+
+class RewindingSink(MemorySink):
+    """It goes back to a place where it stood before, as often as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back_to: list[tuple[Standing, dict[tuple[str, str], bytes], list[int]]] = []
+
+    def apply(self, batch: Batch) -> None:
+        if self.back_to:
+            self.at, self.rows, self.journal = self.back_to.pop()
+            raise Rewound
+        super().apply(batch)
+
+
+async def test_a_sink_that_went_back_is_given_again_what_it_lacks() -> None:
+    """Each record once in the end; what is published only ever goes on."""
+    log, sink = MemoryLog(), RewindingSink()
+    await found(log)
+    await work(log, 0, [metadata("a", document("a")), entry("a", 1)])
+    async with Feed(log, sink, Clock(), publish_every_seconds=60) as feed:
+        await feed.finish()
+        early = (sink.at, dict(sink.rows), list(sink.journal))
+        await work(log, 0, [metadata("b", document("b")), entry("b", 2)])
+        await feed.finish()
+        later = (sink.at, dict(sink.rows), list(sink.journal))
+        await work(log, 0, [metadata("c", document("c")), entry("c", 3)])
+        sink.back_to = [early, later]
+        await feed.finish()
+
+    assert ([0, 1, 2], 0) == (sink.journal, sink.resets)
+    assert {("metadata", name) for name in "abc"} == set(sink.rows)
+    shown = [len(rows) for _, rows in sink.published_rows]
+    assert shown == [1, 2, 3]

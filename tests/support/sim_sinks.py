@@ -26,6 +26,7 @@ from sinks.dump import sink as dump
 from sinks.dump.sink import DumpSink
 from sinks.sink import Published, Sink
 from streams.log import Log
+from tests.support.inline_child import always_written_anew
 from tests.support.mortal_sink import Faults, InlineThreads, Killed, MortalSink, Reading
 from tests.support.published import decompressed
 from tests.support.sim_check_sinks import digest
@@ -58,6 +59,7 @@ def inline() -> ExitStack:
     stack.enter_context(patch.object(feed, "ThreadPoolExecutor", InlineThreads))
     stack.enter_context(patch.object(frame_file, "ThreadPoolExecutor", InlineThreads))
     stack.enter_context(patch.object(dump, "BUFFER_BYTES_MAX", BUFFER_BYTES))
+    stack.enter_context(always_written_anew())
     return stack
 
 

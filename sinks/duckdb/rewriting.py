@@ -1,0 +1,144 @@
+"""A published DuckDB file written anew, without the room that updates left behind.
+
+`python -m sinks.duckdb.rewriting SOURCE MARK TARGET MEGABYTES`, the child of a sink that goes on
+with its live file meanwhile: see `sinks.duckdb.compaction`. Rows come some thousand at a time, each
+time with a commit. So there is never more than that to be synced at once, which a commit of the
+sink's would wait for, and memory holds the index of one table and little else.
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, or quoted
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+
+import duckdb
+
+from schemas.errors import PypistreamError, ViewCorrupt
+from sinks.duckdb import memo
+from sinks.duckdb.comments import comment_statements
+from sinks.duckdb.copying import HEADER_BYTES
+from sinks.duckdb.errors import meaning
+from sinks.duckdb.literals import literal
+from sinks.duckdb.schema import (
+    PROGRESS,
+    PROJECT,
+    ROW_GROUP_ROWS,
+    SCHEMA,
+    TABLES,
+    VIEW_FORMAT,
+    table_statements,
+)
+from sinks.duckdb.snapshot import STORAGE, UTC, wal_of
+from sinks.duckdb.status import view_statements
+from sinks.durable import discard, storage
+
+NICE = 5  # more than the sink has: of a core that both want this gets a quarter
+ROWS_AT_ONCE = 2 * ROW_GROUP_ROWS  # 10 MB
+COMPRESSION = "fsst"  # as in the live file
+PATHS = (*(table.path for table in (*TABLES, PROGRESS)), f"{SCHEMA}.memo")
+
+
+def mark_of(path: Path) -> str:
+    """What changes as soon as anybody writes to a DuckDB file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(HEADER_BYTES)).hexdigest()
+
+
+def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
+    """Write the rows and notes of `source` into `target`, which is whole and on the disk then.
+
+    `mark`: of the file as the sink made it. Raises ViewCorrupt if it is not that any more, and
+    DiskFull, StorageFailed; what there is of `target` is then to be thrown away.
+    """
+    discard(target, wal_of(target))
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{megabytes}MB",
+        "threads": "1",
+        "temp_directory": "",
+        "preserve_insertion_order": "false",
+        "autoinstall_known_extensions": "false",
+        "force_compression": COMPRESSION,
+    }
+    try:
+        with closing(duckdb.connect(config=settings)) as connection:
+            connection.execute(UTC)
+            connection.execute(f"ATTACH {literal(source)} AS held (READ_ONLY)")
+            connection.execute("USE held")
+            if memo.recall(connection, memo.FORMAT) != str(VIEW_FORMAT):
+                raise ViewCorrupt(f"{source} was made by another version")
+            _write(connection, target)
+    except duckdb.Error as error:
+        raise meaning(error, target) from error
+    with storage(source):
+        if mark_of(source) != mark:
+            raise ViewCorrupt(f"somebody wrote to {source}")
+
+
+def _write(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    _open(connection, target)
+    made = (*table_statements(), *view_statements(), *comment_statements())
+    connection.execute(";".join(("BEGIN", *made, "COMMIT")))
+    for path in PATHS:
+        _copy(connection, path)
+        # The index of this table is let go of, before there is that of the next one.
+        _close(connection)
+        _open(connection, target)
+    cut = memo.recall(connection, memo.CUT)
+    projects = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()[0][0]
+    per_project = target.stat().st_size / max(1, projects)
+    memo.remember(connection, {memo.PUBLISHED: cut, memo.COMPACT_BYTES: str(per_project)})
+    _close(connection)
+
+
+def _open(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    connection.execute(f"ATTACH {literal(target)} AS fresh ({STORAGE})")
+    connection.execute("USE fresh")
+
+
+def _close(connection: duckdb.DuckDBPyConnection) -> None:
+    """All of it is in the file then."""
+    connection.execute("USE held")
+    connection.execute("DETACH fresh")
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """All rows of one table. Raises ViewCorrupt if it is not all of them."""
+    [(count, last)] = connection.execute(f"SELECT count(*), max(rowid) FROM held.{path}").fetchall()
+    for first in range(0, 0 if last is None else last + 1, ROWS_AT_ONCE):
+        connection.execute(
+            f"INSERT INTO fresh.{path} SELECT * FROM held.{path}"
+            f" WHERE rowid >= {first} AND rowid < {first + ROWS_AT_ONCE}"
+        )
+    [(found,)] = connection.execute(f"SELECT count(*) FROM fresh.{path}").fetchall()
+    if found != count:
+        raise ViewCorrupt(f"{found} of {count} rows of {path} were copied")
+
+
+def _end_with_parent() -> None:
+    # Not by `sys.stdin`: its lock would be held when the interpreter ends before the parent does.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Write it, or say why not in one line; ends with whoever started it."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    os.nice(NICE)
+    source, mark, target, megabytes = arguments
+    try:
+        rewritten(Path(source), mark, Path(target), int(megabytes))
+    except (PypistreamError, OSError) as error:
+        sys.stdout.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
