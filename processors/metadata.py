@@ -33,6 +33,7 @@ from schemas import codec
 from schemas.records import Bootstrap, Config, Cut, Source, Status
 from schemas.redaction import NO_RULES, Rules
 from schemas.topics import COMPACTED, Offset, Topic
+from streams.bell import woken_within
 from streams.clock import Clock
 from streams.log import Log, TopicPartition, Writer
 from streams.progress import BOOTSTRAP_KEY, CUT_KEY, check_loaded, worker_id
@@ -245,11 +246,7 @@ class Session:
     async def _wait_until(self, due_ms: int | None) -> None:
         self._changed.clear()
         wait = None if due_ms is None else max(0.0, (due_ms - self._worker.clock.now_ms()) / 1000)
-        try:
-            async with asyncio.timeout(wait):
-                await self._changed.wait()
-        except TimeoutError:
-            return  # it is due now
+        await woken_within(self._changed, wait)
 
     async def _fetch(self, work: Work, slot: Slot) -> None:
         answer = await ask(self._worker.upstream, work)

@@ -24,6 +24,7 @@ from schemas.names import NormalizedName
 from schemas.records import Cut, Reason
 from schemas.redaction import NO_RULES, Rules
 from schemas.topics import COMPACTED, Offset, Topic
+from streams.bell import woken_within
 from streams.clock import Clock
 from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
 from streams.progress import CUT_KEY, progress_record
@@ -152,11 +153,8 @@ class Transactions:
         overdue_ms = self._agenda.next_overdue_ms()
         if overdue_ms is not None:
             wait = min(wait, max(0.0, (overdue_ms - now_ms) / 1000))
-        try:
-            async with asyncio.timeout(wait):
-                await self._news.wait()
-        except TimeoutError:
-            return  # time to look for overdue entries and positions that moved
+        # After that it is time to look for overdue entries and positions that moved.
+        await woken_within(self._news, wait)
 
     def _batch(self) -> list[Outgoing]:
         """Everything that can be written now, within the bounds of one transaction."""

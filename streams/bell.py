@@ -46,6 +46,21 @@ class Bell:
                 listener.loop.call_soon_threadsafe(event.set)
 
 
+async def woken_within(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait for the event, which is set after so long (None = never) if nobody has set it.
+
+    For whoever looks afterwards in any case: a timer costs a fifth of a time-out that cancels.
+    """
+    timer = None
+    if seconds is not None:
+        timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
 async def heard_within(event: asyncio.Event, seconds: float) -> bool:
     """Wait for the event for at most so long; True if it came."""
     try:

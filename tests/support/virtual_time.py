@@ -40,6 +40,7 @@ class WarpLoop(asyncio.SelectorEventLoop):
         self._timers: list[tuple[float, Any]] = []  # a heap
         self._cancelled = 0  # of them, that are still there
         self._files = selectors.DefaultSelector()
+        self._watched: Any = self._files._fd_to_key  # type: ignore[attr-defined]  # its map, without a call
         super().__init__(self._files)
 
     get_debug = staticmethod(bool)  # False; each future and each handle asks for it
@@ -85,13 +86,14 @@ class WarpLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         """One turn: what was ready when it began."""
-        self._sift()
         soon, timers = self._soon, self._timers
+        if self._cancelled:
+            self._sift()
         if not soon and not self._stopping:
             if not timers:
                 raise Deadlock("every task waits for another one")
-            self._now += max(0.0, timers[0][0] - self._now)
-        if len(self._files.get_map()) > OWN_FILES:  # or else nobody waits for a file
+            self._now = max(self._now, timers[0][0])
+        if len(self._watched) > OWN_FILES:  # or else nobody waits for a file
             self._process_events(self._files.select(0))
         end = self._now + RESOLUTION_SECONDS
         while timers and timers[0][0] < end:
