@@ -159,6 +159,17 @@ async def serial_before(log: Log, head: Head, unix_seconds: int) -> int:
     return min([head.serial, *(serial - 1 for serial in first.values())])
 
 
+async def reaches_back(log: Log, head: Head, unix_seconds: int, found: int) -> bool:
+    """Whether all that happened since then is held. `found`: what `serial_before` says of it.
+
+    The time of a row that is not held is not known: where none that is held is as old as that,
+    some may be missing. Raises LogCorrupt.
+    """
+    if head.base == 0 or unix_seconds > head.time:
+        return True
+    return found > await serial_before(log, head, 0)
+
+
 def _time_of(record: Record) -> int | None:
     entry = _entry_of(record)
     return None if entry is None else entry.time

@@ -160,6 +160,22 @@ async def test_the_log_does_not_reach_back_so_far() -> None:
     assert [101, 102] == serials(events) == serials(complete.events)
 
 
+async def test_the_log_does_not_reach_back_to_that_time() -> None:
+    """As with serials; of a time since which everything is held nothing is said."""
+    journal = await founded(base=100)
+    await journal.rows([row(101, "a"), row(102, "b")])
+    assert BEGIN + 101 == 1_700_000_101
+    async with streaming(journal.log, journal) as world:
+        async with connected(world.app, PATH, "since=2023-11-14T00:00:00Z") as client:
+            reset, *events = await client.take(3)
+        async with connected(world.app, PATH, "since=2023-11-14T22:15:02Z") as client:
+            [complete] = await client.take(1)
+
+    assert ("reset", 100) == (reset.event, reset.value["serial"])
+    assert [101, 102] == serials(events)
+    assert [102] == serials([complete])
+
+
 async def test_a_serial_of_tomorrow_waits_for_it() -> None:
     """Another instance may be ahead of this one: nothing at or below it is given again."""
     journal = await founded()

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from schemas.errors import Retriable, UsageError
-from sinks.changes.feed import Known, Place, serial_before
+from sinks.changes.feed import Known, Place, reaches_back, serial_before
 from sinks.changes.order import Change
 from sinks.changes.pages import Recent
 from sinks.http.library import Library
@@ -134,10 +134,13 @@ class Streams:
         known = self.known
         if known is None:
             raise LogUnavailable("the log has not been founded", hint="start pypistream run")
+        whole = True
         if isinstance(since, datetime):
-            since = await self.after_time(known, since)
+            moment, since = int(since.timestamp()), await self.after_time(known, since)
+            async with self._seeks:
+                whole = await reaches_back(self.log, known.head, moment, since)
         first = b""
-        if since < known.head.base:
+        if since < known.head.base or not whole:
             first = reset_frame("rows up to this serial are not held", serial=known.head.base)
         return Beginning(Place(since), first)
 
