@@ -146,12 +146,13 @@ def _sweep(report: StatusReport) -> str:
     sweep = report.sweep
     if sweep is None:
         return ""
-    text = f"round {sweep.round} since {sweep.started}, {sweep.changed:,} changes found"
+    text, found = f"round {sweep.round}, begun {sweep.started}", f"{sweep.changed:,} changes found"
     if sweep.next is not None:
-        return f"{text}: through, {sweep.asked:,} names; the next begins {sweep.next}"
+        asked = f"{sweep.asked:,} names looked at"
+        return f"{text}, is through: {asked}, {found}; the next begins {sweep.next}"
     place = f", at {sweep.name}" if sweep.name else ""
-    period = f", a round takes {duration(sweep.every)}" if sweep.every else ""
-    return f"{text}: {sweep.percent:.0f} % of {sweep.names:,} names{place}{period}"
+    period = f"; a round takes {duration(sweep.every)}" if sweep.every else ""
+    return f"{text}: {sweep.percent:.0f} % of {sweep.names:,} names{place}, {found}{period}"
 
 
 def _roles(report: StatusReport) -> str:

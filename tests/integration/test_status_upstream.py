@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pypistream.data_dir import DataDir
 from pypistream.health.status_page import page
-from pypistream.health.status_report import HistoryReport, StatusReader
+from pypistream.health.status_report import HistoryReport, StatusReader, SweepReport
 from streams.memory_log import MemoryLog
 from streams.sqlite_log import SqliteLog
 
@@ -76,3 +76,24 @@ async def test_how_far_back_the_journal_is_held_is_a_sentence(
     Console(file=printed, width=200).print(page(structs.replace(report, history=history)))
 
     assert f"history    {said}" in printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (None, "round 2, begun B: 40 % of 1,000 names, at foo, 3 changes found; a round takes 7 d"),
+        (
+            "E",
+            "round 2, begun B, is through: 400 names looked at, 3 changes found; the next begins",
+        ),
+    ],
+)
+async def test_how_far_the_sweep_is_reads_as_a_sentence(
+    tmp_path: Path, ended: str | None, said: str
+) -> None:
+    report = await StatusReader(DataDir(tmp_path), MemoryLog(1), brief=True).report()
+    sweep = SweepReport(2, 604_800, "B", ended, 1000, 400, 40.0, 3, "foo", ended)
+    printed = StringIO()
+    Console(file=printed, width=200).print(page(structs.replace(report, sweep=sweep)))
+
+    assert said in printed.getvalue()
