@@ -54,6 +54,16 @@ def begin_sync(file: BinaryIO, start: int) -> None:
         os.posix_fadvise(file.fileno(), start, 0, os.POSIX_FADV_DONTNEED)
 
 
+def forget_pages(file: BinaryIO) -> None:
+    """Let the system have the memory that it keeps of a synced file for whoever reads it next.
+
+    For one of gigabytes: it would push out what others need, and memory that was in use just now
+    is written to three times as fast as such that the system has to find.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def sync_directory(path: Path) -> None:
     """Make renames, links and new names in `path` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -23,7 +23,7 @@ from sinks import notes
 from sinks.duckdb import memo
 from sinks.duckdb.errors import meaning
 from sinks.duckdb.snapshot import wal_of
-from sinks.durable import discard, storage, sync_directory, sync_file
+from sinks.durable import discard, forget_pages, storage, sync_directory, sync_file
 from sinks.sink import Published
 from streams.progress import watermark
 
@@ -137,6 +137,7 @@ class FileCopy:
                 at += count
                 # A commit meanwhile waits for what is unwritten: never for more than a piece.
                 sync_file(file)
+                forget_pages(file)
         if at == self.size and self._live.header() == self._header:
             return True
         if not self._stopped:
