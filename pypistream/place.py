@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 
-from pypistream.data_dir import DataDir
+from pypistream.data_dir import SETTINGS_NAME, DataDir
 from pypistream.settings import Settings, resolve
+from schemas.errors import UsageError
 
 NAMES = ("config", *(field.name for field in fields(Settings)))
 
@@ -22,4 +24,19 @@ def located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
     root = resolve(wanted).data
     stored = DataDir(root).stored()
     seen = json.loads(json.dumps(Settings().stored())) | stored
-    return resolve(wanted, stored), DataDir(root, seen)
+    return over_stored(wanted, root, stored), DataDir(root, seen)
+
+
+def over_stored(given: Mapping[str, object], root: Path, stored: Mapping[str, object]) -> Settings:
+    """`given` over what the directory remembers. Raises UsageError, naming the file if it is that.
+
+    Nobody typed it just now: another version may have written it, or an editor.
+    """
+    try:
+        return resolve(given, stored)
+    except UsageError as error:
+        resolve(given)  # raises what is wrong with what was given
+        place = root / SETTINGS_NAME
+        raise UsageError(
+            f"{place}: {error}", hint=f"{error.hint}; give the option, or remove the file"
+        ) from error

@@ -17,6 +17,7 @@ from pypistream.cli import EXIT_GAVE_UP
 from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.logs import log_to_stderr
+from pypistream.place import over_stored
 from pypistream.restarts import RESTART_SECONDS, first_of
 from pypistream.run.display import Display, line_of, make_display
 from pypistream.run.facts import Observer
@@ -56,7 +57,7 @@ class Plan:
 def settings_for(given: Mapping[str, object]) -> Settings:
     """Settings of this run, with those in force on its data directory below all others."""
     data = resolve({name: given.get(name) for name in ("data", "config")}).data
-    return resolve({**given, "data": data}, DataDir(data).stored())
+    return over_stored({**given, "data": data}, data, DataDir(data).stored())
 
 
 def run(given: Mapping[str, object], *, backfill: bool, once: bool) -> int:

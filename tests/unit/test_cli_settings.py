@@ -193,6 +193,24 @@ def test_the_hint_knows_what_was_meant() -> None:
     assert raised.value.hint == "did you mean 'snapshot_every'?"
 
 
+@pytest.mark.parametrize(
+    ("remembered", "says"),
+    [({"include": ["a,b"]}, "fits no project's name"), ({"colour": "red"}, "unknown setting")],
+)
+def test_what_a_directory_remembers_and_cannot_work_is_told_where_it_stands(
+    remembered: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    """Another version may have written it; what somebody gave just now is theirs all the same."""
+    (tmp_path / "settings.json").write_text(json.dumps(remembered))
+    with pytest.raises(UsageError, match=says) as raised:
+        located({"data": tmp_path})
+    with pytest.raises(UsageError, match=r"^poll = 0"):
+        located({"data": tmp_path, "poll": 0})
+
+    assert str(raised.value).startswith(f"{tmp_path / 'settings.json'}: ")
+    assert "remove the file" in raised.value.hint
+
+
 def test_a_directory_remembers_its_settings(tmp_path: Path) -> None:
     """Whoever gives --data needs nothing else; a flag still wins."""
     data = tmp_path / "data"
