@@ -16,10 +16,10 @@ from streams.log import Record
 
 # A row group that a batch leaves unfilled stays so: there were a quarter more of them, which took
 # DuckDB a sixth more CPU. So batches are whole ones, of so many rows and bytes at most.
-BATCH_ROWS_MAX = 8 * ROW_GROUP_ROWS
+BATCH_ROWS_MAX = 16_384  # short ones: 2 or 3 MB
 BATCH_BYTES_ENOUGH = 16 * 1024 * 1024  # then it ends with the next whole row group
 BATCH_BYTES_MAX = 64 * 1024 * 1024  # then it ends wherever it is
-PIECE_RECORDS_MAX = ROW_GROUP_ROWS // 2  # made at once: 10 MB of records, 7 of rows
+PIECE_RECORDS_MAX = 1_024  # made at once: 10 MB of records, 7 of rows
 
 
 class _Packed(msgspec.Struct, array_like=True):

@@ -242,7 +242,7 @@ def test_a_name_that_comes_twice_begins_another_batch(tmp_path: Path) -> None:
 def test_a_batch_is_whole_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as its bytes allow; one that is much too long ends amid one."""
     packer = Packer(CONFIG, tmp_path)
-    assert BATCH_RECORDS // 2 < packer.wanted <= BATCH_RECORDS
+    assert BATCH_RECORDS == packer.wanted
     packer.add(read([metadata(f"p{each}", document(f"p{each}")) for each in range(3)]))
     assert BATCH_RECORDS - 3 == packer.wanted
     monkeypatch.setattr(packed, "BATCH_BYTES_ENOUGH", 1)
