@@ -28,7 +28,7 @@ from sinks.dump.sink import DumpSink
 from sinks.sink import Batch
 from streams.log import Record, TopicPartition
 
-FORMAT = 1
+FORMAT = 2
 """Raise it whenever a world would be filled otherwise: one that was kept is made anew then."""
 
 DOCUMENTS_MAX = 20_000

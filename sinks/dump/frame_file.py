@@ -12,7 +12,7 @@ import os
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -43,37 +43,35 @@ READ_ONLY = 0o444  # published files are the store's own: an edit in place would
 class Output:
     """A file that a table is rendered to.
 
-    element   None: the lines themselves (JSON Lines). Else the file is one JSON array of what
-              `element` makes of what the table's `look` found in each; None leaves the line out.
-    head      what comes before the first line, newline included, in a frame of its own: then
-              `element` makes lines, newline included, and the file is no array.
+    element   None: the lines themselves (JSON Lines). Else what `element` makes of what the table's
+              `look` found in each, newline included; None leaves the line out.
+    is_array  the file is one JSON array of what `element` makes, without newlines then
+    head      what comes before the first line, newline included, in a frame of its own
     note      a word on a line worth counting in the manifest (an exception's status), or None
     """
 
     file: str
     level: int
-    element: Callable[[Any], bytes | None] | None = None
+    element: Callable[[Any], bytes | memoryview | None] | None = None
+    is_array: bool = False
     head: bytes = b""
     note: Callable[[bytes], str | None] | None = None
-
-    @property
-    def is_array(self) -> bool:
-        """Whether the file is one JSON array."""
-        return self.element is not None and not self.head
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table, of `section_names` lines a section on average.
 
-    `outputs[0]` holds its lines as they are (no `element`): merges read it. `look`: what `element`
-    of the others is given of a line, found once for all of them.
+    `outputs[0]` holds its lines as they are: merges read it. `look`: what `element` is given of a
+    line, found once for all outputs; `held`: the line with a note of that before it, made when it
+    comes in, which `look` takes as well.
     """
 
     name: str
     section_names: int
     outputs: tuple[Output, ...]
     look: Callable[[bytes], object] | None = None
+    held: Callable[[bytes], bytes] = lambda line: line
 
     def found(self, lines: Sequence[Line]) -> Sequence[object]:
         """What `look` finds in each of these."""
@@ -174,13 +172,15 @@ def _read_directory(path: Path) -> list[Section]:
 class FrameFileWriter:
     """Writes a file section by section, in name order, until `end`.
 
-    A thread of its own compresses, copies, hashes and writes, in the order that it is told to, and
-    lets go of the interpreter for all of it: meanwhile the next lines are merged, and the table's
-    other files are written. A second for each file costs more in handing over than it takes off.
+    What it is told to compress goes to `compressing`, threads that all files of a table share: the
+    one with the most work has both cores when it wants them. A thread of its own copies, hashes and
+    writes, in the order that it is told to. All of them let go of the interpreter: meanwhile the
+    next lines are merged.
     """
 
-    def __init__(self, root: Path, stem: str, output: Output) -> None:
+    def __init__(self, root: Path, stem: str, output: Output, compressing: Executor) -> None:
         self._output = output
+        self._compressing = compressing
         self._path = root / f"{stem}-{output.file}"
         self._directory = root / f"{stem}-{output.file}.directory"
         self._opened = False
@@ -296,11 +296,15 @@ class FrameFileWriter:
 
     def _end_batch(self) -> None:
         if self._batch:
-            self._do(self._put_made, self._batch)
+            texts = [text for text, _ in self._batch if text]
+            made = self._compressing.submit(compress_together, texts, self._output.level)
+            self._do(self._put_made, made, self._batch)
             self._batch, self._batch_bytes = [], 0
 
-    def _put_made(self, batch: Sequence[tuple[bytes, Section]]) -> None:
-        made = compress_together([text for text, _ in batch if text], self._output.level)
+    def _put_made(
+        self, compressed: Future[list[bytes]], batch: Sequence[tuple[bytes, Section]]
+    ) -> None:
+        made = compressed.result()
         rest = iter(made)
         for text, section in batch:
             frames = next(rest) if text else b""  # of no line there is an element

@@ -1,7 +1,7 @@
 """Tables of lines on disk, with the place in the log that they stand at.
 
     DIR/index.zst            what counts: replaced atomically; a file it does not name is rubbish
-    DIR/<n>-packages.run     changes in name order, one per name, newer runs win
+    DIR/<n>-packages.run     changes in name order, one per name, newer runs win (see `runs`)
     DIR/<n>-<output>         a rendered file and its directory (see `frame_file`): the base
     DIR/<n>.delta            what one merge brought into the base (see `delta_file`)
 
@@ -17,20 +17,21 @@ log again: the note stored with the rows (the owner's positions) is older by as 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from schemas.codec import NO_JSON
-from schemas.compression import compress, decompress, read_frames
+from schemas.compression import COMPRESS_THREADS, compress, decompress, read_frames
 from schemas.errors import DataDirectoryVersion, DumpCorrupt
 from schemas.topics import Topic
 from sinks.dump.delta_file import DeltaFile, Mark, Step, is_whole, retained, write_delta
 from sinks.dump.frame_file import (
-    WRITE_BUFFER_BYTES,
     FrameFile,
     FrameFileReader,
     FrameFileWriter,
@@ -38,29 +39,20 @@ from sinks.dump.frame_file import (
     check_whole,
 )
 from sinks.dump.frames import Change, Line, ended_lines_of, latest, merge, neighbours
-from sinks.dump.lines import gone_line, name_of
-from sinks.durable import discard, storage, sync_directory, sync_file, write_synced
+from sinks.dump.lines import bare, name_of
+from sinks.dump.runs import RUN_LEVEL, Run, read_run, write_run
+from sinks.durable import discard, storage, sync_directory, write_synced
 from sinks.locks import lock
 
-FORMAT = 1
+FORMAT = 2
+FORMAT_WITHOUT_NOTES = 1  # its runs have none: what they lack is found when they are merged
 BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
 ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, measured on 3.11
-RUN_CHUNK_BYTES = 256 * 1024  # a run's frame: what each open run holds in memory while merging
-RUN_LEVEL = 1  # a run is read once; 5 % of the dump's compression time
 # So many runs become one of the next tier: bounds open files, and memory at 0.5 MB for each. With 8
 # the first backfill of 20 000 projects wrote two thirds of everything once more.
 RUNS_PER_TIER_MAX = 32
-GONE_BYTES = len(gone_line(""))  # of a line that stands for a tombstone, beside its name
 FEW_CHANGES = 10_000  # a delta of so many is always made: it takes a second at most
 INDEX_FILE, LOCK_FILE = "index.zst", "lock"
-
-
-class Run(msgspec.Struct, frozen=True):
-    """A file of changes. `rows` tells a run that was cut at a frame's end from a whole one."""
-
-    file: str
-    tier: int
-    rows: int
 
 
 class TableFiles(msgspec.Struct, frozen=True):
@@ -125,6 +117,8 @@ class FrameStore:
     def put(self, table: str, change: Change) -> None:
         """Remember a change; a later one of the same name wins."""
         name, line = change
+        if line is not None:
+            line = self._tables[table].held(line)
         buffer = self._buffers[table]
         if name in buffer:
             self._buffered_bytes -= len(buffer[name] or b"")
@@ -253,7 +247,7 @@ class FrameStore:
             return _Index(FORMAT, 1, _NO_NOTE, empty)
         try:
             raw = decompress(path.read_bytes())
-            if (made_by := _format.decode(raw).format) != FORMAT:
+            if (made_by := _format.decode(raw).format) not in {FORMAT_WITHOUT_NOTES, FORMAT}:
                 raise DataDirectoryVersion(
                     f"{path} has format {made_by}, this version reads {FORMAT}",
                     hint="pypistream rebuild dump",
@@ -293,29 +287,15 @@ class _Change:
             newest = runs[-RUNS_PER_TIER_MAX:]
             if len(newest) < RUNS_PER_TIER_MAX or newest[0].tier != newest[-1].tier:
                 return TableFiles(files.base, runs)
-            changes = latest([self._read_run(run) for run in reversed(newest)])
+            changes = latest([read_run(self._root, run) for run in reversed(newest)])
             folded = self.write_run(table, changes, newest[-1].tier + 1)
             runs = (*runs[:-RUNS_PER_TIER_MAX], folded)
 
-    def write_run(self, table: str, changes: Iterator[Change], tier: int) -> Run:
+    def write_run(self, table: str, changes: Iterable[Change], tier: int) -> Run:
         """Write changes, one per name and in name order, as a run."""
         path = self._root / f"{self._number()}-{table}.run"
         self._made.append(path)
-        rows = 0
-        chunk: list[bytes] = []
-        chunk_bytes = 0
-        with path.open("wb", buffering=WRITE_BUFFER_BYTES) as file:
-            for name, line in changes:
-                chunk.append(gone_line(name) if line is None else line)
-                chunk_bytes += len(chunk[-1])
-                rows += 1
-                if chunk_bytes >= RUN_CHUNK_BYTES:
-                    file.write(compress(b"".join(chunk), RUN_LEVEL))
-                    chunk, chunk_bytes = [], 0
-            if chunk:
-                file.write(compress(b"".join(chunk), RUN_LEVEL))
-            sync_file(file)
-        return Run(path.name, tier, rows)
+        return write_run(path, changes, tier)
 
     def fold_all(self, table: str, files: TableFiles, memory: Sequence[Change]) -> Run:
         """One run of everything that is not in the base yet."""
@@ -323,30 +303,34 @@ class _Change:
 
     def _fresh(self, files: TableFiles, memory: Sequence[Change]) -> Iterator[Change]:
         """Everything that is not in the base yet."""
-        runs = [self._read_run(run) for run in reversed(files.runs)]
-        return latest([memory, *runs] if memory or not runs else runs)
+        runs = [read_run(self._root, run) for run in reversed(files.runs)]
+        return latest([[memory], *runs] if memory else runs)
 
     def write_delta(self, fresh: Sequence[tuple[Topic, Run]], before: Mark, step: Step) -> None:
         """Keep what these runs bring as a delta."""
         path = self._root / f"{self._number()}.delta"
         self._made.append(path)
-        changes = [(topic, self._read_run(run)) for topic, run in fresh]
+        changes = []
+        for topic, run in fresh:
+            held = chain.from_iterable(read_run(self._root, run))
+            changes.append((topic, ((name, line and bare(line)) for name, line in held)))
         self.deltas = (*self.deltas, write_delta(path, self.next, changes, before, step))
 
     def write_base(self, table: Table, files: TableFiles, memory: Sequence[Change]) -> TableFiles:
         """Merge memory, runs and the old base into new files, one per output."""
         stem = self._number()
         with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(COMPRESS_THREADS, "compressing"))
             old = [stack.enter_context(closing(FrameFileReader(self._root, f))) for f in files.base]
             new = []
             for output in table.outputs:
-                new.append(FrameFileWriter(self._root, stem, output))
+                new.append(FrameFileWriter(self._root, stem, output, pool))
                 self._made += new[-1].paths
                 stack.callback(new[-1].close)
 
             def load(number: int) -> Iterator[Line]:
-                for line in ended_lines_of(read_frames(BytesIO(old[0].frames(number)))):
-                    yield name_of(line), line
+                for lines in ended_lines_of(read_frames(BytesIO(old[0].frames(number)))):
+                    yield from [(name_of(line), line) for line in lines]
 
             firsts = [section.first for section in old[0].sections] if old else []
             changes = self._fresh(files, memory)
@@ -364,19 +348,6 @@ class _Change:
                 writer.end()
             base = tuple(writer.finish() for writer in new)
         return TableFiles(base)
-
-    def _read_run(self, run: Run) -> Iterator[Change]:
-        rows = 0
-        with (self._root / run.file).open("rb") as file:
-            for line in ended_lines_of(read_frames(file)):
-                name = name_of(line)
-                rows += 1
-                gone = len(line) == GONE_BYTES + len(name) and line == gone_line(name)
-                yield name, None if gone else line
-        if rows != run.rows:
-            raise DumpCorrupt(
-                f"{run.file} has {rows} rows, not {run.rows}", hint="pypistream rebuild dump"
-            )
 
     def _number(self) -> str:
         self.next += 1

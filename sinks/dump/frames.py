@@ -8,8 +8,10 @@ content-defined chunking). A section's text is one zstd frame (several, when it 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import merge as heap_merge
+from itertools import chain
+from operator import itemgetter
 from zlib import crc32
 
 from schemas.errors import DumpCorrupt
@@ -23,6 +25,8 @@ Change = tuple[str, bytes | None]
 
 LINE_BYTES_MAX = 4 * RECORD_BYTES_MAX  # the drop-in's missing keys may be added to a record
 
+_NAME = itemgetter(0)
+
 ARRAY_OPEN, ARRAY_NEXT, ARRAY_CLOSE = b"[\n", b",\n", b"\n]\n"
 
 
@@ -34,26 +38,50 @@ def is_border(name: str, section_names: int) -> bool:
     return crc32(name.encode()) % section_names == 0
 
 
-def latest(sources: Sequence[Iterable[Change]]) -> Iterator[Change]:
+def latest(sources: Sequence[Iterable[Sequence[Change]]]) -> Iterator[Change]:
     """Merge sequences in name order, the newest source first: one change per name, the newest.
 
-    A name comes once in each of them.
+    A name comes once in each of them. They come in batches, none of them empty, and are sorted by
+    the batch: one by one a line takes ten times as long.
     """
-    if len(sources) == 1:  # a quarter of the time of a first dump
+    return chain.from_iterable(_together(sources))
+
+
+def _together(sources: Sequence[Iterable[Sequence[Change]]]) -> Iterator[Sequence[Change]]:
+    if len(sources) == 1:
         yield from sources[0]
         return
-    numbered = [_numbered(age, source) for age, source in enumerate(sources)]
-    last = None
-    for name, _age, line in heap_merge(*numbered):
-        if name != last:
-            last = name
-            yield name, line
+    oldest_first = [each for each in map(_Batches, reversed(sources)) if each.batch]
+    while oldest_first:
+        upto = min(each.batch[-1][0] for each in oldest_first)
+        found: dict[str, bytes | None] = {}
+        ended = False
+        for each in oldest_first:
+            found.update(each.upto(upto))
+            ended = ended or not each.batch
+        yield sorted(found.items(), key=_NAME)
+        if ended:
+            oldest_first = [each for each in oldest_first if each.batch]
 
 
-def _numbered(age: int, source: Iterable[Change]) -> Iterator[tuple[str, int, bytes | None]]:
-    # The age decides between equal names before lines are ever compared.
-    for name, line in source:
-        yield name, age, line
+class _Batches:
+    """A source; `batch` is what it has at hand, from `_start` on not taken yet. Empty = the end."""
+
+    def __init__(self, source: Iterable[Sequence[Change]]) -> None:
+        self._rest = iter(source)
+        self._start = 0
+        self.batch = next(self._rest, ())
+
+    def upto(self, name: str) -> Sequence[Change]:
+        """Take what comes before `name`, and that one; of the batch at hand, which it may end."""
+        start, batch = self._start, self.batch
+        if batch[start][0] > name:
+            return ()
+        self._start = bisect_right(batch, name, start, key=_NAME)
+        taken = batch[start : self._start]
+        if self._start == len(batch):
+            self._start, self.batch = 0, next(self._rest, ())
+        return taken
 
 
 def merge(
@@ -67,17 +95,19 @@ def merge(
     Yields the new sections in order: the number of an old one that stays as it is, or new lines.
     `load` reads an old section's lines. Holds one section at a time.
     """
+    if not firsts:
+        yield from _sections(changes, section_names)
+        return
     feed = _Peekable(changes)
     pending: int | list[Line] | None = None
-    for number in range(max(1, len(firsts))):
+    for number in range(len(firsts)):
         end = firsts[number + 1] if number + 1 < len(firsts) else None
-        if firsts and not feed.any_before(end):
+        if not feed.any_before(end):
             if pending is not None:
                 yield pending
             pending = number
             continue
-        old = load(number) if firsts else None
-        for name, line in _apply(old, feed.before(end)):
+        for name, line in _apply(load(number), feed.before(end)):
             if pending is None:
                 pending = [(name, line)]
             elif is_border(name, section_names):
@@ -89,6 +119,20 @@ def merge(
                 pending.append((name, line))
     if pending is not None:
         yield pending
+
+
+def _sections(changes: Iterable[Change], section_names: int) -> Iterator[list[Line]]:
+    """What these leave where nothing was before."""
+    section: list[Line] = []
+    for name, line in changes:
+        if line is None:
+            continue
+        if section and is_border(name, section_names):
+            yield section
+            section = []
+        section.append((name, line))
+    if section:
+        yield section
 
 
 def neighbours(sections: Iterable[int | list[Line]]) -> Iterator[range | list[Line]]:
@@ -125,8 +169,11 @@ class _Peekable:
             yield change
 
 
-def _apply(lines: Iterable[Line] | None, changes: Iterable[Change]) -> Iterator[Line]:
-    for name, line in changes if lines is None else latest((changes, lines)):
+def _apply(lines: Iterable[Line], changes: Iterable[Change]) -> Iterator[Line]:
+    found: dict[str, bytes | None] = dict(lines)
+    found.update(changes)
+    for name in sorted(found):
+        line = found[name]
         if line is not None:
             yield name, line
 
@@ -136,12 +183,15 @@ def lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
 
     Raises DumpCorrupt if the text ends within a line, or a line is longer than any of ours.
     """
-    return _lines_of(frames, ended=False)
+    return chain.from_iterable(_batches_of(frames, ended=False))
 
 
-def ended_lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
-    """The same with their newline: what is written again is copied once, not twice."""
-    return _lines_of(frames, ended=True)
+def ended_lines_of(frames: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
+    """The same with their newline: what is written again is copied once, not twice.
+
+    In batches, those that end in one frame; none is empty.
+    """
+    return _batches_of(frames, ended=True)
 
 
 def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
@@ -154,7 +204,7 @@ def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
     return lines, text[start:]
 
 
-def _lines_of(frames: Iterable[bytes], *, ended: bool) -> Iterator[bytes]:
+def _batches_of(frames: Iterable[bytes], *, ended: bool) -> Iterator[Sequence[bytes]]:
     open_line: list[bytes] = []
     open_bytes = 0
     for frame in frames:
@@ -167,13 +217,13 @@ def _lines_of(frames: Iterable[bytes], *, ended: bool) -> Iterator[bytes]:
             open_line.append(rest)
             continue
         lines[0] = b"".join((*open_line, first))
-        yield from lines
+        yield lines
         open_line, open_bytes = [rest], len(rest)
     if open_bytes:
         raise DumpCorrupt("the file ends within a line", hint="fetch it anew")
 
 
-def array_text(documents: Sequence[bytes], *, opens: bool) -> bytes:
+def array_text(documents: Sequence[bytes | memoryview], *, opens: bool) -> bytes:
     """A section of the one JSON array: every element is preceded by `,` and a newline.
 
     Only the array's first section begins with `[` instead: one byte is all that differs, so the

@@ -26,6 +26,7 @@ from sinks.dump.frames import Change
 from streams.log import Record
 
 _NAME_START = len(b'{"name":"')
+_GONE_BYTES = len(b'{"name":""}\n')  # of a line that stands for a tombstone, beside its name
 _SERIAL_KEY = b',"serial":'
 _DOCUMENT_KEY = b',"document":'
 _TOPIC_KEY = b',"topic":"'
@@ -86,6 +87,9 @@ class _VersionDocument(msgspec.Struct):
 _version = msgspec.json.Decoder(_VersionDocument)
 
 
+NOTE_LINES_MAX = 2
+"""A note begins with the number of its lines, one byte. No line of ours begins so: all are JSON."""
+
 LATEST_HEAD = b"name,version,serial\n"
 
 
@@ -112,9 +116,10 @@ def change_of(record: Record) -> Change:
     return name, b"".join((head[:-1], _DOCUMENT_KEY, value, b"}\n"))
 
 
-def name_of(line: bytes) -> str:
-    """The normalised name of a line."""
-    return line[_NAME_START : line.index(b'"', _NAME_START)].decode()
+def name_of(line: bytes, at: int = 0) -> str:
+    """The normalised name of a line that begins there."""
+    start = at + _NAME_START
+    return line[start : line.index(b'"', start)].decode()
 
 
 def document_of(line: bytes) -> bytes:
@@ -128,6 +133,41 @@ def document_of(line: bytes) -> bytes:
 def gone_line(name: str) -> bytes:
     """What stands for a tombstone in a table that waits to be merged; no other line is like it."""
     return b'{"name":"%b"}\n' % name.encode()
+
+
+def held(line: bytes) -> bytes:
+    """A line of packages as it waits to be merged: after a note of what was found in it.
+
+    The note is its line of latest.csv, and what the drop-in has in place of the document, if that
+    is another. What the drop-in leaves out has none. So documents are looked into when they come
+    in, one by one, not all together when a dump is awaited.
+    """
+    found = package_of(line)
+    if found.drop_in is None:
+        return line
+    if found.changed:
+        return b"".join((b"\2", found.latest, found.drop_in, b"\n", line))
+    return b"".join((b"\1", found.latest, line))
+
+
+def bare(held_line: bytes) -> bytes:
+    """A line without its note, if it has one."""
+    return held_line[_note_end(held_line) :]
+
+
+def _note_end(held_line: bytes) -> int:
+    end = 0
+    if held_line[0] <= NOTE_LINES_MAX:
+        for _ in range(held_line[0]):
+            end = held_line.index(b"\n", end) + 1
+    return end
+
+
+def change_of_held(held_line: bytes, note_end: int) -> Change:
+    """What a line says that waits to be merged, where its note ends."""
+    name = name_of(held_line, note_end)
+    gone = len(held_line) <= len(name) + _GONE_BYTES and held_line == gone_line(name)
+    return name, None if gone else held_line
 
 
 def delta_line(topic: Topic, name: str, line: bytes | None) -> bytes:
@@ -184,20 +224,41 @@ def latest_line(line: bytes) -> bytes:
 
 
 class Package(NamedTuple):
-    """What a line of packages leaves in the other two files of its table."""
+    """What a line of packages leaves in the files of its table.
 
-    drop_in: bytes | None
+    `changed`: the drop-in has another document than the line.
+    """
+
+    line: bytes | memoryview
+    drop_in: bytes | memoryview | None
     latest: bytes
+    changed: bool = False
 
 
 def package_of(line: bytes) -> Package:
-    """`drop_in` and `latest_line` with one look into the document: that costs the most of both."""
+    """`drop_in` and `latest_line` of a line, by its note if it has one.
+
+    With one look into the document otherwise: that costs the most of both. Nothing is copied.
+    """
+    if line[0] <= NOTE_LINES_MAX:
+        return _package_of_held(line)
     document = document_of(line)
     try:
         found = _package.decode(document)
     except NO_JSON:
-        return Package(drop_in(document), latest_line(line))
-    return Package(document, _latest(line, found.info.version))
+        other = drop_in(document)
+        return Package(line, other, latest_line(line), changed=other is not document)
+    return Package(line, document, _latest(line, found.info.version))
+
+
+def _package_of_held(line: bytes) -> Package:
+    view = memoryview(line)
+    latest = line.index(b"\n") + 1
+    if line[0] == 1:
+        start = line.index(_DOCUMENT_KEY, latest) + len(_DOCUMENT_KEY)
+        return Package(view[latest:], view[start:-2], line[1:latest])
+    end = line.index(b"\n", latest) + 1
+    return Package(view[end:], view[latest : end - 1], line[1:latest], changed=True)
 
 
 def _latest(line: bytes, version: object) -> bytes:

@@ -43,7 +43,7 @@ from sinks.dump.frame_file import FrameFile, Output, Table
 from sinks.dump.frame_store import BUFFER_BYTES_MAX, FrameStore
 from sinks.dump.full_folder import FullFolder
 from sinks.dump.keep import Keep
-from sinks.dump.lines import LATEST_HEAD, change_of, exception_of, package_of
+from sinks.dump.lines import LATEST_HEAD, change_of, exception_of, held, package_of
 from sinks.dump.reader import DumpReader
 from sinks.dump.table_set import TableSets
 from sinks.durable import storage
@@ -64,11 +64,12 @@ TABLES = (
         Topic.METADATA,
         DOCUMENTS_PER_SECTION,
         (
-            Output("packages.jsonl.zst", LINES_LEVEL),
-            Output("pypicache.json.zst", DROP_IN_LEVEL, element=attrgetter("drop_in")),
+            Output("packages.jsonl.zst", LINES_LEVEL, attrgetter("line")),
+            Output("pypicache.json.zst", DROP_IN_LEVEL, attrgetter("drop_in"), is_array=True),
             Output("latest.csv.zst", LINES_LEVEL, attrgetter("latest"), head=LATEST_HEAD),
         ),
         look=package_of,
+        held=held,
     ),
     Table(Topic.RELEASES, RELEASES_PER_SECTION, (Output("releases.jsonl.zst", LINES_LEVEL),)),
     Table(Topic.STATE, STATES_PER_SECTION, (Output(STATE_FILE, LINES_LEVEL, note=exception_of),)),

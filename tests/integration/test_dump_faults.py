@@ -336,7 +336,7 @@ def test_a_store_of_a_later_version_is_refused_with_the_command_that_mends_it(
 ) -> None:
     monkeypatch.setattr("sinks.dump.frame_store.FORMAT", 99)
 
-    with pytest.raises(DataDirectoryVersion, match="format 1, this version reads 99") as caught:
+    with pytest.raises(DataDirectoryVersion, match="format 2, this version reads 99") as caught:
         World(template).sink.standing()
     assert "pypistream rebuild dump" == caught.value.hint
 

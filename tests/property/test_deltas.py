@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.manifest import Delta
 from schemas.topics import Topic
-from sinks.dump import delta_file, frame_store
+from sinks.dump import delta_file, frame_store, runs
 from sinks.dump import sink as dump
 from sinks.dump.delta_file import LINGER_MS, DeltaFile, Mark, Step, retained
 from sinks.dump.keep import Keep
@@ -48,7 +48,7 @@ def test_every_dump_and_the_deltas_after_it_give_the_last_one(
         tempfile.TemporaryDirectory() as folder,
         patch.object(dump, "BUFFER_BYTES_MAX", buffer_bytes),
         patch.object(frame_store, "RUNS_PER_TIER_MAX", 2),
-        patch.object(frame_store, "RUN_CHUNK_BYTES", 300),
+        patch.object(runs, "RUN_CHUNK_BYTES", 300),
         patch.object(delta_file, "FRAME_BYTES", frame_bytes),
         patch("os.fsync"),  # durability is not the subject, and it takes most of the time
     ):

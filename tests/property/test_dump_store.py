@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.topics import Topic
-from sinks.dump import frame_file, frame_store
+from sinks.dump import frame_file, frame_store, runs
 from sinks.dump import sink as dump
 from sinks.dump.frames import is_border
 from sinks.dump.reader import DumpReader
@@ -62,7 +62,7 @@ def test_a_dump_made_bit_by_bit_equals_one_made_from_nothing(
         tempfile.TemporaryDirectory() as folder,
         patch.object(dump, "BUFFER_BYTES_MAX", buffer_bytes),
         patch.object(frame_store, "RUNS_PER_TIER_MAX", 2),
-        patch.object(frame_store, "RUN_CHUNK_BYTES", 300),
+        patch.object(runs, "RUN_CHUNK_BYTES", 300),
         patch.object(frame_file, "COPY_BYTES", 100 + buffer_bytes),  # one kept section, or some
         patch.object(frame_file, "SYNC_BYTES", 200),
         patch("os.fsync"),  # durability is not the subject, and it takes most of the time

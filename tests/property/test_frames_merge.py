@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.compression import compress_frames
-from sinks.dump.frames import Change, Line, is_border, merge, neighbours
+from sinks.dump.frames import Change, Line, is_border, latest, merge, neighbours
 
 # Borders are one name in 128: drawn from both kinds, so that small tables have several sections.
 MEAN = 128
@@ -84,3 +84,19 @@ def test_kept_neighbours_are_told_together_and_nothing_else_differs(
     assert taken_apart == merged
     for before, after in pairwise(together):
         assert isinstance(before, list) or isinstance(after, list) or before.stop < after.start
+
+
+@given(st.lists(st.tuples(changes, st.integers(1, 5)), max_size=6))
+def test_the_newest_change_of_each_name_wins_however_the_sources_are_cut(
+    sources: list[tuple[dict[str, bytes | None], int]],
+) -> None:
+    """As in a table that takes the sources in, the oldest first; in name order."""
+    cut = []
+    table: dict[str, bytes | None] = {}
+    for changed, size in sources:
+        rows = sorted(changed.items())
+        cut.append([rows[start : start + size] for start in range(0, len(rows), size)])
+    for changed, _ in reversed(sources):
+        table |= changed
+
+    assert sorted(table.items()) == list(latest(cut))

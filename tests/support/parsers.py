@@ -166,7 +166,9 @@ def _lines(raw: bytes) -> object:
     line = _line(Topic.METADATA, raw)
     document = dump_lines.document_of(line)
     shown = [dump_lines.latest_line(line), dump_lines.drop_in(document)]
-    assert list(reversed(shown)) == list(dump_lines.package_of(line))
+    for each in (line, dump_lines.held(line)):
+        found = dump_lines.package_of(each)
+        assert [found.latest, found.drop_in, found.line] == [*shown, line]
     return shown, dump_lines.exception_of(_line(Topic.STATE, raw))
 
 

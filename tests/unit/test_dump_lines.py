@@ -9,11 +9,14 @@ import pytest
 from schemas.errors import LogCorrupt
 from schemas.topics import Topic
 from sinks.dump.lines import (
+    bare,
     change_of,
+    change_of_held,
     document_of,
     drop_in,
     exception_of,
     gone_line,
+    held,
     latest_line,
     name_of,
     package_of,
@@ -182,18 +185,51 @@ def test_a_document_of_another_shape_stays_out_of_the_drop_in(value: bytes) -> N
 def test_the_latest_version_as_csv(document: bytes, serial: bytes | None, line: bytes) -> None:
     """What is no text of one line is left empty; quotes as RFC 4180 has them."""
     headers = () if serial is None else (("serial", serial),)
-    held = change_of(record(Topic.METADATA, "foo", document)._replace(headers=headers))[1]
-    assert held is not None
+    whole = change_of(record(Topic.METADATA, "foo", document)._replace(headers=headers))[1]
+    assert whole is not None
 
-    assert line == latest_line(held)
-    assert (drop_in(document_of(held)), line) == package_of(held)
+    assert line == latest_line(whole)
+    assert (whole, drop_in(document_of(whole)), line) == package_of(whole)[:3]
+    assert (whole, drop_in(document_of(whole)), line) == package_of(held(whole))[:3]
 
 
-@pytest.mark.parametrize("version", ['"1.0"', "7", '"1\\n0"', '{"a":[1]}', "null"])
-def test_one_look_finds_what_two_do(version: str) -> None:
+def packages_line(value: bytes) -> bytes:
+    line = change_of(record(Topic.METADATA, "sample", value))[1]
+    assert line is not None
+    return line
+
+
+@pytest.mark.parametrize("version", ['"1.0"', "7", '"1\\n0"', '{"a":[1]}', '"\\u0000{"', "null"])
+def test_one_look_or_a_note_finds_what_two_looks_do(version: str) -> None:
     """Of a complete document, too, whatever its version is."""
     value = document("sample").replace(b'"version":"1.0"', f'"version":{version}'.encode())
-    held = change_of(record(Topic.METADATA, "sample", value))[1]
-    assert held is not None
+    line = packages_line(value)
+    noted = held(line)
 
-    assert (value, latest_line(held)) == package_of(held)
+    assert noted.endswith(line)
+    assert line != noted
+    assert (line, value, latest_line(line), False) == package_of(line) == package_of(noted)
+    assert line == bare(noted)
+    assert line == bare(line)
+    assert ("sample", noted) == change_of_held(noted, len(noted) - len(line))
+
+
+def test_a_note_has_what_stands_for_a_document_that_lacks_keys() -> None:
+    line = packages_line(b'{"info":{"version":"1"}}')
+    noted = held(line)
+
+    assert package_of(line) == package_of(noted)
+    assert package_of(noted).changed
+    assert line == bare(noted)
+    assert ("sample", noted) == change_of_held(noted, len(noted) - len(line))
+
+
+@pytest.mark.parametrize("value", [b'{"info":null}', b"nonsense"])
+def test_a_document_that_the_drop_in_leaves_out_gets_no_note(value: bytes) -> None:
+    line = packages_line(value)
+
+    assert held(line) is line
+
+
+def test_a_tombstone_waits_as_a_line_that_no_record_leaves() -> None:
+    assert ("sample", None) == change_of_held(gone_line("sample"), 0)

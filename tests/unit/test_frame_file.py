@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,10 @@ NAMES = [f"n{number}" for number in range(6)]
 @pytest.fixture(name="made")
 def _made(tmp_path: Path) -> FrameFile:
     """A file of six sections of one line each."""
-    with closing(FrameFileWriter(tmp_path, "1", OUTPUT)) as writer:
+    with (
+        ThreadPoolExecutor(2) as pool,
+        closing(FrameFileWriter(tmp_path, "1", OUTPUT, pool)) as writer,
+    ):
         for name in NAMES:
             writer.make([(name, f"{name}, a line\n".encode())])
         writer.end()
@@ -32,7 +36,8 @@ def test_kept_sections_are_the_same_bytes_however_many_are_read_at_once(
     monkeypatch.setattr(frame_file, "COPY_BYTES", at_once)
     with (
         closing(FrameFileReader(tmp_path, made)) as old,
-        closing(FrameFileWriter(tmp_path, "2", OUTPUT)) as writer,
+        ThreadPoolExecutor(2) as pool,
+        closing(FrameFileWriter(tmp_path, "2", OUTPUT, pool)) as writer,
     ):
         writer.keep(old, range(2))
         writer.keep(old, range(2, 6))
@@ -60,7 +65,8 @@ def test_damage_within_neighbours_is_told_by_its_section(
 
     with (
         closing(FrameFileReader(tmp_path, made)) as old,
-        closing(FrameFileWriter(tmp_path, "2", OUTPUT)) as writer,
+        ThreadPoolExecutor(2) as pool,
+        closing(FrameFileWriter(tmp_path, "2", OUTPUT, pool)) as writer,
     ):
         writer.keep(old, range(6))
         writer.end()

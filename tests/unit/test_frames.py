@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import pytest
 
@@ -23,6 +24,10 @@ from sinks.dump.frames import (
 MEAN = 128
 BORDERS = [name for name in (f"b{i}" for i in range(5_000)) if is_border(name, MEAN)]
 INNER = [name for name in (f"a{i}" for i in range(500)) if not is_border(name, MEAN)]
+
+
+def in_batches(changes: list[Change], size: int) -> list[list[Change]]:
+    return [changes[start : start + size] for start in range(0, len(changes), size)]
 
 
 def sections(lines: Iterable[Change]) -> list[list[Line]]:
@@ -46,7 +51,17 @@ def test_the_newest_source_wins_and_each_name_comes_once() -> None:
     newest: list[Change] = [("a", None), ("c", b"new")]
     oldest: list[Change] = [("a", b"old"), ("b", b"old"), ("c", b"old")]
 
-    assert [("a", None), ("b", b"old"), ("c", b"new")] == list(latest([newest, oldest]))
+    for size in (1, 2, 3):
+        sources = [in_batches(each, size) for each in (newest, oldest)]
+        assert [("a", None), ("b", b"old"), ("c", b"new")] == list(latest(sources))
+
+
+def test_a_source_alone_is_as_it_is_and_none_is_nothing() -> None:
+    only: list[Change] = [("a", None), ("b", b"b")]
+
+    assert only == list(latest([[only]]))
+    assert [] == list(latest([]))
+    assert [] == list(latest([[], []]))
 
 
 def test_untouched_sections_are_kept_by_number() -> None:
@@ -115,7 +130,7 @@ def test_lines_are_whole_however_the_text_was_cut() -> None:
         pieces = [text[i : i + size] for i in range(0, len(text), size)]
 
         assert [b"one", b"", b"three"] == list(lines_of(pieces))
-        assert [b"one\n", b"\n", b"three\n"] == list(ended_lines_of(pieces))
+        assert [b"one\n", b"\n", b"three\n"] == [*chain.from_iterable(ended_lines_of(pieces))]
 
 
 def test_a_text_that_ends_within_a_line_is_refused() -> None:
