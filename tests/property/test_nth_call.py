@@ -17,7 +17,7 @@ from tests.support.nth_call import Way
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-RUNS = {"pipeline": 18, "tables": 3, "duckdb": 3}  # ten seconds of CPU
+RUNS = {"pipeline": 18, "tables": 3, "duckdb": 3, "rewriting": 3}  # ten seconds of CPU
 
 
 @pytest.mark.parametrize("part", RUNS)

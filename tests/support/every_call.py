@@ -1,9 +1,9 @@
 """Every n-th call breaks, in every way: `make nth-call`, PYPISTREAM_SEED=n replays.
 
 First the pipeline with its log, client and dump sink (`nth_call`), then the DuckDB sink
-(`nth_view`): as it makes the tables of a new file, and, where they are made, as it takes changes
-in. The last line is the result, the exit code is 1 if anything was wrong. One of 28 shares
-(`ARGS="--share 1/28"`) takes two minutes; of one seed, all of them are the whole.
+(`nth_view`): as it takes changes in, as it makes the tables of a new file, and as it writes a file
+anew. The last line is the result, the exit code is 1 if anything was wrong. One of 20 shares
+(`ARGS="--share 1/20"`) takes two minutes; of one seed, all of them are the whole.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from random import Random
 from tests.support import nth_call, nth_view, simulate
 from tests.support.chosen import own_seed
 from tests.support.nth_call import Way
+from tests.support.nth_view import Case
 
-PARTS = ["pipeline", "tables", "duckdb"]
+CASES = {"duckdb": Case.USUAL, "tables": Case.NEW, "rewriting": Case.REWRITTEN}
+PARTS = ["pipeline", *CASES]
 CHUNK = 20  # runs handed to a process at once
 LINES_SHOWN = 3
 CODES = {Way.FULL: errno.ENOSPC, Way.BROKEN: errno.EIO, Way.KILLED: 0}
@@ -38,7 +40,7 @@ def calls_of(part: str, seed: int) -> int:
     elif part == "tables":
         wrong, count = [], nth_view.calls_to_make()
     else:
-        wrong, count = nth_view.broken_at(seed)
+        wrong, count = nth_view.broken_at(seed, case=CASES[part])
     assert not wrong, wrong
     return count
 
@@ -49,7 +51,7 @@ def problems_of(task: Task) -> list[str]:
     try:
         if part == "pipeline":
             return nth_call.broken_at(seed, n, way)[0]
-        return nth_view.broken_at(seed, n - 1, CODES[way], new=part == "tables")[0]
+        return nth_view.broken_at(seed, n - 1, CODES[way], CASES[part])[0]
     except Exception as error:  # noqa: BLE001  # whatever it is, the call is to be told
         return [f"the run ended: {error!r}"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from enum import Enum
 from pathlib import Path
 from random import Random
 
@@ -22,12 +23,20 @@ from tests.support.sim_sinks import BRISK, SimSink
 from tests.support.view_records import entry
 
 TRANSACTIONS = 30
-FEWER = 10  # where a call breaks that makes the tables: a publication comes after them, too
+FEWER = 10  # where the tables are made: a publication comes after them, too
 EVERY_SECONDS = 2.0
 SETTLED_SECONDS = 20.0
 NAMES = 6
 REMOVED_SHARE = 0.2
 NEVER = 10**9  # calls, after which one breaks: none does, but all are counted
+
+
+class Case(Enum):
+    """What the sink does beside taking changes in."""
+
+    USUAL = "nothing else: its tables are there"
+    NEW = "it makes its tables"
+    REWRITTEN = "its file has grown too long, and is written anew"
 
 
 def records(number: int, rng: Random) -> list[Outgoing]:
@@ -44,17 +53,17 @@ def records(number: int, rng: Random) -> list[Outgoing]:
     return [*out, Outgoing(Topic.STATE, name, state, headers)]
 
 
-async def _play(root: Path, seed: int, calls: int, code: int, *, new: bool) -> tuple[History, int]:
+async def _play(root: Path, seed: int, calls: int, code: int, case: Case) -> tuple[History, int]:
     clock, history, rng = virtual_time.WarpClock(), History(), Random(seed)
     log = MemoryLog(1, now_ms=clock.now_ms)
     await feed_world.found(log)
     history.add("schedule", partitions=1, base=0, start_ms=0, sinks=["duckdb"])
     sink = SimSink("duckdb", root / "life-0", log, clock, history, pace=BRISK)
-    if not new:
+    if case is not Case.NEW:
         sink.begin_with_tables()
     sink.faults.fail_in(calls, code)
     role = asyncio.create_task(sink.run())
-    for number in range(1, (FEWER if new else TRANSACTIONS) + 1):
+    for number in range(1, (FEWER if case is Case.NEW else TRANSACTIONS) + 1):
         await feed_world.work(log, 0, records(number, rng), serial=number)
         await asyncio.sleep(EVERY_SECONDS)
     made = sink.faults.calls
@@ -84,12 +93,15 @@ def calls_to_make() -> int:
 
 
 def broken_at(
-    seed: int, calls: int = NEVER, code: int = 0, *, new: bool = False
+    seed: int, calls: int = NEVER, code: int = 0, case: Case = Case.USUAL
 ) -> tuple[list[str], int]:
     """What is wrong after a run of which the call after so many broke, and how many were made.
 
-    `code` 0 = the process was killed there; `new`: the file's tables are made first.
+    `code` 0 = the process was killed there.
     """
-    with tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder, sim_sinks.inline():
-        history, made = virtual_time.run(_play(Path(folder), seed, calls, code, new=new))
+    with (
+        tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder,
+        sim_sinks.inline(written_anew=case is Case.REWRITTEN),
+    ):
+        history, made = virtual_time.run(_play(Path(folder), seed, calls, code, case))
     return sim_check_sinks.check(Recorded(history)), made

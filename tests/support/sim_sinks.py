@@ -53,13 +53,17 @@ PACES = {"dump": Pace(3.0, 30.0), "duckdb": Pace(5.0, 45.0)}
 BRISK = Pace(2.0, 20.0)  # of runs that are over in half a minute
 
 
-def inline() -> ExitStack:
-    """While it is entered, sinks work without threads, and keep little in memory."""
+def inline(*, written_anew: bool) -> ExitStack:
+    """While it is entered, sinks work without threads, and keep little in memory.
+
+    `written_anew`: a DuckDB file is written anew after each publication.
+    """
     stack = ExitStack()
     stack.enter_context(patch.object(feed, "ThreadPoolExecutor", InlineThreads))
     stack.enter_context(patch.object(frame_file, "ThreadPoolExecutor", InlineThreads))
     stack.enter_context(patch.object(dump, "BUFFER_BYTES_MAX", BUFFER_BYTES))
-    stack.enter_context(always_written_anew())
+    if written_anew:
+        stack.enter_context(always_written_anew())
     return stack
 
 

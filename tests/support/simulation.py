@@ -55,6 +55,7 @@ WHOLE_TIME_ONE_IN = 10  # schedules that wait for all of the three times, whatev
 VALIDATED_ONE_IN = 10  # schedules whose every record is held against the JSON Schemas: slow
 DUCKDB_ONE_IN = 20  # schedules with the DuckDB sink, too: a real database takes a second
 TABLES_MADE_ONE_IN = 80  # in the others of these its tables are there: to make them takes 0.2 s
+WRITTEN_ANEW_ONE_IN = 80  # has its DuckDB file written anew after each publication: 0.4 s each
 READ_WAIT_SECONDS = 20.0  # of a read, which the log wakes: waking for nothing costs half the run
 PROGRESS_SECONDS = 3.0  # between two looks of a worker at its positions, which it is told of, too
 READERS_MAX = 8  # open at once, and two for each partition: feeds, watches, a reconcile
@@ -111,7 +112,7 @@ class Simulation:
             mock.patch.object(intake, "READ_WAIT_SECONDS", READ_WAIT_SECONDS),
             mock.patch.object(transactions, "PROGRESS_SECONDS", PROGRESS_SECONDS),
             tempfile.TemporaryDirectory(dir=sim_sinks.IN_MEMORY) as folder,
-            sim_sinks.inline(),
+            sim_sinks.inline(written_anew=self.seed % WRITTEN_ANEW_ONE_IN == DUCKDB_ONE_IN),
         ):
             virtual_time.run(self._play(Path(folder)))
         return Outcome(self.schedule, self.history, sim_check.check(self.history))
