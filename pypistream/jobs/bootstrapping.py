@@ -17,7 +17,7 @@ from producers.presence import other_holder
 from pypistream.children.sinks_child import SinksChild
 from pypistream.data_dir import DataDir
 from pypistream.jobs.bootstrap_source import FILES, Source, open_source
-from pypistream.jobs.carrying import carried_with, told_of
+from pypistream.jobs.carrying import carried_with, claim_of, summary, told_of
 from pypistream.logs import log_to_stderr, say
 from pypistream.memory import collecting_seldom
 from pypistream.place import located
@@ -321,7 +321,7 @@ class Bootstrap:
             self.at = delta.end
             say(
                 f"delta of {delta.created}: {self.loader.written - before:,} records,"
-                f" {_claim(delta.watermark)}",
+                f" {claim_of(delta.watermark)}",
                 "bootstrap",
             )
         await self.source.forget()
@@ -385,22 +385,3 @@ def origin_of_delta(delta: Delta, of: Bootstrap) -> Origin:
 def _base(watermark: int | None, base: int, reached: int) -> int:
     """0 only where there is a watermark: nothing else may be read out of a manifest."""
     return 0 if watermark is not None else base or reached
-
-
-def summary(manifest: Manifest, written: int, same: int) -> str:
-    """What was loaded, for a person. Pure."""
-    text = (
-        f"loaded {manifest.names:,} names of log {manifest.log}, {_claim(manifest.watermark)}:"
-        f" {written:,} records written"
-    )
-    if same:
-        text += f", {same:,} were there"
-    if owed := sum(manifest.exceptions.counts.values()):
-        text += f"; {owed:,} names are still owed something, here as there"
-    if manifest.watermark is None:
-        text += "\nwithout a watermark it is not complete: `pypistream run --backfill` makes it so"
-    return text
-
-
-def _claim(watermark: int | None) -> str:
-    return "no watermark" if watermark is None else f"watermark {watermark:,}"

@@ -1,4 +1,4 @@
-"""What a bootstrap takes from a dump's tables: the journal, and what was held of what is gone."""
+"""What a bootstrap takes of a dump's tables: journal, what is gone; what it says of a load."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from producers.carried import Journal
+from schemas.manifest import Manifest
 from sinks.dump.reader import DumpReader
 from sinks.exported import CARRIED_FILES
 from sinks.removed import Removed
@@ -55,3 +56,23 @@ def told_of(carried: Carried, rows: int) -> str:
     if carried.lacking or journal is None:
         return carried.lacking
     return f"journal: {rows:,} rows, those after serial {journal.since:,} up to {journal.reached:,}"
+
+
+def summary(manifest: Manifest, written: int, same: int) -> str:
+    """What was loaded, for a person. Pure."""
+    text = (
+        f"loaded {manifest.names:,} names of log {manifest.log}, {claim_of(manifest.watermark)}:"
+        f" {written:,} records written"
+    )
+    if same:
+        text += f", {same:,} were there"
+    if owed := sum(manifest.exceptions.counts.values()):
+        text += f"; {owed:,} names are still owed something, here as there"
+    if manifest.watermark is None:
+        text += "\nwithout a watermark it is not complete: `pypistream run --backfill` makes it so"
+    return text
+
+
+def claim_of(watermark: int | None) -> str:
+    """A watermark, for a person. Pure."""
+    return "no watermark" if watermark is None else f"watermark {watermark:,}"
