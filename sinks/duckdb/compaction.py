@@ -206,6 +206,11 @@ class Compaction:
             self.put_in_place()
         self.clear()
 
+    def make_room(self) -> None:
+        """The sink needs all of its memory."""
+        if self.memory_mb:
+            self.give_up("the sink ran out of memory beside it")
+
     def give_up(self, why: str) -> None:
         """End an attempt that failed; the next one is begun later."""
         log_.warning(

@@ -217,6 +217,8 @@ class DuckDBView:
             if not (exhausts(error) or invalidates(error)):
                 raise self._meaning(error) from error
             self._close_file()
+            if exhausts(error):
+                self._compaction.make_room()
             # All of PyPI's file takes in 240 000 changes, then memory is short until it is closed.
             if not (exhausts(error) or isinstance(meaning(error, self._live), ViewCorrupt)):
                 raise self._meaning(error) from error
