@@ -87,7 +87,7 @@ class _VersionDocument(msgspec.Struct):
 _version = msgspec.json.Decoder(_VersionDocument)
 
 
-NOTE_LINES_MAX = 2
+NOTE_LINES_MAX = 2  # its line of latest.csv, and what the drop-in has if that is another
 """A note begins with the number of its lines, one byte. No line of ours begins so: all are JSON."""
 
 LATEST_HEAD = b"name,version,serial\n"
