@@ -46,10 +46,10 @@ from streams.cleaning import COMPACTION_LAG_MS
 COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
 COMPACT_GROWTH = 1.25  # by project: what comes until the new file is there must stay below 1.5
 WAITED_GROWTH = 2.0  # then the sink waits: one that is begun for one publication has no other time
-# Of the child's buffers: an index of 886 000 names has 45 MB. It takes as much again beside them,
-# and the sink does with so much less meanwhile: together they have what it has alone.
-MEMORY_MB, MEMORY_SHARE = 96, 64
-MEMORY_BESIDE = 2
+# Of the child's buffers: an index of 886 000 names has 45 MB. It takes more than as much again
+# beside them, and the sink does with so much less meanwhile: together they have what it has alone.
+MEMORY_MB, MEMORY_SHARE = 64, 64
+MEMORY_BESIDE = 2.5
 AGAIN_SECONDS = 600.0  # after an attempt that failed: a full disk is full for a while
 ATTEMPT_SECONDS_MAX = 3_600.0  # 886 000 projects take two minutes; what takes longer hangs
 REPLAY_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # the other half is there for reading the log
@@ -160,7 +160,7 @@ class Compaction:
         megabytes = MEMORY_MB + size // MEMORY_SHARE // 1_000_000
         mark = mark_of(self._source)
         child = Child(self._source, mark, self._target, megabytes)
-        self.memory_mb = MEMORY_BESIDE * megabytes
+        self.memory_mb = int(MEMORY_BESIDE * megabytes)
         log_.info("the DuckDB file is written anew", bytes=size)
         return child
 

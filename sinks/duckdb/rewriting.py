@@ -40,6 +40,9 @@ from sinks.durable import discard, storage
 
 NICE = 5  # more than the sink has: of a core that both want this gets a quarter
 ROWS_AT_ONCE = 2 * ROW_GROUP_ROWS  # 10 MB
+ROWS_OPEN = (
+    32 * ROWS_AT_ONCE
+)  # what an open file knows of its row groups has 100 MB for 886 000 rows
 COMPRESSION = "fsst"  # as in the live file
 PATHS = (*(table.path for table in (*TABLES, PROGRESS)), f"{SCHEMA}.memo")
 
@@ -68,11 +71,12 @@ def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
     try:
         with closing(duckdb.connect(config=settings)) as connection:
             connection.execute(UTC)
-            connection.execute(f"ATTACH {literal(source)} AS held (READ_ONLY)")
+            _open(connection, source, target)
             connection.execute("USE held")
             if memo.recall(connection, memo.FORMAT) != str(VIEW_FORMAT):
                 raise ViewCorrupt(f"{source} was made by another version")
-            _write(connection, target)
+            connection.execute("USE fresh")
+            _write(connection, source, target)
     except duckdb.Error as error:
         raise meaning(error, target) from error
     with storage(source):
@@ -80,15 +84,13 @@ def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
             raise ViewCorrupt(f"somebody wrote to {source}")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    _open(connection, target)
+def _write(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
     made = (*table_statements(), *view_statements(), *comment_statements())
     connection.execute(";".join(("BEGIN", *made, "COMMIT")))
     for path in PATHS:
-        _copy(connection, path)
-        # The index of this table is let go of, before there is that of the next one.
-        _close(connection)
-        _open(connection, target)
+        _copy(connection, path, source, target)
+    _close(connection)
+    _open(connection, source, target)
     cut = memo.recall(connection, memo.CUT)
     projects = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()[0][0]
     per_project = target.stat().st_size / max(1, projects)
@@ -96,21 +98,26 @@ def _write(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
     _close(connection)
 
 
-def _open(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+def _open(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
+    connection.execute(f"ATTACH {literal(source)} AS held (READ_ONLY)")
     connection.execute(f"ATTACH {literal(target)} AS fresh ({STORAGE})")
     connection.execute("USE fresh")
 
 
 def _close(connection: duckdb.DuckDBPyConnection) -> None:
     """All of it is in the file then."""
-    connection.execute("USE held")
+    connection.execute("USE memory")
     connection.execute("DETACH fresh")
+    connection.execute("DETACH held")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, path: str, source: Path, target: Path) -> None:
     """All rows of one table. Raises ViewCorrupt if it is not all of them."""
     [(count, last)] = connection.execute(f"SELECT count(*), max(rowid) FROM held.{path}").fetchall()
     for first in range(0, 0 if last is None else last + 1, ROWS_AT_ONCE):
+        if first % ROWS_OPEN == 0:  # also the index of the table before is let go of
+            _close(connection)
+            _open(connection, source, target)
         connection.execute(
             f"INSERT INTO fresh.{path} SELECT * FROM held.{path}"
             f" WHERE rowid >= {first} AND rowid < {first + ROWS_AT_ONCE}"
