@@ -84,7 +84,7 @@ chaos-kafka: $(READY)  ## 15 kills, 6 stops, 5 kills of the broker during 20 000
 simulate: $(READY)  ## SEEDS=1000 schedules of faults in virtual time; PYPISTREAM_SEED=n replays (2 minutes)
 	@$(BIN)/python -m tests.support.simulate $(SEEDS) $(ARGS)
 
-nth-call: $(READY)  ## every call to file, socket or database fails, one run each; PYPISTREAM_SEED=n replays (40 minutes)
+nth-call: $(READY)  ## every call to file, socket or database fails, one run each; PYPISTREAM_SEED=n replays (an hour)
 	@$(BIN)/python -m tests.support.every_call $(ARGS)
 
 bench: $(READY)  ## the benchmarks, printed beside the last committed ones
