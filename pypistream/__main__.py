@@ -17,6 +17,8 @@ def main() -> None:
     import gc
     import os
 
+    import orjson  # noqa: F401  # crashes if what it imports when it is first loaded is interrupted
+
     from pypistream.cli import EXIT_INTERRUPTED, invoke
     from pypistream.memory import give_large_blocks_back
 

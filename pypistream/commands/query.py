@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pypistream import options
+from pypistream.interrupts import ending_at_once
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
@@ -25,6 +26,7 @@ def command(**given: object) -> int:
     pypistream query "select name, version, summary from projects limit 5"
     pypistream query "select * from progress" --format json
     """  # noqa: D301  click's mark for lines that stay as they are
-    from pypistream.read.querying import query
+    with ending_at_once():
+        from pypistream.read.querying import query
 
     return query(given)

@@ -36,7 +36,7 @@ import structlog
 
 from schemas.errors import DiskFull, PypistreamError, StorageFailed
 from sinks.duckdb import memo
-from sinks.duckdb.rewriting import mark_of
+from sinks.duckdb.rewriting import mark_of, spill_of
 from sinks.duckdb.schema import PROJECT
 from sinks.duckdb.snapshot import wal_of
 from sinks.durable import discard, storage, sync_directory
@@ -46,10 +46,9 @@ from streams.cleaning import COMPACTION_LAG_MS
 COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
 COMPACT_GROWTH = 1.25  # by project: what comes until the new file is there must stay below 1.5
 WAITED_GROWTH = 2.0  # then the sink waits: one that is begun for one publication has no other time
-# Of the child's buffers: an index of 886 000 names has 45 MB. It takes more than as much again
-# beside them, and the sink does with so much less meanwhile: together they have what it has alone.
-MEMORY_MB, MEMORY_SHARE = 64, 64
-MEMORY_BESIDE = 2.5
+# Of the child's buffers: an index of 886 000 names has 45 MB. It takes 120 MB beside them. The sink
+# keeps all of its own meanwhile: with less it could not take in a batch of a file that has grown.
+MEMORY_MB, MEMORY_SHARE = 160, 64
 AGAIN_SECONDS = 600.0  # after an attempt that failed: a full disk is full for a while
 ATTEMPT_SECONDS_MAX = 3_600.0  # 886 000 projects take two minutes; what takes longer hangs
 REPLAY_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # the other half is there for reading the log
@@ -119,7 +118,6 @@ class Compaction:
         self._child: Child | None = None
         self._held = self._since = Moment(0.0, 0)
         self._begun = self._not_before = 0.0
-        self.memory_mb = 0  # what the sink does without meanwhile
         self.removals = 0  # batches by which something was removed, until now
 
     def hold(self) -> None:
@@ -160,7 +158,6 @@ class Compaction:
         megabytes = MEMORY_MB + size // MEMORY_SHARE // 1_000_000
         mark = mark_of(self._source)
         child = Child(self._source, mark, self._target, megabytes)
-        self.memory_mb = int(MEMORY_BESIDE * megabytes)
         log_.info("the DuckDB file is written anew", bytes=size)
         return child
 
@@ -206,11 +203,6 @@ class Compaction:
             self.put_in_place()
         self.clear()
 
-    def make_room(self) -> None:
-        """The sink needs all of its memory."""
-        if self.memory_mb:
-            self.give_up("the sink ran out of memory beside it")
-
     def give_up(self, why: str) -> None:
         """End an attempt that failed; the next one is begun later."""
         log_.warning(
@@ -222,11 +214,11 @@ class Compaction:
     def clear(self) -> None:
         """Leave nothing: no process, no file aside. Idempotent; never raises."""
         child, self._child = self._child, None
-        self.memory_mb = 0
         if child is not None:
             child.stop()
         with _freed_later(self._source, self._target):
             discard(self._source, self._target, wal_of(self._target))
+        shutil.rmtree(spill_of(self._target), ignore_errors=True)
 
 
 @contextlib.contextmanager

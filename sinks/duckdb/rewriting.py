@@ -34,17 +34,19 @@ from sinks.duckdb.schema import (
     VIEW_FORMAT,
     table_statements,
 )
-from sinks.duckdb.snapshot import STORAGE, UTC, wal_of
+from sinks.duckdb.snapshot import FILLING, UTC, wal_of
 from sinks.duckdb.status import view_statements
 from sinks.durable import discard, storage
 
 NICE = 5  # more than the sink has: of a core that both want this gets a quarter
-ROWS_AT_ONCE = 2 * ROW_GROUP_ROWS  # 10 MB
-ROWS_OPEN = (
-    32 * ROWS_AT_ONCE
-)  # what an open file knows of its row groups has 100 MB for 886 000 rows
+ROWS_AT_ONCE = ROW_GROUP_ROWS  # 20 MB
 COMPRESSION = "fsst"  # as in the live file
 PATHS = (*(table.path for table in (*TABLES, PROGRESS)), f"{SCHEMA}.memo")
+
+
+def spill_of(target: Path) -> Path:
+    """Where DuckDB puts what memory has no room for while it writes `target`."""
+    return target.with_name(f"{target.name}.spill")
 
 
 def mark_of(path: Path) -> str:
@@ -63,7 +65,7 @@ def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{megabytes}MB",
         "threads": "1",
-        "temp_directory": "",
+        "temp_directory": str(spill_of(target)),  # a checkpoint of large rows wants it
         "preserve_insertion_order": "false",
         "autoinstall_known_extensions": "false",
         "force_compression": COMPRESSION,
@@ -88,9 +90,9 @@ def _write(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) ->
     made = (*table_statements(), *view_statements(), *comment_statements())
     connection.execute(";".join(("BEGIN", *made, "COMMIT")))
     for path in PATHS:
-        _copy(connection, path, source, target)
-    _close(connection)
-    _open(connection, source, target)
+        _copy(connection, path)
+        _close(connection)  # the index of the table is let go of
+        _open(connection, source, target)
     cut = memo.recall(connection, memo.CUT)
     projects = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()[0][0]
     per_project = target.stat().st_size / max(1, projects)
@@ -100,7 +102,7 @@ def _write(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) ->
 
 def _open(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
     connection.execute(f"ATTACH {literal(source)} AS held (READ_ONLY)")
-    connection.execute(f"ATTACH {literal(target)} AS fresh ({STORAGE})")
+    connection.execute(f"ATTACH {literal(target)} AS fresh ({FILLING})")
     connection.execute("USE fresh")
 
 
@@ -111,13 +113,10 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DETACH held")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, path: str, source: Path, target: Path) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     """All rows of one table. Raises ViewCorrupt if it is not all of them."""
     [(count, last)] = connection.execute(f"SELECT count(*), max(rowid) FROM held.{path}").fetchall()
     for first in range(0, 0 if last is None else last + 1, ROWS_AT_ONCE):
-        if first % ROWS_OPEN == 0:  # also the index of the table before is let go of
-            _close(connection)
-            _open(connection, source, target)
         connection.execute(
             f"INSERT INTO fresh.{path} SELECT * FROM held.{path}"
             f" WHERE rowid >= {first} AND rowid < {first + ROWS_AT_ONCE}"

@@ -14,10 +14,12 @@ import duckdb
 
 from schemas.errors import NotPublished
 from sinks.duckdb.errors import meaning
-from sinks.duckdb.schema import ROW_GROUP_ROWS
+from sinks.duckdb.schema import FEW_ROW_GROUP_ROWS, ROW_GROUP_ROWS
 
 STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
-STORAGE = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+# How a file is opened: to be filled by many rows at once, or to take in some at a time.
+FILLING = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+FOLLOWING = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {FEW_ROW_GROUP_ROWS}"
 SNAPSHOT_FILE = "pypi.duckdb"
 
 UTC = "SET TimeZone = 'UTC'"  # in which moments are read and shown, wherever the machine is

@@ -42,7 +42,7 @@ from sinks.duckdb.schema import (
     stage_statements,
     table_statements,
 )
-from sinks.duckdb.snapshot import SNAPSHOT_FILE, STORAGE, UTC, wal_of
+from sinks.duckdb.snapshot import FILLING, FOLLOWING, SNAPSHOT_FILE, UTC, wal_of
 from sinks.duckdb.status import view_statements
 from sinks.durable import storage
 from sinks.locks import locked_with
@@ -103,6 +103,7 @@ class DuckDBView:
         self._standing = Standing("", {})
         self._carried = False  # whether what the published file keeps was taken from it
         self._compaction = Compaction(self._live)
+        self._storage = FOLLOWING
 
     @classmethod
     def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
@@ -126,6 +127,8 @@ class DuckDBView:
         """Take a batch in; what cannot be read becomes a row of `anomalies`."""
         try:
             self._go_on_with_new_file()
+            many = isinstance(batch.ready, Staged) and bool(batch.ready.lines)
+            self._open_next_for(FILLING if many else FOLLOWING)
             self._run(lambda connection: self._apply(connection, batch))
         finally:
             if isinstance(batch.ready, Staged):
@@ -217,8 +220,6 @@ class DuckDBView:
             if not (exhausts(error) or invalidates(error)):
                 raise self._meaning(error) from error
             self._close_file()
-            if exhausts(error):
-                self._compaction.make_room()
             # All of PyPI's file takes in 240 000 changes, then memory is short until it is closed.
             if not (exhausts(error) or isinstance(meaning(error, self._live), ViewCorrupt)):
                 raise self._meaning(error) from error
@@ -245,8 +246,9 @@ class DuckDBView:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._own()
+        size = self._live.stat().st_size if self._live.exists() else 0
         settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": self._memory_limit(),
+            "memory_limit": f"{MEMORY_MB + size // MEMORY_SHARE // 1_000_000}MB",
             "threads": str(THREADS),
             "temp_directory": str(self._spill),
             "checkpoint_threshold": CHECKPOINT_AFTER,
@@ -257,7 +259,7 @@ class DuckDBView:
         try:
             connection = duckdb.connect(config=settings)
             self._connection = connection
-            connection.execute(f"ATTACH {literal(self._live)} AS live ({STORAGE})")
+            connection.execute(f"ATTACH {literal(self._live)} AS live ({self._storage})")
             connection.execute("USE live")
             connection.execute(UTC)
             self._prepare(connection)
@@ -272,10 +274,6 @@ class DuckDBView:
             self._close_file()
             raise self._meaning(error) from error
         return connection
-
-    def _memory_limit(self) -> str:
-        size = self._live.stat().st_size if self._live.exists() else 0
-        return f"{MEMORY_MB + size // MEMORY_SHARE // 1_000_000 - self._compaction.memory_mb}MB"
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the tables of a new file; learn where an old one stands."""
@@ -320,7 +318,6 @@ class DuckDBView:
         if copy.published:
             memo.remember(connection, {memo.PUBLISHED: copy.cut})
             self._compaction.consider(connection, self._target)
-            self._limit_memory(connection)
 
     def _wal_bytes(self) -> int:
         wal = wal_of(self._live)
@@ -381,16 +378,15 @@ class DuckDBView:
         connection.execute("CHECKPOINT")
         return cut
 
-    def _limit_memory(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute("SET memory_limit = ?", [self._memory_limit()])
+    def _open_next_for(self, storage: str) -> None:
+        """Have row groups of that size added, if nobody copies the file."""
+        if storage != self._storage and self._copy is None:
+            self._close_file()
+            self._storage = storage
 
     def _go_on_with_new_file(self) -> None:
         """If there is one, and nobody copies the old one. Raises Rewound."""
-        before = self._compaction.memory_mb
-        ready = self._compaction.ready()
-        if before != self._compaction.memory_mb:
-            self._run(self._limit_memory)
-        if not ready or self._copy is not None:
+        if not self._compaction.ready() or self._copy is not None:
             return
         if self._connection is not None:
             with contextlib.suppress(duckdb.Error):  # it would be for nothing
