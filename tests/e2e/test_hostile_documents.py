@@ -157,7 +157,7 @@ def test_the_stream_goes_on_and_nothing_is_lost(where: Where, tmp_path: Path) ->
             program.until((data / "pypi.duckdb").exists, 60, "snapshot")
             program.until(lambda: status(data)["watermark"], 60, "watermark")
             serial = site.change("role", site.served_names()[-1])["serial"]
-            newest = "SELECT max(serial) FROM projects"
+            newest = "SELECT coalesce(max(serial), 0) FROM projects"
             program.until(lambda: query(data / "pypi.duckdb", newest)[0][0] >= serial, 60, "change")
             owed = {each["name"]: each for each in status(data)["exceptions"]}
             anomalies = query(data / "pypi.duckdb", "SELECT name, anomaly FROM anomalies")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from pypistream.watchdog import PATIENCE_SECONDS
 from tests.support.kafka_bare import PARTITIONS, Watcher, everything
 from tests.support.kafka_broker import fresh_prefix
 from tests.support.kafka_fleet import Fleet
@@ -43,7 +44,9 @@ BETWEEN_SECONDS = (2.0, 12.0) if LONG else (0.5, 3.0)
 STOP_SECONDS = (10.5, 14.0)  # longer than SESSION_MS of the group and than any transaction
 DOWN_SECONDS = (0.0, 5.0)  # of a killed broker, before its start
 RESUME_SECONDS_MAX = 60.0  # the issue's: from a broker that is up again to the next cut
-SETTLE_SECONDS_MAX = 100.0  # without anything more being done, before the log is as it has to be
+# Without anything more being done, before the log is as it has to be: a worker that stands still is
+# begun anew after PATIENCE_SECONDS.
+SETTLE_SECONDS_MAX = PATIENCE_SECONDS + 40.0
 BEGIN_SECONDS_MAX = 120.0
 
 
