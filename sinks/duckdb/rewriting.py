@@ -15,7 +15,6 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
 
 import duckdb
 
@@ -25,6 +24,7 @@ from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.copying import HEADER_BYTES
 from sinks.duckdb.errors import meaning
 from sinks.duckdb.literals import literal
+from sinks.duckdb.parent import end_with_parent
 from sinks.duckdb.schema import (
     PROGRESS,
     PROJECT,
@@ -34,13 +34,12 @@ from sinks.duckdb.schema import (
     VIEW_FORMAT,
     table_statements,
 )
-from sinks.duckdb.snapshot import FILLING, UTC, wal_of
+from sinks.duckdb.snapshot import FILLING, UTC, wal_of, writer_config
 from sinks.duckdb.status import view_statements
 from sinks.durable import discard, storage
 
 NICE = 5  # more than the sink has: of a core that both want this gets a quarter
 ROWS_AT_ONCE = ROW_GROUP_ROWS  # 20 MB
-COMPRESSION = "fsst"  # as in the live file
 PATHS = (*(table.path for table in (*TABLES, PROGRESS)), f"{SCHEMA}.memo")
 
 
@@ -62,15 +61,8 @@ def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
     DiskFull, StorageFailed; what there is of `target` is then to be thrown away.
     """
     discard(target, wal_of(target))
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{megabytes}MB",
-        "threads": "1",
-        "temp_directory": str(spill_of(target)),  # a checkpoint of large rows wants it
-        "preserve_insertion_order": "false",
-        "autoinstall_known_extensions": "false",
-        "force_compression": COMPRESSION,
-    }
     try:
+        settings = writer_config(megabytes, spill_of(target))
         with closing(duckdb.connect(config=settings)) as connection:
             connection.execute(UTC)
             _open(connection, source, target)
@@ -126,16 +118,9 @@ def _copy(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         raise ViewCorrupt(f"{found} of {count} rows of {path} were copied")
 
 
-def _end_with_parent() -> None:
-    # Not by `sys.stdin`: its lock would be held when the interpreter ends before the parent does.
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(1)
-
-
 def main(arguments: list[str]) -> int:
     """Write it, or say why not in one line; ends with whoever started it."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.nice(NICE)
     source, mark, target, megabytes = arguments
     try:

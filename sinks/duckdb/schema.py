@@ -266,19 +266,20 @@ def insert_progress() -> str:
 
 def insert_given(table: Table) -> str:
     """Insert rows from two lists, its parameters: their keys, and their texts."""
-    columns = ", ".join(f'"{name}"' for name in table.columns)
-    key, key_value = (f"{table.key}, ", "key, ") if table.key else ("", "")
-    return (
-        f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
-        f" (SELECT key, from_json(doc, '{table.structure}') AS row_ FROM"
-        " (SELECT unnest($1::VARCHAR[]) AS key, unnest($2::VARCHAR[]) AS doc))"
-    )
+    given = "SELECT unnest($1::VARCHAR[]) AS key, unnest($2::VARCHAR[]) AS doc"
+    return _insert_from(table, f"({given})")
 
 
 def insert_statements(table: Table) -> list[str]:
     """Move the staged texts into their table and empty the stage. A NULL text is none."""
+    return [_insert_from(table, f"{table.stage} WHERE doc IS NOT NULL"), f"TRUNCATE {table.stage}"]
+
+
+def _insert_from(table: Table, source: str) -> str:
+    """`source` has a `key` and a `doc`, which is the row as JSON."""
     columns = ", ".join(f'"{name}"' for name in table.columns)
     key, key_value = (f"{table.key}, ", "key, ") if table.key else ("", "")
-    rows = f"SELECT key, from_json(doc, '{table.structure}') AS row_ FROM {table.stage}"
-    insert = f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
-    return [f"{insert} ({rows} WHERE doc IS NOT NULL)", f"TRUNCATE {table.stage}"]
+    return (
+        f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
+        f" (SELECT key, from_json(doc, '{table.structure}') AS row_ FROM {source})"
+    )

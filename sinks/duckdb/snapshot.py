@@ -20,6 +20,9 @@ STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
 # How a file is opened: to be filled by many rows at once, or to take in some at a time.
 FILLING = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
 FOLLOWING = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {FEW_ROW_GROUP_ROWS}"
+THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
+# Of texts. To try dictionaries first takes a quarter of a commit, for a file of the same size.
+COMPRESSION = "fsst"
 SNAPSHOT_FILE = "pypi.duckdb"
 
 UTC = "SET TimeZone = 'UTC'"  # in which moments are read and shown, wherever the machine is
@@ -36,6 +39,18 @@ READER_CONFIG: Config = {
     "python_enable_replacements": "false",  # a table's name must not reach a Python variable
     "temp_directory": "",  # spilling is writing, too
 }
+
+
+def writer_config(memory_mb: int, spill: Path) -> Config:
+    """Of whoever writes a file; `spill`: for what memory has no room for, as large rows have."""
+    return {
+        "memory_limit": f"{memory_mb}MB",
+        "threads": str(THREADS),
+        "temp_directory": str(spill),
+        "preserve_insertion_order": "false",  # an order that costs memory and that nobody sees
+        "autoinstall_known_extensions": "false",
+        "force_compression": COMPRESSION,
+    }
 
 
 def wal_of(path: Path) -> Path:

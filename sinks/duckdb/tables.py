@@ -11,7 +11,6 @@ these pieces, one after the other. That takes a scan of the file per piece.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 from bisect import bisect_right
@@ -19,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
-from threading import Thread
 from typing import TypeVar
 
 import duckdb
@@ -31,6 +29,7 @@ from sinks.duckdb import memo
 from sinks.duckdb.comments import MEMO
 from sinks.duckdb.errors import meaning
 from sinks.duckdb.literals import literal
+from sinks.duckdb.parent import end_with_parent
 from sinks.duckdb.public import PROJECTS
 from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb.schema import SCHEMA, TABLES, VIEW_FORMAT, Table
@@ -194,14 +193,9 @@ def described(path: Path, rows: int) -> TableFile:
     return TableFile(size, digest.hexdigest(), rows)
 
 
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
 def main(arguments: list[str]) -> int:
     """Export, and tell on stdout what was written, or why not; ends with whoever started it."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         told = export(Path(arguments[0]), Path(arguments[1]))
     except PypistreamError as error:

@@ -42,7 +42,14 @@ from sinks.duckdb.schema import (
     stage_statements,
     table_statements,
 )
-from sinks.duckdb.snapshot import FILLING, FOLLOWING, SNAPSHOT_FILE, UTC, wal_of
+from sinks.duckdb.snapshot import (
+    FILLING,
+    FOLLOWING,
+    SNAPSHOT_FILE,
+    UTC,
+    wal_of,
+    writer_config,
+)
 from sinks.duckdb.status import view_statements
 from sinks.durable import storage
 from sinks.locks import locked_with
@@ -63,14 +70,11 @@ LIVE_FILE, LOCK_FILE = "live.duckdb", "duckdb.lock"
 SPILL_DIRECTORY = "duckdb-spill"
 MEMORY_MB = 512  # of its own buffers: 192 MB were too few for the largest projects
 MEMORY_SHARE = 16  # of a file it opens so much more: its indexes stay; 3 GB did not do with 512 MB
-THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
 NO_CHECKPOINT = "1TB"  # the same while the file is copied
 # Of WAL while the file is copied; then the next batch waits for the copy. A commit adds 1 to 10 MB,
 # however little it holds: half a minute of them. To begin with so much after a kill takes 4 s.
 WAL_BYTES_MAX = 512 * 1024 * 1024
-# Of texts. To try dictionaries first takes a quarter of a commit, for a file of the same size.
-COMPRESSION = "fsst"
 
 ROOM = "make room for twice the size of the DuckDB file"
 
@@ -127,8 +131,8 @@ class DuckDBView:
         """Take a batch in; what cannot be read becomes a row of `anomalies`."""
         try:
             self._go_on_with_new_file()
-            many = isinstance(batch.ready, Staged) and bool(batch.ready.lines)
-            self._open_next_for(FILLING if many else FOLLOWING)
+            elsewhere = batch.ready is not None and not batch.records
+            self._open_next_for(FILLING if elsewhere else FOLLOWING)
             self._run(lambda connection: self._apply(connection, batch))
         finally:
             if isinstance(batch.ready, Staged):
@@ -247,17 +251,11 @@ class DuckDBView:
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._own()
         size = self._live.stat().st_size if self._live.exists() else 0
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": f"{MEMORY_MB + size // MEMORY_SHARE // 1_000_000}MB",
-            "threads": str(THREADS),
-            "temp_directory": str(self._spill),
-            "checkpoint_threshold": CHECKPOINT_AFTER,
-            "preserve_insertion_order": "false",  # an order that costs memory and that nobody sees
-            "autoinstall_known_extensions": "false",
-            "force_compression": COMPRESSION,
-        }
+        megabytes = MEMORY_MB + size // MEMORY_SHARE // 1_000_000
         try:
-            connection = duckdb.connect(config=settings)
+            config = writer_config(megabytes, self._spill)
+            config["checkpoint_threshold"] = CHECKPOINT_AFTER
+            connection = duckdb.connect(config=config)
             self._connection = connection
             connection.execute(f"ATTACH {literal(self._live)} AS live ({self._storage})")
             connection.execute("USE live")

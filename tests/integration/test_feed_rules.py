@@ -10,7 +10,7 @@ import pytest
 from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind, Rule
 from schemas.topics import Topic
-from sinks.duckdb import view
+from sinks.duckdb import snapshot
 from sinks.feed import Feed
 from sinks.serving.view import ServingView
 from sinks.sink import Batch, Sink
@@ -93,7 +93,8 @@ async def test_no_byte_of_it_stays_in_a_sinks_files(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the live file, beside it, or in what is published; also if nobody was there just then."""
-    monkeypatch.setattr(view, "COMPRESSION", "uncompressed")  # else no byte of it could be found
+    # Else no byte of it could be found.
+    monkeypatch.setattr(snapshot, "COMPRESSION", "uncompressed")
     log = await founded(MemoryLog())
     await work(log, 0, published())
 
