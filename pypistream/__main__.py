@@ -9,15 +9,16 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code.
 
-    Python's own handler would answer a Ctrl-C with a traceback of whatever is being imported, or
-    torn down, just then: outside of a command it ends the process as it ends any program.
+    Python's own handler answers Ctrl-C with a traceback of whatever is being imported or torn down
+    at that moment. So while no command runs, Ctrl-C has the system's default effect: it ends the
+    process silently.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     import contextlib
     import gc
     import os
 
-    import orjson  # noqa: F401  # crashes if what it imports when it is first loaded is interrupted
+    import orjson  # noqa: F401  # crashes if its first import is interrupted
 
     from pypistream.cli import EXIT_INTERRUPTED, invoke
     from pypistream.memory import give_large_blocks_back
@@ -28,12 +29,12 @@ def main() -> None:
         code = invoke(sys.argv[1:])
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if code == EXIT_INTERRUPTED:  # libraries that were imported by half complain at the end
+    if code == EXIT_INTERRUPTED:  # half-imported libraries would complain at exit
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
-    if "duckdb" not in sys.modules:  # it counts its objects at the end, and tells of what is left
-        gc.freeze()  # all that is open is closed: to look for cycles twice more takes 10 to 40 ms
+    if "duckdb" not in sys.modules:  # DuckDB reports objects that are left at exit
+        gc.freeze()  # all is closed: two last collections would take 10 to 40 ms
     sys.exit(code)
 
 

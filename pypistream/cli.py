@@ -30,14 +30,14 @@ _EXIT_CODES: dict[type[PypistreamError], int] = {UsageError: EXIT_USAGE, NoProgr
 
 
 class Commands(click.Group):
-    """Finds a command's module by its name, and guesses what a mistyped one was meant to be."""
+    """Finds a command's module by its name, and suggests the nearest one for a mistyped name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """In the order of use, not of the alphabet."""
+        """Every command, in the order of use rather than the alphabet."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command's module; options of Kafka last: most who read help have none."""
+        """Import the command's module; Kafka's options go last in its help, since few use them."""
         if cmd_name not in (*_COMMANDS, *_HIDDEN):
             return None
         module = importlib.import_module(f"pypistream.commands.{cmd_name.replace('-', '_')}")
@@ -48,7 +48,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion."""
+        """As click resolves it, with a suggestion added to the error."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -69,7 +69,10 @@ def app() -> None:
 
 
 def _check_environment(arguments: Sequence[str]) -> None:
-    """Raises UsageError. Who asks for help gets it, and our own processes were begun by a check."""
+    """Raise UsageError for a misspelt variable.
+
+    `--help` works all the same, and the parent of a hidden command has checked already.
+    """
     begins = bool({*arguments[:1]} & {*_COMMANDS}) and not {"-h", "--help"} & {*arguments}
     if begins and any(name.startswith("PYPISTREAM_") for name in os.environ):
         from pypistream.environment import check_environment  # loads the settings: 0.1 s

@@ -16,7 +16,7 @@ from schemas.errors import UsageError
 
 
 class Explained(NamedTuple):
-    """A setting in the file. `example` is shown where the default says nothing."""
+    """A setting in the file. `example` is shown where the default explains nothing."""
 
     name: str
     text: str
@@ -161,7 +161,7 @@ def init(given: Mapping[str, object]) -> int:
         for field in fields(Settings)
         if given.get(field.name) not in (None, ())
     }
-    resolve({**chosen, "config": os.devnull})  # what was chosen must work, whatever a file says
+    resolve({**chosen, "config": os.devnull})  # the chosen values must work on their own
     _write(path, file_text(chosen), force=bool(given["force"]))
     sys.stderr.write(f"wrote {path}; `pypistream init --check` checks it after a change\n")
     return 0

@@ -1,4 +1,4 @@
-"""The data directory: where things lie, who holds which role, which settings are in force."""
+"""The data directory: where files lie, who holds which role, which settings are in force."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SETTINGS_NAME = "settings.json"
 class DataDir:
     """Paths under one directory; see docs/data-directory.md for what each is.
 
-    `seen`: what was stored when this process made its settings of it, and their defaults; without
-    it whoever stores decides about all of them.
+    `seen`: the stored settings, with their defaults, from which this process derived its own. If it
+    is None, `store` overwrites every setting.
     """
 
     root: Path
     seen: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     def absolute(self) -> DataDir:
-        """The same, wherever this process goes."""
+        """The same directory by its absolute path."""
         return replace(self, root=self.root.absolute())
 
     @property
@@ -52,12 +52,12 @@ class DataDir:
 
     @property
     def state(self) -> Path:
-        """What sinks and roles own: live view, frames, locks."""
+        """What belongs to sinks and roles: the live DuckDB file, frames, locks."""
         return self.root / "state"
 
     @property
     def rows(self) -> Path:
-        """Files of a moment, which the processes make that help a rebuild."""
+        """Short-lived files, made by the processes that help a rebuild."""
         return self.state / "rows"
 
     def create(self) -> None:
@@ -112,8 +112,8 @@ class DataDir:
     def store(self, settings: Mapping[str, object]) -> None:
         """Remember the settings in force, whole or not at all. Raises DiskFull, StorageFailed.
 
-        Roles of one directory may start at the same time: what this process took over from `seen`
-        stays as another one has stored it since.
+        Roles of one directory may start at the same time: a setting that this process left as it
+        was in `seen` is not overwritten, since another role may have stored a newer value.
         """
         path = self.root / SETTINGS_NAME
         aside = self.root / f".{SETTINGS_NAME}.{os.getpid()}"
@@ -145,7 +145,7 @@ class DataDir:
                 f"{self.root} is in use: {owner} holds the role {role!r}",
                 hint="stop that process, or give this one another --data directory",
             ) from error
-        with contextlib.suppress(OSError):  # a full disk: it is held, only nobody is told by whom
+        with contextlib.suppress(OSError):  # a full disk: held, but without a name
             handle.seek(0)
             handle.truncate()
             handle.write(f"process {os.getpid()}")
@@ -155,7 +155,7 @@ class DataDir:
 
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """No two processes within, for this lock file; whoever comes second waits a moment."""
+    """A critical section per lock file: a second process waits until the first has left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -163,7 +163,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _lock(handle: IO[str]) -> None:
-    """Raises OSError if another process has it for longer than a look takes."""
+    """Take the lock. Raises OSError if another process holds it, and for more than a look."""
     for _ in range(PROBES_MAX):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,7 +175,7 @@ def _lock(handle: IO[str]) -> None:
 
 
 class RoleLock:
-    """A held role. The kernel lets go of it when the process ends, also by kill -9."""
+    """A held role. The kernel releases it when the process ends, also after kill -9."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle

@@ -1,4 +1,4 @@
-"""`PYPISTREAM_*`: a misspelt one is refused, as it is in a settings file."""
+"""`PYPISTREAM_*` variables: a misspelt name is refused, as it is in a settings file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KNOWN = frozenset(
 _OTHERS = re.compile(
     r"TEST_\w+|SEED|NAMES|FAULTS|FAULTS_REPORT|RECORDED"  # tests and benchmarks
     r"|IMAGE|HTTP_PORT|KAFKA_PORTS|STANDIN_\w+"  # compose.yaml
-    # Kubernetes tells every process of each service, also of one that is called as we are.
+    # Kubernetes sets such variables for every service, also for one with this program's name.
     r"|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_[0-9]+_\w+)?"
 )
-_MISSPELT = 0.8  # of the letters are the same: HTTP_PROT is HTTP_PORT, HTTP_PAGE is somebody's own
+_MISSPELT = 0.8  # similarity of a misspelt name: HTTP_PROT is HTTP_PORT, HTTP_PAGE is not
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Raises UsageError for a variable that was meant to be another; warns of one nobody reads."""
+    """Raise UsageError for a misspelt variable; warn of one that nothing reads."""
     for variable in sorted(environment):
         name = variable.removeprefix(PREFIX)
         if name == variable or name in KNOWN or _OTHERS.fullmatch(name):

@@ -1,4 +1,4 @@
-"""What upstream's "wait" means for every process: published in `progress`, read back from there."""
+"""Upstream's requests to wait, shared among all processes through the topic `progress`."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ from streams.watching import TableWatch, plain_place
 from upstream.source import Upstream
 
 HOLD_KEY = "hold"
-LOOK_SECONDS = 1.0  # how soon another process learns that it must wait, at the latest
+LOOK_SECONDS = 1.0  # the longest time until another process learns that it must wait
 
 
 def hold_of(row: Record | None) -> Hold | None:
-    """What a row of `progress` says; None = nothing. Pure."""
+    """The hold that a row of `progress` states, None if it states none. Pure."""
     if row is None or row.value is None:
         return None
     try:
         return codec.decode(row.value, Hold)
     except LogCorrupt:
-        return None  # any process may write there: what is no hold holds nobody
+        return None  # any process may write there, so what cannot be decoded is ignored
 
 
 class SharedHold:
-    """Writes our own holds, applies those of others. The latest wins, whoever wrote last.
+    """Publishes this process's holds and applies those of others: the longest wait wins.
 
-    `leased`, if the rate is shared, is kept alive beside: its signs lie in the same place.
+    `leased` is set if the rate is shared: its signs of life lie in `progress`, too, so this loop
+    renews them.
     """
 
     def __init__(self, log: Log, clock: Clock) -> None:
         self._log = log
         self._clock = clock
         self._news = asyncio.Event()
-        self._told_ms = 0  # until when the log says
-        self.present: Hold | None = None  # the latest that is known here
+        self._told_ms = 0  # until when, as far as the log says
+        self.present: Hold | None = None  # until when, as far as this process knows
         self.leased: LeasedAssignment | None = None
 
     def wake(self) -> None:
-        """Write and look now: there is something to tell."""
+        """Publish and look at once instead of at the next round."""
         self._news.set()
 
     def asked(self, until_unix_seconds: float, reason: str) -> None:
@@ -55,7 +56,7 @@ class SharedHold:
         self._news.set()
 
     async def load(self, upstream: Upstream) -> None:
-        """Apply what the log says: a restart in the middle of a wait must not ask."""
+        """Apply what the log says, so that a process restarted during a wait goes on waiting."""
         self._apply((await self._log.table(self._at)).rows.get(HOLD_KEY), upstream)
 
     def _apply(self, row: Record | None, upstream: Upstream) -> None:
@@ -90,7 +91,11 @@ class SharedHold:
         return await self.leased.look(watch)
 
     async def _publish(self) -> None:
-        """Write what is known here if the log says less: two who were told at once both wrote."""
+        """Write what is known here if the log has a shorter wait.
+
+        Of two processes that were told to wait at the same moment, the one with the shorter wait
+        may have written last.
+        """
         hold = self.present
         if hold is not None and hold.until_ms > max(self._told_ms, self._clock.now_ms()):
             await self._log.append([self._record(hold)])

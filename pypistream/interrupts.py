@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def ending_at_once() -> Iterator[None]:
-    """Within it Ctrl-C ends the process as it ends any program. For the main thread.
+    """While in this block, Ctrl-C ends the process without a traceback. For the main thread only.
 
-    For imports: DuckDB's module aborts, and shows Python's insides, if it is interrupted as it is
-    loaded.
+    For imports: DuckDB's module aborts with a dump of Python's internals if loading it is
+    interrupted.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

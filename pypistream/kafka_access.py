@@ -1,7 +1,7 @@
-"""How to get into Kafka, made of the settings; the only place that reads its password.
+"""How to connect to Kafka, according to the settings; the only place that reads its password.
 
 The password comes from PYPISTREAM_KAFKA_PASSWORD or from the file that `kafka_password_file` names:
-a command line is seen by every user of a machine, and settings are stored and shown.
+a command line can be seen by every user of a machine, and settings are stored and shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PASSWORD_CHARACTERS_MAX = 4_096  # a larger file is no password
 
 
 class Identity(NamedTuple):
-    """Who we are and how the line is protected, as the settings name it; all but the password."""
+    """Who we are and how the connection is protected, as the settings say; all but the password."""
 
     protocol: str
     mechanism: str
@@ -49,7 +49,7 @@ def _read(path: str) -> str:
     try:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(PASSWORD_CHARACTERS_MAX + 1)
-    except (OSError, ValueError) as error:  # of a decoding error the text would be the password's
+    except (OSError, ValueError) as error:  # the text of a decoding error would show the password
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
             f"the Kafka password's file {path} cannot be read: {why}",

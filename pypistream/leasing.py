@@ -1,7 +1,7 @@
-"""The parts of the rate that this process may use: what the group assigns, as far as it is leased.
+"""The share of the rate that this process may use: that of the partitions that it has leased.
 
-Signs of all processes lie in `progress`, where any process writes. What they allow is decided by
-`streams.leases`; this writes them, and reads those of others.
+Every process writes its signs of life into `progress`. This module writes and reads them;
+`streams.leases` decides what they allow.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LeasedAssignment:
 
     @property
     def well(self) -> bool:
-        """Whether the group is known to count us in."""
+        """Whether the group is known to count this process as a member."""
         return self._group.well
 
     @property
@@ -44,11 +44,11 @@ class LeasedAssignment:
         return self._group.known
 
     def share(self) -> float:
-        """The part of the rate that may be used now: nothing without group, lease and log."""
+        """The share of the rate (0 to 1) that may be used now: 0 without group, lease or log."""
         return self._lease.share(time.monotonic()) if self._group.well else 0.0
 
     async def changed(self, known: frozenset[int]) -> frozenset[int]:
-        """Wait until something else than `known` is assigned; returns that."""
+        """Wait until the assignment differs from `known`; return it."""
         return await self._group.changed(known)
 
     async def run(self) -> None:
@@ -56,11 +56,14 @@ class LeasedAssignment:
         await self._group.run()
 
     def watching(self) -> None:
-        """A watch of the place of signs begins, or begins anew."""
+        """The signs are about to be watched, for the first time or after a failure."""
         self._lease.watching(time.monotonic())
 
     async def sign(self, log: Log, now_ms: int) -> None:
-        """Claim what is assigned, hand over what is not, if it is time. Raises LogUnavailable."""
+        """When due, renew the leases of assigned partitions, hand over others.
+
+        Raises LogUnavailable.
+        """
         begun = time.monotonic()
         if not self._lease.due(self.partitions, begun):
             return
@@ -68,7 +71,7 @@ class LeasedAssignment:
         parts = sorted(sign.parts)
         handed = tuple(RateHanded(*each) for each in sign.handed)
         value = RateSign(sign.holder, sign.number, tuple(parts), handed)
-        # As many keys as there are partitions at most, whoever comes and goes.
+        # At most one key per partition, however many processes come and go.
         key = f"{SIGN_KEY}:{parts[0] if parts else 0}"
         of = f"{SIGN_KEY}:{sign.holder}:{sign.number}"
         at = plain_place(log).partition
@@ -89,6 +92,6 @@ def _sign_of(record: Record) -> Sign | None:
     try:
         value = codec.decode(record.value, RateSign)
     except LogCorrupt:
-        return None  # any process may write here: what is no sign claims nothing
+        return None  # any process may write here, so what cannot be decoded claims nothing
     handed = tuple(Handed(each.part, each.holder, each.number) for each in value.handed)
     return Sign(value.holder, value.number, frozenset(value.parts), handed)

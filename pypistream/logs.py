@@ -1,10 +1,10 @@
-"""What the program says of itself while it runs: one line an event, on stderr.
+"""What the program reports while it runs: one line per event, on stderr.
 
-On a terminal it is a line for a person, with nothing in it that could steer the terminal; elsewhere
-(a journal, a file, a container) a JSON object. PYPISTREAM_LOG says `text` or `json` to have it so;
-with `json` what is said for a person beside the log is an event, too: every line is an object.
+On a terminal that is a line for a person, with control characters escaped; elsewhere (a journal, a
+file, a container) a JSON object. PYPISTREAM_LOG=text or =json overrides this. With `json` even what
+is otherwise plain text for a person is an event: every line is an object.
 
-stdout is for data: `follow` and `query` print it, and a `run` reads that of its sinks.
+stdout is for data: `follow` and `query` print theirs, and a `run` reads its sinks' messages there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import structlog
 
 from pypistream.terminal import escaped, shortened
 
-VALUE_CHARACTERS_MAX = 300  # upstream's own words may be in it
+VALUE_CHARACTERS_MAX = 300  # it may quote upstream
 TRACE_CHARACTERS_MAX = 20_000  # some hundred frames
 TEXT, JSON = "text", "json"
 LOG_VARIABLE = "PYPISTREAM_LOG"
@@ -30,9 +30,10 @@ Event = MutableMapping[str, Any]
 
 
 class _Logger(structlog.PrintLogger):
-    """Knows its name: what of the program speaks.
+    """A logger that knows its name: the part of the program that reports.
 
-    Nobody may read it any more (`2>&1 | head`), or the disk under it be full: that ends nothing.
+    A line that cannot be written, because the reader has gone (`2>&1 | head`) or the disk is full,
+    is dropped and ends nothing.
     """
 
     def __init__(self, file: TextIO, name: str) -> None:
@@ -40,7 +41,7 @@ class _Logger(structlog.PrintLogger):
         self.name = name
 
     def msg(self, message: str) -> None:
-        """Print a line, if that can be done."""
+        """Print a line, if that is possible."""
         with suppress(OSError):
             super().msg(message)
 
@@ -59,15 +60,15 @@ def log_to_stderr() -> None:
             ),
             _object if as_json else _line,
         ],
-        # Looked up at each event: a live table puts something else in its place.
+        # Looked up at each event, since a live table replaces it.
         logger_factory=lambda *names: _Logger(sys.stderr, ".".join(map(str, names))),
     )
 
 
 def say(text: str, name: str) -> None:
-    """One line for a person; an event of `name` if JSON is asked for by name.
+    """Print one line for a person; an event of `name` if PYPISTREAM_LOG=json.
 
-    There may be nobody any more who reads it: that ends nothing.
+    If the reader has gone, the line is dropped.
     """
     with suppress(OSError):
         if os.environ.get(LOG_VARIABLE) == JSON:
@@ -78,7 +79,7 @@ def say(text: str, name: str) -> None:
 
 
 def log_format() -> str:
-    """`json` unless somebody watches, or as the environment says."""
+    """`text` on a terminal and `json` elsewhere, unless the environment says which."""
     chosen = os.environ.get(LOG_VARIABLE, "")
     if chosen in (TEXT, JSON):
         return chosen
@@ -86,7 +87,7 @@ def log_format() -> str:
 
 
 def _line(logger: object, method: str, event: Event) -> str:
-    """`time level event  key=value …`, nothing in it that could steer a terminal."""
+    """`time level event  key=value …`, with control characters escaped."""
     del logger, method
     head = f"{event.pop('timestamp')} {event.pop('level')}: {event.pop('event')}"
     values = (f"{key}={_value(value)}" for key, value in event.items())
@@ -117,9 +118,9 @@ def _object(logger: object, method: str, event: Event) -> str:
 
 
 def _plain(value: object, characters_max: int) -> object:
-    """A number as it is; anything else as text that any JSON may hold."""
+    """A number as it is; anything else as text that is valid in JSON."""
     if value is None or isinstance(value, bool | float):
         return value
-    if isinstance(value, int) and abs(value) < 2**53:  # what every reader's numbers hold
+    if isinstance(value, int) and abs(value) < 2**53:  # what a JSON number holds in every reader
         return value
     return shortened(str(value).encode("utf-8", "replace").decode(), characters_max)

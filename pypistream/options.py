@@ -14,10 +14,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Option(click.Option):
-    """Says where a bad value came from: who set a variable long ago did not type the flag."""
+    """An option whose error says where a bad value came from: the flag, or a variable."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """As click names it, or the variable."""
+        """The option as click names it, or the variable that the value came from."""
         if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
             return f"{self.envvar} in the environment"
         return super().get_error_hint(ctx)
@@ -30,7 +30,7 @@ def option(flag: str, *, help: str, **kwargs: Any) -> Callable[[F], F]:  # noqa:
 
 
 class _Folder(click.Path):
-    """A directory by its name: none at all would be the current one, for `--data "$UNSET"`."""
+    """A directory. An empty name is refused: with `--data "$UNSET"` it would be the current one."""
 
     name = "directory"
 
@@ -40,7 +40,7 @@ class _Folder(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:
-        """As click does."""
+        """See click."""
         if not os.fspath(value):
             self.fail("a directory has a name; `.` is the current one", param, ctx)
         return super().convert(value, param, ctx)
@@ -193,7 +193,8 @@ _INDEX = ("upstream", "contact", "rate", "include", "exclude")
 _SWEEP = ("rate", "sweep_every")
 _PROCESS = ("upstream", "contact", "rate", "in_flight", "poll", "settle", "partitions")
 
-# A password is in no option: PYPISTREAM_KAFKA_PASSWORD or the file named here, see `kafka_access`.
+# No option takes a password: it comes from PYPISTREAM_KAFKA_PASSWORD or from the file named here,
+# see `kafka_access`.
 _KAFKA = (
     option("--kafka", metavar="HOST:PORT", help="The log on Apache Kafka.  [the embedded log]"),
     option("--kafka-prefix", metavar="TEXT", help="Before names of topics and ids.  [pypi.]"),
@@ -222,7 +223,7 @@ _KAFKA = (
 
 
 def kafka(function: F) -> F:
-    """Which log, if it is not the embedded one of the data directory, and how to get in."""
+    """Which log, if it is not the embedded one of the data directory, and how to connect to it."""
     for decorate in reversed(_KAFKA):
         function = decorate(function)
     return function
@@ -248,22 +249,22 @@ def pipeline(function: F) -> F:
 
 
 def produce(function: F) -> F:
-    """What concerns the journal."""
+    """Options for reading the journal."""
     return _decorated(function, _PRODUCE)
 
 
 def process(function: F) -> F:
-    """What concerns documents."""
+    """Options for fetching documents."""
     return _decorated(function, _PROCESS)
 
 
 def index(function: F) -> F:
-    """What concerns the index, and how long its documents take."""
+    """Options for comparing with the index, and for estimating how long the documents take."""
     return _decorated(function, _INDEX)
 
 
 def sweep(function: F) -> F:
-    """How fast to sweep."""
+    """Options for the pace of a sweep."""
     return _decorated(function, _SWEEP)
 
 

@@ -17,8 +17,8 @@ NAMES = ("config", *(field.name for field in fields(Settings)))
 def located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
     """Settings in force for `given` flags, and the directory they name. Raises UsageError.
 
-    Of a command's options those that are no settings are left out. The directory's own stored
-    settings count only once it is known which directory it is.
+    Options of the command that are not settings are ignored. The settings that the directory itself
+    has stored can count only once it is known which directory that is.
     """
     wanted = {name: given[name] for name in NAMES if name in given}
     root = resolve(wanted).data
@@ -28,14 +28,16 @@ def located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
 
 
 def over_stored(given: Mapping[str, object], root: Path, stored: Mapping[str, object]) -> Settings:
-    """`given` over what the directory remembers. Raises UsageError, naming the file if it is that.
+    """`given` over what the directory remembers.
 
-    Nobody typed it just now: another version may have written it, or an editor.
+    Raises UsageError, naming the file of a stored value.
+
+    The user did not type that value just now: another version, or an editor, may have written it.
     """
     try:
         return resolve(given, stored)
     except UsageError as error:
-        resolve(given)  # raises what is wrong with what was given
+        resolve(given)  # raises for an error in what was given
         place = root / SETTINGS_NAME
         raise UsageError(
             f"{place}: {error}", hint=f"{error.hint}; give the option, or remove the file"

@@ -1,4 +1,4 @@
-"""What a start need not load."""
+"""Keeping the start of the program quick."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 
 
 def load_logging() -> None:
-    """Import structlog as where there is no rich; before anything else imports it.
+    """Import structlog as if rich were not installed; call it before any other import of structlog.
 
-    It takes rich for coloured tracebacks, which this program never asks for: 50 ms of each start.
+    structlog loads rich for coloured tracebacks, which this program never shows: 50 ms of each
+    start.
     """
     if {"structlog", "rich"} & sys.modules.keys():
         return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it meets an ImportError
+    sys.modules["rich"] = None  # type: ignore[assignment]  # importing it now raises ImportError
     try:
         importlib.import_module("structlog")
     finally:

@@ -1,4 +1,4 @@
-"""What one process asks of another through the log: a plain record in `progress`."""
+"""Requests from one process to another through the log: plain records in `progress`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class RequestWatch:
-    """Hears requests made after its first look; used as `async with`."""
+    """Reads the requests that are made after its first look; used as `async with`."""
 
     def __init__(self, log: Log) -> None:
         self._watch = TableWatch(log, [plain_place(log)])
@@ -37,14 +37,14 @@ class RequestWatch:
         await self._watch.__aexit__(*raised)
 
     async def sinks(self, wait_seconds: float) -> set[str]:
-        """Sinks somebody asked for since the last look; waits at most so long for the first.
+        """The sinks that were asked for since the last look; waits at most so long for the first.
 
-        Raises LogUnavailable: nothing asked meanwhile is lost, the next look hears of it.
+        Raises LogUnavailable; the next look returns what was asked meanwhile.
         """
         asked: set[str] = set()
         for record in await self._watch.look(wait_seconds if self._looked else 0.0):
             request = _request(record)
-            if request is not None and request != self._seen:  # after trouble the last comes again
+            if request is not None and request != self._seen:  # an error may repeat one
                 self._seen = request
                 asked.add(request.sink)
         heard, self._looked = self._looked, True
@@ -52,7 +52,7 @@ class RequestWatch:
 
 
 def _request(record: Record) -> Request | None:
-    """None for what is none: any process may write here."""
+    """The request, None if it cannot be decoded: any process may write here."""
     if record.key != REQUEST_KEY or record.value is None:
         return None
     try:
@@ -62,7 +62,7 @@ def _request(record: Record) -> Request | None:
 
 
 async def request(log: Log, sink: str, now_ms: int) -> None:
-    """Ask whoever runs the sinks to publish."""
+    """Ask the process that runs the sinks to publish."""
     partition, of = plain_place(log).partition, f"{REQUEST_KEY}:{sink}:{now_ms}"
     await log.append(
         [progress_record(partition, REQUEST_KEY, Request(sink, now_ms), now_ms, of=of)]

@@ -1,4 +1,4 @@
-"""Beginning a role again: what passes is waited for, what nobody foresaw is tried three times."""
+"""Restarting a role: errors that pass are waited out, others end it after three in a row."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import structlog
 from schemas.errors import Fatal, LogFull, NoProgress, Retriable
 
 RESTART_SECONDS = 5.0  # after a first failure; each further one in a row doubles it
-DOUBLINGS_MAX = 2  # 20 s: what is well again is noticed within a third of a minute
-WELL_SECONDS = 60.0  # a life as long as that was no failure to begin
-FAILURES_MAX = 3  # in a row without progress: what fails so often does not pass here
+DOUBLINGS_MAX = 2  # 20 s at most, so recovery is noticed soon
+WELL_SECONDS = 60.0  # a role that lived this long did not fail to start
+FAILURES_MAX = 3  # in a row without progress: such an error will not pass in this process
 
 log_ = structlog.get_logger("roles")
 
@@ -24,16 +24,17 @@ _PASSES = (Retriable, LogFull)
 
 @dataclass
 class Failures:
-    """Of one role, in a row. Pure: what came of each life is passed in."""
+    """Counts one role's failures in a row. Pure: the outcome of each life is passed in."""
 
     first_seconds: float | None = None  # None = RESTART_SECONDS
     in_a_row: int = 0
-    unforeseen: int = 0  # those among them that nobody knows to pass
+    unforeseen: int = 0  # those among them that are not known to pass
 
     def wait(self, *, well: bool, passes: bool = False) -> float | None:
-        """Seconds until the next life, None = give up.
+        """Seconds until the next restart, None = give up.
 
-        `well`: there was progress in the life that ended. `passes`: a busy log, a full disk.
+        `well`: there was progress before the failure. `passes`: the error is one that passes, such
+        as a busy log or a full disk.
         """
         if well:
             self.in_a_row = self.unforeseen = 0
@@ -51,12 +52,15 @@ def _loop_seconds() -> float:
 
 @dataclass
 class Lives:
-    """One role, life after life. `reached` changes when it has come further; `now` in seconds."""
+    """The lives of one role, from start to failure.
+
+    `reached` returns a value that changes with progress, `now` the time in seconds.
+    """
 
     name: str = ""
     reached: Callable[[], object] = bool
     now: Callable[[], float] = _loop_seconds
-    foreseen_only: bool = False  # errors of the program itself end it at once
+    foreseen_only: bool = False  # a programming error ends it at once
     _failures: Failures = field(init=False, default_factory=Failures)
     _begun: float = field(init=False, default=0.0)
     _from: object = field(init=False, default=None)
@@ -66,7 +70,7 @@ class Lives:
         self._begun, self._from = self.now(), self.reached()
 
     def failed(self, error: Exception) -> float:
-        """Say so; seconds until the next life. Raises NoProgress, or what ends the role."""
+        """Report a failure; seconds until the restart. Raises NoProgress, or what ends the role."""
         worst = worst_of(error)
         passes = isinstance(worst, _PASSES)
         if not passes and (self.foreseen_only or isinstance(worst, Fatal)):
@@ -87,16 +91,17 @@ class Lives:
 
 
 async def restarting(role: Callable[[], Awaitable[None]]) -> None:
-    """Run `role` again after what passes (a busy log, a full disk); any other error ends it."""
+    """Run `role`, and again after an error that passes (a full disk); any other ends it."""
     await _again(role, Lives(foreseen_only=True))
 
 
 async def supervised(
     name: str, role: Callable[[], Awaitable[None]], reached: Callable[[], object] = bool
 ) -> None:
-    """Run `role` again after whatever is no Fatal error.
+    """Run `role`, and again after any error that is not Fatal.
 
-    Raises NoProgress where that was in vain three times in a row: errors that pass are not counted.
+    Raises NoProgress after three failures in a row without progress; errors that pass are not
+    counted.
     """
     await _again(role, Lives(name, reached))
 
@@ -116,9 +121,9 @@ async def _again(role: Callable[[], Awaitable[None]], lives: Lives) -> None:
 async def isolated(role: Callable[[], Awaitable[T]]) -> T:
     """Run `role` in a task of its own.
 
-    A task group that is cancelled while it fails raises its errors, and the cancel is lost; before
-    Python 3.13 it may leave traces in the count of cancels, too. Here neither reaches the caller,
-    who may catch those errors and go on.
+    A task group that is cancelled while it fails raises its errors, and the cancellation is lost;
+    before Python 3.13 it may also leave the task's cancellation count wrong. In a task of its own
+    neither reaches the caller, who may catch those errors and go on.
     """
     task = asyncio.ensure_future(_awaited(role))
     try:
@@ -131,8 +136,8 @@ async def isolated(role: Callable[[], Awaitable[T]]) -> T:
 async def ended(task: asyncio.Future[Any]) -> None:
     """Cancel a task that is not done, and wait for it.
 
-    Its error is taken note of even if it had ended: who was cancelled just then never asks for it,
-    and asyncio would tell it with a traceback.
+    Its error is retrieved even if it had ended already: a caller that was itself cancelled at that
+    moment never retrieves it, and asyncio would log it with a traceback.
     """
     if not task.done():
         task.cancel()
@@ -153,7 +158,7 @@ def first_of(error: BaseException) -> BaseException:
 
 
 def worst_of(error: Exception) -> Exception:
-    """The error inside nested groups that says most: what ends a role, else what does not pass."""
+    """The gravest error inside nested groups: one that ends a role, else one that does not pass."""
     if not isinstance(error, ExceptionGroup):
         return error
     return max(map(worst_of, error.exceptions), key=_weight)

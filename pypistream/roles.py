@@ -1,4 +1,4 @@
-"""Which process holds which role on a data directory: the locks of `DataDir.hold`, looked at."""
+"""Which process holds which role on a data directory, read from the locks of `DataDir.hold`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ class Holder(NamedTuple):
 
 
 def holders(data: DataDir) -> list[Holder]:
-    """Roles that a live process holds now, by name. A lock file alone means nothing."""
+    """The roles that live processes hold now, by name. An unlocked lock file means nothing."""
     found: list[Holder] = []
     for path in sorted(data.state.glob("*.lock")):
         try:
             with path.open("rb") as handle:
                 owner = handle.read(OWNER_BYTES_MAX).decode(errors="replace").strip()
                 try:
-                    # Shared, and let go of at once: lookers do not see each other.
+                    # A shared lock, released at once: two lookers do not disturb each other.
                     fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    if owner:  # a sink's own lock on its files says nothing; its role does
+                    if owner:  # a sink's lock on its own files; its role has another
                         found.append(Holder(path.stem, owner))
         except OSError:
-            continue  # it went away, or is not ours to read: nothing can be said about it
+            continue  # it has gone, or we may not read it
     return found
 
 
 def by_process(found: Iterable[Holder]) -> str:
-    """Readable: `process 12 (process, produce), process 34 (sink-dump)`."""
+    """For people: `process 12 (process, produce), process 34 (sink-dump)`."""
     roles: dict[str, list[str]] = {}
     for holder in found:
         roles.setdefault(holder.owner, []).append(holder.role)
