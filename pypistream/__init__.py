@@ -1,1 +1,1 @@
-"""Floor 4: the command. Settings, wiring (the only place that knows an adapter), roles, demo."""
+"""Floor 4: command line, settings, wiring (the only module that names adapters), roles, demo."""

@@ -83,7 +83,7 @@ class SharedHold:
                 await heard_within(self._news, wait)
 
     async def _look(self, watch: TableWatch) -> float:
-        """Seconds until the next one."""
+        """Read what is new; seconds until the next look."""
         if self.leased is None:
             await watch.look()
             return LOOK_SECONDS

@@ -74,13 +74,13 @@ KEEP_DELTAS = option(
 KEEP_REMOVED = option(
     "--keep-removed",
     type=click.Choice(["none", "hashes", "all"]),
-    help="Of projects that are gone: version, file names and hashes, or all.  [hashes]",
+    help="Of removed projects keep: nothing; versions, file names and hashes; all.  [hashes]",
 )
 TABLES_EVERY = option(
     "--tables-every",
     type=float,
     metavar="S",
-    help="Seconds between a dump's Parquet files, 0 = it has none.  [3600]",
+    help="Seconds between new Parquet files of the dump, 0 = none.  [3600]",
 )
 KEEP_HOURLY = option(
     "--keep-hourly",
@@ -105,37 +105,40 @@ PARTITIONS = option(
 HTTP = option(
     "--http",
     metavar="HOST:PORT",
-    help="Answer over HTTP there.  [nowhere; `serve` at 127.0.0.1:8000]",
+    help="Where to serve HTTP.  [nowhere; `serve`: 127.0.0.1:8000]",
 )
 HTTP_HOST = option(
     "--http-host",
     multiple=True,
     metavar="NAME",
-    help="A name it is reached by, `*` = any (repeatable).  [localhost and IP addresses]",
+    help="A host name clients may use, `*` = any (repeatable).  [localhost and IP addresses]",
 )
 SQL = option(
     "--sql",
     is_flag=True,
     default=None,
-    help="Answer SQL over HTTP, too, each in a bounded process.",
+    help="Answer SQL over HTTP, each query in a bounded process.",
 )
-HTTP_LOG = option(
-    "--http-log", is_flag=True, default=None, help="Log every request that is answered over HTTP."
-)
+HTTP_LOG = option("--http-log", is_flag=True, default=None, help="Log every HTTP request.")
 _PIPELINE = {
     "upstream": option("--upstream", metavar="URL", help="PyPI, a mirror or the stand-in.  [PyPI]"),
     "contact": option(
-        "--contact", metavar="MAIL", help="Mail address or URL, by which PyPI reaches you."
+        "--contact", metavar="MAIL", help="Your mail address or URL, so that PyPI can reach you."
     ),
     "rate": option(
         "--rate", type=float, metavar="N", help="Fetches per second, 0 = unlimited.  [10]"
     ),
-    "in_flight": option("--in-flight", type=int, metavar="N", help="Requests at once.  [8]"),
+    "in_flight": option(
+        "--in-flight", type=int, metavar="N", help="Requests in flight at most.  [8]"
+    ),
     "poll": option(
         "--poll", type=float, metavar="S", help="Seconds between looks at the journal.  [10]"
     ),
     "settle": option(
-        "--settle", type=float, metavar="S", help="Seconds a burst is waited out.  [3]"
+        "--settle",
+        type=float,
+        metavar="S",
+        help="Seconds to wait until a burst of events is over.  [3]",
     ),
     "snapshot_every": SNAPSHOT_EVERY,
     "dump_every": DUMP_EVERY,
@@ -148,24 +151,24 @@ _PIPELINE = {
         "--once-wait",
         type=float,
         metavar="S",
-        help="With --once: wait for what is due so soon.  [60]",
+        help="With --once: also wait for what is due within S seconds.  [60]",
     ),
     "sweep_every": option(
         "--sweep-every",
         type=float,
         metavar="S",
-        help="Seconds in which every project is looked at once, 0 = never.  [604800, a week]",
+        help="Seconds in which every project is checked once, 0 = never.  [604800, a week]",
     ),
     "no_xmlrpc": option(
         "--no-xmlrpc",
         is_flag=True,
         default=None,
-        help="Follow the index, never ask for the journal.  [once the journal is gone]",
+        help="Follow the index instead of the journal.  [only when the journal is gone]",
     ),
     "releases": option(
         "--releases",
         type=click.Choice(["all", "latest"]),
-        help="Keep a slim form of every release, or only the latest.  [all]",
+        help="Keep a slim form of all releases, or only the latest.  [all]",
     ),
     "include": option(
         "--include", multiple=True, metavar="GLOB", help="Only these projects (repeatable)."
@@ -177,7 +180,7 @@ _PIPELINE = {
         "--leave-out",
         multiple=True,
         metavar="FIELD",
-        help="A field that a new log never holds, or `personal` (repeatable).",
+        help="Leave this field out of a new log; `personal` = all about persons (repeatable).",
     ),
     "http": HTTP,
     "http_host": HTTP_HOST,
@@ -196,8 +199,10 @@ _PROCESS = ("upstream", "contact", "rate", "in_flight", "poll", "settle", "parti
 # No option takes a password: it comes from PYPISTREAM_KAFKA_PASSWORD or from the file named here,
 # see `kafka_access`.
 _KAFKA = (
-    option("--kafka", metavar="HOST:PORT", help="The log on Apache Kafka.  [the embedded log]"),
-    option("--kafka-prefix", metavar="TEXT", help="Before names of topics and ids.  [pypi.]"),
+    option(
+        "--kafka", metavar="HOST:PORT", help="Keep the log on Apache Kafka.  [the embedded log]"
+    ),
+    option("--kafka-prefix", metavar="TEXT", help="Prefix of topic names and ids.  [pypi.]"),
     option(
         "--kafka-security",
         type=click.Choice(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
@@ -210,13 +215,15 @@ _KAFKA = (
         metavar="NAME",
         help="With SASL: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.  [SCRAM-SHA-512]",
     ),
-    option("--kafka-username", metavar="NAME", help="With SASL: who we are."),
+    option("--kafka-username", metavar="NAME", help="With SASL: the user name."),
     option(
         "--kafka-password-file",
         metavar="FILE",
-        help="With SASL: holds the password.  [PYPISTREAM_KAFKA_PASSWORD in the environment]",
+        help="With SASL: file with the password.  [PYPISTREAM_KAFKA_PASSWORD in the environment]",
     ),
-    option("--kafka-cafile", metavar="FILE", help="With SSL: authorities in PEM.  [the system's]"),
+    option(
+        "--kafka-cafile", metavar="FILE", help="With SSL: CA certificates in PEM.  [the system's]"
+    ),
     option("--kafka-certfile", metavar="FILE", help="With SSL: our certificate in PEM."),
     option("--kafka-keyfile", metavar="FILE", help="With SSL: its key in PEM."),
 )
@@ -244,7 +251,7 @@ def dumps(function: F) -> F:
 
 
 def pipeline(function: F) -> F:
-    """Everything a `run` can be told."""
+    """All options of a `run`."""
     return _decorated(function, _PIPELINE)
 
 

@@ -76,6 +76,34 @@ def end_within(seconds: float, exit_code: int) -> None:
     timer.start()
 
 
+async def done_or_stopped(
+    task: asyncio.Task[Any], stop: asyncio.Event, seconds: float | None = None
+) -> None:
+    """Wait until `task` is done, `stop` is set, or so many seconds are over."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+
+
+async def drained(
+    work: asyncio.Task[Any], end: Coroutine[Any, Any, object], seconds: float
+) -> bool:
+    """Wait for `end`, then cancel `work`; False if it still runs so many seconds later.
+
+    Raises what `work` raises, before `end` or while it stops.
+    """
+    ending = asyncio.create_task(end)
+    await asyncio.wait({work, ending}, return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if work.done():
+        work.result()
+    work.cancel()
+    await asyncio.wait({work}, timeout=seconds)
+    if work.done() and not work.cancelled():
+        work.result()
+    return work.done()
+
+
 async def end_child(process: asyncio.subprocess.Process, seconds: float) -> None:
     """Wait for a child that was told to end, or whose stdin says so now; then it is killed."""
     if process.stdin is not None:

@@ -25,20 +25,21 @@ programs. What upstream wrote is shown on a terminal with control characters esc
 
 ## Settings
 
-Flags win over `PYPISTREAM_*` in the environment, these over `pypistream.toml` in the current
-directory (or `--config FILE`), this over what the data directory remembers from its last `run`, and
-that over the defaults, which stand in `[brackets]` below. `pypistream init` writes a file that
-explains every setting. Whoever gives `--data` needs nothing else.
+Settings are taken, in this order, from flags, from `PYPISTREAM_*` in the environment, from
+`pypistream.toml` in the current directory (or `--config FILE`), from what the data directory
+remembers of its last `run`, and from the defaults, which are in `[brackets]` below.
+`pypistream init` writes a file that explains every setting. With `--data` nothing else is needed.
 
-In the file a setting has the name of its flag, with `_` or `-`: `snapshot_every = 30`. A name that
-is none is refused, in the environment where it looks like a variable's, else it is warned of.
+In the file a setting has the name of its flag, with `_` or `-`: `snapshot_every = 30`. An unknown
+name is refused. In the environment an unknown variable is refused if it looks misspelt; else there
+is a warning.
 
 ## Exit codes
 
 """
 
 EXIT_CODES = (
-    (0, "ok; also after the first Ctrl-C or SIGTERM, and when whoever read the output went away"),
+    (0, "success; also after the first Ctrl-C or SIGTERM, and when the output's reader has gone"),
     (cli.EXIT_FAILED, "failed: the last line says what, why, and what to do next"),
     (cli.EXIT_USAGE, "usage: an unknown command or option, a setting that cannot work"),
     (cli.EXIT_STALE, "stale: `status --max-lag`"),

@@ -1,1 +1,1 @@
-"""The processes beside the pipeline: sinks and the HTTP service, and how they are kept."""
+"""The processes beside the pipeline, sinks and HTTP service, and how they are kept running."""

@@ -22,7 +22,7 @@ class Address(NamedTuple):
     port: int
 
     def url(self) -> str:
-        """For people: where a browser on this machine finds it."""
+        """The URL under which a browser on this machine reaches it."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  no binding
         host = everywhere.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -52,7 +52,7 @@ def bound(address: Address) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
-        # Who comes before the service is ready waits, and is not refused.
+        # A client that connects before the service is ready waits instead of being refused.
         listener.listen(socket.SOMAXCONN)
     except OSError as error:
         listener.close()
@@ -61,11 +61,11 @@ def bound(address: Address) -> socket.socket:
 
 
 def bound_for(role: str, text: str, data: DataDir) -> socket.socket:
-    """The same, for a role of a directory. Raises DataDirectoryInUse, too."""
+    """As `bound`, for a role of a directory. Raises also DataDirectoryInUse."""
     try:
         return bound(address_of(text))
     except UsageError:
-        if data.state.exists():  # who listens there may be the very role of the same directory
+        if data.state.exists():  # the listener there may be this very role of the same directory
             data.hold(role).release()
         raise
 

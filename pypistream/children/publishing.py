@@ -25,7 +25,7 @@ from sinks.feed import Feed
 from streams.clock import SystemClock
 from streams.progress import check_loaded, read_progress
 
-ASKED_SECONDS = 600.0  # how long a running process may take to publish what it is asked for
+ASKED_SECONDS = 600.0  # how long a running process may take to publish
 LOOK_SECONDS = 0.1
 
 
@@ -57,11 +57,11 @@ def rebuild(given: Mapping[str, object], sink: str) -> int:
 
 
 def _located(given: Mapping[str, object]) -> tuple[Settings, DataDir]:
-    """Where the sinks' files lie. Raises UsageError if there is no log to make them from."""
+    """The data directory of the sinks. Raises UsageError if there is no log to fill them from."""
     settings, data = located(given)
     data = data.absolute()
     require_log(settings, data)
-    data.create()  # there may be no directory yet where the log is on Kafka
+    data.create()  # with a log on Kafka there may be no directory yet
     return settings, data
 
 
@@ -88,7 +88,7 @@ async def _publish_here(settings: Settings, data: DataDir, name: str, *, reset: 
 
 
 async def _ask(settings: Settings, data: DataDir, sink: str) -> None:
-    """Ask the running process, and wait until what it publishes is newer."""
+    """Ask the running process to publish, and wait until it has."""
     place = _place(data, sink)
     before = _changed(place)
     log = await open_log_for_reading(settings, data)

@@ -1,6 +1,6 @@
 """The processes that help a `rebuild`: see `sinks.ahead.Elsewhere`.
 
-The rows that they make lie in files; what they say of these is read by threads.
+The rows that they make are in files; threads read the messages about these.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from sinks.ahead import HelpersGone, Made
 from sinks.durable import storage
 from sinks.sink import Positions
 
-# What lies in one topic is never changed by another one's records. Half of the work each.
+# Rows from one topic are never changed by records of another. Each share is half of the work.
 SHARES = ((Topic.RELEASES,), (Topic.METADATA, Topic.STATE, Topic.CHANGELOG))
 
 
 class Helper(NamedTuple):
-    """A process, and what it says."""
+    """A helper process and its messages."""
 
     process: asyncio.subprocess.Process
     source: BinaryIO
@@ -53,7 +53,7 @@ class RowsChildren:
         self._reading: dict[asyncio.Task[Made | None], Helper] = {}
 
     async def begin(self, config: Config, due: Positions, positions: Positions) -> None:
-        """One process for each of SHARES that has something to do."""
+        """Start one process for each of SHARES that has something to do."""
         await self.end()
         await self.forget()
         for topics in SHARES:
@@ -64,7 +64,7 @@ class RowsChildren:
                 await self._begin(Order(config, places(here), places(there), str(aside)))
 
     async def following(self) -> Made | None:
-        """What is ready first."""
+        """The batch that is ready first."""
         while self._reading:
             await asyncio.wait(self._reading, return_when=asyncio.FIRST_COMPLETED)
             first = next(task for task in self._reading if task.done())
@@ -72,14 +72,17 @@ class RowsChildren:
             made = first.result()
             if made is not None:
                 assert helper.process.stdin is not None
-                helper.process.stdin.write(TAKEN)  # one that is gone is told of by what it said
+                helper.process.stdin.write(TAKEN)  # it may have ended: its messages say so
                 self._read_on(helper)
                 return made
         await self.end()
         return None
 
     async def end(self) -> None:
-        """They only read: nothing is lost by a kill, and it ends the threads that read."""
+        """Kill the helpers, which also ends the threads that read.
+
+        They only read the log: nothing is lost.
+        """
         helpers, self._helpers = self._helpers, []
         reading, self._reading = self._reading, {}
         for helper in helpers:
@@ -91,7 +94,7 @@ class RowsChildren:
             helper.source.close()
 
     async def forget(self) -> None:
-        """Remove their files, also those of a time that ended otherwise."""
+        """Remove their files, also those left over from an earlier run."""
         await asyncio.to_thread(shutil.rmtree, self._aside, ignore_errors=True)
 
     async def _begin(self, order: Order) -> None:
@@ -113,7 +116,7 @@ class RowsChildren:
 
 
 async def start(settings: Settings) -> Helper:
-    """One that waits for its `Order`. Raises OSError."""
+    """Start a helper, which then waits for its `Order`. Raises OSError."""
     ours, its = os.pipe()
     source = os.fdopen(ours, "rb")
     try:
@@ -127,7 +130,7 @@ async def start(settings: Settings) -> Helper:
 
 
 def read_made(source: BinaryIO) -> Made | None:
-    """The next batch, None after the last. Raises HelpersGone, and what the process failed by."""
+    """The next batch, None after the last. Raises HelpersGone, or the error the helper reports."""
     said = said_decoder.decode(_message(source))
     if isinstance(said, Failed):
         raise said.raised()

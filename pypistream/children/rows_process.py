@@ -1,4 +1,4 @@
-"""The process that reads the log and makes rows of it, for a parent that is far behind.
+"""A process that reads the log and makes rows of it, for a parent that is far behind.
 
 Reads its stdin: an `Order` in one line, `TAKEN` for each batch that may follow the first; end of
 file = the parent is gone, end now. Writes to stdout messages, each after its length: a `Head` and
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def run_child(given: Mapping[str, object]) -> int:
-    """Do what the parent asks for; the exit code."""
+    """Do what the parent orders; the exit code."""
     log_to_stderr()
     settings, data = located(given)
     with collecting_seldom():
@@ -68,7 +68,7 @@ async def _run(settings: Settings, data: DataDir) -> int:
 
 
 async def _listen(stdin: asyncio.StreamReader, allowed: asyncio.Semaphore) -> None:
-    """Until the parent is gone."""
+    """Read the parent's lines until it is gone."""
     while await stdin.read(len(TAKEN)):
         allowed.release()
 
@@ -76,7 +76,7 @@ async def _listen(stdin: asyncio.StreamReader, allowed: asyncio.Semaphore) -> No
 async def _work(
     settings: Settings, data: DataDir, order: Order, allowed: asyncio.Semaphore
 ) -> None:
-    """Write all messages, each once the parent has taken the one before: they stand for files."""
+    """Write each message once the parent has taken the one before: that bounds the files."""
     try:
         log = await open_log_for_reading(settings, data)
         try:
@@ -93,7 +93,7 @@ async def _work(
 
 
 async def messages(log: Log, order: Order) -> AsyncGenerator[bytes, None]:
-    """A batch each, topic by topic. Raises what reading the log raises, DiskFull, StorageFailed."""
+    """The batches, topic by topic. Raises what reading the log raises, DiskFull, StorageFailed."""
     due, positions = positions_in(order.due), positions_in(order.positions)
     masked = MaskedLog.of(log)
     reader = CutReader(masked)
@@ -123,7 +123,7 @@ async def _topic(
             begun = positions
             packer.add(piece.records)
         positions = piece.positions
-        del piece  # it has 10 MB, and does not stay while the next is read
+        del piece  # 10 MB, freed before the next one is read
         if not packer.wanted:
             yield _message(packer, begun, positions)
             begun = positions
@@ -141,7 +141,7 @@ def _with_length(message: bytes) -> bytes:
 
 
 def _write(message: bytes) -> None:
-    """Into a pipe whose reader may be gone: then stdin has ended, too, and so do we."""
+    """Write into a pipe. If its reader has gone, our stdin has ended, too, and so do we."""
     rest = memoryview(message)
     with contextlib.suppress(BrokenPipeError):
         while rest:

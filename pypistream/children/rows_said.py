@@ -1,4 +1,4 @@
-"""What the process of `sinks.ahead.Elsewhere` and its parent say to each other."""
+"""The messages between a helper process of `sinks.ahead.Elsewhere` and its parent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.topics import Offset, Topic
 from sinks.sink import Positions
 from streams.log import TopicPartition
 
-LENGTH = struct.Struct("<Q")  # before each message
+LENGTH = struct.Struct("<Q")  # the length before each message
 
 Places = list[tuple[Topic, int, Offset]]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The first line that the process reads: what it is to read, how, and where its files go."""
+    """The first line that the helper reads: what to read, how, and where its files go."""
 
     config: Config
     positions: Places
@@ -27,7 +27,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True, tag="made"):
-    """Rows were made of `count` records; they follow as a message of their own."""
+    """Rows were made of `count` records; where they are follows in a message of its own."""
 
     before: Places
     after: Places
@@ -35,14 +35,14 @@ class Head(msgspec.Struct, frozen=True, array_like=True, tag="made"):
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
-    """It ends with this error."""
+    """The helper ends with this error."""
 
     error: str
     message: str
     hint: str
 
     def raised(self) -> PypistreamError:
-        """The error itself; Fatal if none has that name."""
+        """The error as an exception; Fatal if no class has that name."""
         kinds: list[type[Retriable | Fatal]] = [Retriable, Fatal]
         for kind in kinds:
             kinds += kind.__subclasses__()

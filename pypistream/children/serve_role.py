@@ -1,4 +1,4 @@
-"""`pypistream serve`, and the same as the child of a `run`: from a socket to a clean end."""
+"""`pypistream serve`, alone or as the child of a `run`: from a bound socket to a clean end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.settings import Settings
-from pypistream.stopping import stop_on_signals
+from pypistream.stopping import drained, stop_on_signals
 from pypistream.threads import giving_way
 from pypistream.wiring import require_log
 
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
-SWITCH_SECONDS = 0.001  # how long the thread that reads the log may keep an answer waiting
+SWITCH_SECONDS = 0.001  # how long the thread that reads the log may delay an answer
 
 
 def serve_alone(given: Mapping[str, object]) -> int:
@@ -60,26 +60,18 @@ async def _alone(settings: Settings, data: DataDir, listener: socket.socket) -> 
     serving = asyncio.create_task(
         serve(settings, data, listener, hosts=settings.http_host, ready=ready)
     )
-    await _until(serving, asyncio.create_task(stop.wait()))
+    await _until(serving, stop.wait())
     say("serve: stopped; the next start goes on from there", "serve")
     return 0
 
 
 async def _as_child(settings: Settings, data: DataDir, listener: socket.socket) -> int:
     serving = asyncio.create_task(serve(settings, data, listener, hosts=settings.http_host))
-    await _until(serving, asyncio.create_task(last_word()))
+    await _until(serving, last_word())
     return 0
 
 
-async def _until(serving: asyncio.Task[None], end: asyncio.Task[Any]) -> None:
-    """Until `end`; then a drained stop. Raises what ends the service before."""
-    await asyncio.wait({serving, end}, return_when=asyncio.FIRST_COMPLETED)
-    end.cancel()
-    if serving.done():
-        serving.result()
-    serving.cancel()
-    await asyncio.wait({serving}, timeout=STOP_SECONDS)
-    if not serving.done():
-        os._exit(0)  # as safe as kill -9: rows and positions go in together
-    if not serving.cancelled():
-        serving.result()
+async def _until(serving: asyncio.Task[None], end: Coroutine[Any, Any, object]) -> None:
+    """Serve until `end`, then stop. Raises what ends the service before."""
+    if not await drained(serving, end, STOP_SECONDS):
+        os._exit(0)  # as safe as kill -9: rows and positions are committed together

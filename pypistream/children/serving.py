@@ -1,4 +1,4 @@
-"""The composition of the HTTP service: what it answers from, and what it answers.
+"""The composition of the HTTP service: its routes, and the view they answer from.
 
 One process reads the log into the serving view and answers from it; dumps are read where the dump
 sink publishes them. It writes nothing into the log.
@@ -48,15 +48,15 @@ from streams.progress import read_progress
 
 ROLE = "serve"
 APPLY_SECONDS = 0.2  # between two cuts that are served
-REST_SECONDS_MAX = 10.0  # for the loop to let go of its transaction: one call of an endpoint
-SERVING_DIRECTORY = "serving"  # under `state`: lists that are sent as files
+REST_SECONDS_MAX = 10.0  # for the event loop to close its transaction: one call of an endpoint
+SERVING_DIRECTORY = "serving"  # under `state`: lists that are sent from files
 
 log_ = structlog.get_logger("serve")
 
 
 @dataclass
 class Service:
-    """What is served, and from where; made by `serve`, torn down with its stack."""
+    """What is served, and from where; made by `serve` and closed with its exit stack."""
 
     log: Log
     library: ServingLibrary
@@ -69,21 +69,21 @@ class Service:
     clock: SystemClock = field(default_factory=SystemClock)
 
     def app(self) -> Observed:
-        """The application. `told`: a line of the log for each request."""
+        """The application. `told`: log a line for each request."""
         requests = Requests()
         routes = self.routes(requests)
         front = Front(self.library, routes, self.hosts, partial(refusal, sql=self.sql.on))
         return Observed(front, routes, requests, told=self.told, shortcut=front.quick)
 
     def routes(self, requests: Requests) -> list[BaseRoute]:
-        """Each part gives its own."""
+        """The routes of every part."""
         data = self.data
         dumps, lists = Dumps(data.dumps), data.state / SERVING_DIRECTORY
         pages = StatusPages(
             self.library, self.health, dumps.newest, time.time, version("pypistream")
         )
         return [
-            *queries.routes(self.library),  # looked for in this order: what is asked most
+            *queries.routes(self.library),  # matched in this order, so the most frequent come first
             *pages.routes(),
             *Projects(self.library).routes(),
             *versions.routes(self.library),
@@ -133,7 +133,7 @@ async def serve(
             for role in done:
                 role.result()
         finally:
-            # The server last: it lets answers that are under way end.
+            # The server last: it lets answers in progress finish.
             for role in reversed(roles):
                 role.cancel()
                 await asyncio.wait([role])
@@ -172,7 +172,7 @@ async def _rest(library: ServingLibrary) -> None:
 
 
 async def _serve_what_is_there(log: Log, library: ServingLibrary) -> None:
-    """What the last process left serves until the feed has caught up, if it is of this log."""
+    """Serve what an earlier process left until the feed has caught up, if it is of this log."""
     try:
         library.renew()
         view, config = library.view(), (await read_progress(log)).config
@@ -181,6 +181,6 @@ async def _serve_what_is_there(log: Log, library: ServingLibrary) -> None:
     except Retriable as error:
         log_.warning("the log does not answer yet", error=str(error))
         library.close()
-    except PypistreamError as error:  # damaged: the sink will see it, too, and begin anew
+    except PypistreamError as error:  # damaged: the sink will notice, too, and rebuild it
         log_.warning("the serving view cannot be read", error=str(error))
         library.close()

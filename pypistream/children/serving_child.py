@@ -1,7 +1,7 @@
-"""The HTTP service of a `run`, in a process of its own: a busy worker keeps no answer waiting.
+"""The HTTP service of a `run`, in a process of its own so that no busy worker delays an answer.
 
-The socket is bound here and inherited: a taken port is an error before anything is begun, and who
-asks while the child is started again waits a moment.
+The socket is bound here and inherited: a taken port is an error before anything starts, and clients
+that connect while the child is restarted wait a moment.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pypistream.settings import Settings
 from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
-FIRST_SECONDS = 2.0  # before it is begun again: who asks meanwhile waits
+FIRST_SECONDS = 2.0  # before it is restarted: clients wait meanwhile
 STOP_SECONDS = 9.0  # the child ends within 8 s of being told
 
 log_ = structlog.get_logger("serve")
 
 
 class ServingChild:
-    """Starts the child, and again when it dies."""
+    """Starts the child, and restarts it when it dies."""
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class ServingChild:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Keep it alive until cancelled. Raises NoProgress if it cannot be."""
+        """Keep it alive until cancelled. Raises NoProgress if that fails again and again."""
         failures = Failures(FIRST_SECONDS)
         while True:
             started = time.monotonic()

@@ -13,7 +13,7 @@ from pypistream.health.status_page import size
 from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.settings import Settings
-from pypistream.stopping import stop_on_signals
+from pypistream.stopping import drained, stop_on_signals
 from pypistream.wiring import require_log
 from schemas.codec import rfc3339
 from sinks.sink import Published
@@ -36,14 +36,7 @@ async def _sink(given: Mapping[str, object], name: str) -> int:
     stop = stop_on_signals()
     say(f"sink {name}: log {settings.kafka or data.log}  data {data.root}", "sink")
     working = asyncio.create_task(_work(settings, data, name))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if working.done():
-        stopped.cancel()
-        working.result()
-    working.cancel()
-    await asyncio.wait({working}, timeout=STOP_SECONDS)
-    if not working.done():
+    if not await drained(working, stop.wait(), STOP_SECONDS):
         say(
             f"sink {name}: stopped in the middle of its work, which the next start does again",
             "sink",

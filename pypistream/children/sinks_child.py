@@ -1,4 +1,4 @@
-"""The sinks of a `run`, in a process of their own: DuckDB and zstd never hold up the worker's loop.
+"""The sinks of a `run`, in a process of their own: DuckDB and zstd never block the workers' loop.
 
 The child is told by its stdin (`finish`, or end of file when the parent is gone) and tells by its
 stdout: one JSON object a line, `{"sink", "event", ...}`.
@@ -22,13 +22,13 @@ from pypistream.stopping import end_child
 from schemas.errors import NoProgress
 
 STOP_SECONDS = 8.0  # a drained stop takes 10 s in all
-LINE_BYTES_MAX = 1024 * 1024  # of an event; the longest names a path
+LINE_BYTES_MAX = 1024 * 1024  # of one event; the longest holds a path
 SINKS = ("duckdb", "dump")
 SETTINGS = (
     *("snapshot_every", "dump_every", "tables_every"),
     *("keep_deltas", "keep_hourly", "keep_daily", "keep_removed"),
 )
-WELL_SECONDS = 600.0  # a life as long as that is no failure to start; the dump's period, too
+WELL_SECONDS = 600.0  # a child that lived this long did not fail to start; the dump's period, too
 
 log_ = structlog.get_logger("sinks")
 
@@ -36,9 +36,9 @@ log_ = structlog.get_logger("sinks")
 def child_command(name: str, settings: Settings, *more: str) -> list[str]:
     """How a child is started that has the same log and these settings, `more` of them by name.
 
-    Whatever variable it may find: a flag is stronger. It reads no settings file; what is left comes
-    from the data directory, where ours are stored. The Kafka password is not among them: the child
-    has our environment, and the name of the file.
+    Flags override whatever variables are set. The child reads no settings file; the other settings
+    come from the data directory, where ours are stored. The Kafka password is not passed: the child
+    inherits our environment, and gets the name of the password file.
     """
     command = [sys.executable, "-m", "pypistream", name, "--config", os.devnull]
     for each in ("data", *KAFKA_NAMES, *more):
@@ -49,7 +49,7 @@ def child_command(name: str, settings: Settings, *more: str) -> list[str]:
 async def start_child(
     command: Sequence[str], *, stdout: int | None = None, pass_fds: Sequence[int] = ()
 ) -> asyncio.subprocess.Process:
-    """One that is told what to do on its stdin, and ends when that does.
+    """Start a child that reads its instructions from stdin and ends when that ends.
 
     `stdout`: a descriptor that it writes to, or `PIPE` for lines that we read; None = ours.
     """
@@ -60,14 +60,15 @@ async def start_child(
         limit=LINE_BYTES_MAX,
         pass_fds=tuple(pass_fds),
         env=dict(os.environ),
-        start_new_session=True,  # Ctrl-C is for the parent, who tells the child in order
+        start_new_session=True,  # Ctrl-C reaches the parent only, which ends its children in order
     )
 
 
 def was_well(before: Mapping[str, float], after: Mapping[str, float], lived_seconds: float) -> bool:
-    """Whether a life of the child that ended is no reason to give up: all sinks worked in it.
+    """Whether a child that has ended did well enough to be restarted without counting a failure.
 
-    One that publishes says nothing of the other, which may fail each time and take it along.
+    It lived long, or every sink published: one that does proves nothing about the other, which may
+    fail each time and end both.
     """
     return lived_seconds >= WELL_SECONDS or all(
         after.get(name) != before.get(name) for name in SINKS

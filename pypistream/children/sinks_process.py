@@ -20,7 +20,7 @@ from pypistream.place import located
 from sinks.sink import Published
 
 FINISH = b"finish"
-NICE = 5  # fetching and committing come first where there are not enough cores
+NICE = 5  # where cores are scarce, fetching and committing come first
 
 
 def run_child(given: Mapping[str, object]) -> int:
@@ -31,7 +31,7 @@ def run_child(given: Mapping[str, object]) -> int:
 
 
 async def _run(given: Mapping[str, object]) -> int:
-    """Feed the sinks until the parent says to finish or is gone, or until one fails."""
+    """Feed the sinks until the parent says `finish` or is gone, or until one fails."""
     settings, data = located(given)
     periods = {"duckdb": settings.snapshot_every, "dump": settings.dump_every}
     async with at_work(settings, data, periods, _tell) as sinks:

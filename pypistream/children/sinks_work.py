@@ -1,4 +1,4 @@
-"""Some sinks at work: fed from the log, publishing in their periods and when somebody asks."""
+"""Running sinks: fed from the log, publishing periodically and on request."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sinks.sink import Published
 from streams.clock import SystemClock
 from streams.log import Log
 
-REQUEST_SECONDS = 0.5  # how soon a `pypistream dump` from another process is heard
-RETRY_SECONDS = 5.0  # after a log that did not answer
-# DuckDB's thread waits for the one that makes rows after each statement: a sixth of a rebuild.
+REQUEST_SECONDS = 0.5  # how soon a `pypistream dump` of another process is served
+RETRY_SECONDS = 5.0  # after the log did not answer
+# After each statement DuckDB's thread waits for the one that makes rows: a sixth of a rebuild.
 SWITCH_SECONDS = 0.0005
 
 log_ = structlog.get_logger("sinks")
@@ -40,14 +40,14 @@ class Sinks:
         self._roles.append(asyncio.create_task(_serve_requests(log, feeds, tables)))
 
     async def until(self, *ends: asyncio.Task[bytes]) -> None:
-        """Until one of `ends` is done; raises what ends a sink before that."""
+        """Wait until one of `ends` is done; raises what ends a sink before that."""
         await asyncio.wait((*self._roles, *ends), return_when=asyncio.FIRST_COMPLETED)
         for role in self._roles:
             if role.done():
                 role.result()
 
     async def finish(self) -> None:
-        """Catch up and publish, all of them."""
+        """Let every sink catch up and publish."""
         await asyncio.gather(*(feed.finish() for feed in self._feeds.values()))
 
     async def stop(self) -> None:
@@ -59,7 +59,7 @@ class Sinks:
 
 @contextmanager
 def many_records() -> Iterator[None]:
-    """What makes a process quick at taking in millions of them: 28 s of a rebuild become 22."""
+    """Tune this process for millions of records: 28 s of a rebuild become 22."""
     with collecting_seldom(), giving_way(SWITCH_SECONDS):
         yield
 
@@ -95,7 +95,7 @@ async def at_work(
 
 
 async def opened(settings: Settings, data: DataDir) -> Log:
-    """The log; brokers that do not answer yet are waited for."""
+    """Open the log; brokers that do not answer yet are waited for."""
     while True:
         try:
             return await open_log_for_reading(settings, data)

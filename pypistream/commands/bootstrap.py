@@ -17,25 +17,29 @@ from pypistream import options
 @click.option(
     "--replace",
     is_flag=True,
-    help="Into a log that holds something: what the other does not have is deleted.",
+    help="Load into a log that is not empty; what the other does not have is deleted.",
 )
-@click.option("--follow", is_flag=True, help="Go on with its deltas, and publish what `run` would.")
+@click.option(
+    "--follow", is_flag=True, help="Then follow its deltas, and publish what `run` would."
+)
 @click.option(
     "--no-journal",
     is_flag=True,
-    help="Without the journal from before the dump: a whole one has 40 million rows, 14 GB.",
+    help="Skip the journal from before the dump: all of it has 40 million rows, 14 GB.",
 )
 @click.argument("source", metavar="FOLDER|FILE|URL")
 def command(source: str, **given: object) -> int:
-    """Load another instance's dump, so that PyPI need not be asked for 886 000 documents.
+    """Load another instance's dump, instead of asking PyPI for 886 000 documents.
 
-    SOURCE is its folder `dumps`, the manifest.json in it, or the address of either. All files are
-    held against the manifest. The log takes over filter, watermark, what is still owed, and the
-    journal as far back as the other has it; `run` then goes on from that watermark. Killed, it is
-    given again and goes on; until it has ended nothing works on the log.
+    SOURCE is its folder `dumps`, the manifest.json in it, or the URL of either. All files are
+    checked against the manifest. The log takes over the filter, the watermark, what is still owed,
+    and the journal as far back as the other has it; `run` then continues from that watermark. If it
+    was interrupted, give the same command again; until it has ended nothing else can work on the
+    log.
 
-    With --follow it never asks PyPI: it polls the other's deltas (--poll), and keeps DuckDB file
-    and dumps of its own. Stopped, the same command goes on where it was; or `run` does, by itself.
+    With --follow it never asks PyPI: it polls the other's deltas (--poll), and keeps its own DuckDB
+    file and dumps. When it was stopped, the same command continues; or `run` does, from PyPI
+    itself.
 
     \b
     pypistream bootstrap https://pypi-dumps.example.org/dumps/ --data pypi

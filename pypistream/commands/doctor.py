@@ -15,7 +15,7 @@ from pypistream import options
     "--deep", is_flag=True, help="Read every record and every byte, however long it takes."
 )
 def command(**given: object) -> int:
-    """Say of each thing whether it is `ok`, a `note` or a `problem`, and what to do.
+    """Check one thing after the other: `ok`, a `note` or a `problem`, and what to do about it.
 
     Exit 1 if there is a problem. Nothing is changed.
 

@@ -12,8 +12,8 @@ from pypistream import options
 def command(**given: object) -> int:
     """Bring the dump up to the log's last cut and publish it.
 
-    Where there is a DuckDB file it is published first, and made into the dump's Parquet files.
-    While a `run` works on the directory it is asked to do so; else it is done here.
+    A DuckDB file in the directory is published first, and the dump's Parquet files are made from
+    it. If a `run` works on the directory it is asked to do this; otherwise this command does.
     """
     from pypistream.children.publishing import publish_now
 

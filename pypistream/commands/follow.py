@@ -17,7 +17,7 @@ KINDS = (
 @click.command("follow", short_help="Records as they come: JSON lines.")
 @options.place
 @click.option("--since", type=click.IntRange(min=0), metavar="SERIAL",
-              help="First what came after this serial.  [only what comes]")  # fmt: skip
+              help="Begin with records after this serial.  [only new ones]")  # fmt: skip
 @click.option("--topic", multiple=True, type=click.Choice(TOPICS),
               help="Repeatable.  [changelog]")  # fmt: skip
 @click.option("--project", multiple=True, metavar="GLOB", help="Only these projects (repeatable).")
@@ -25,11 +25,11 @@ KINDS = (
               help=f"Only these journal rows (repeatable): {', '.join(KINDS)}.")  # fmt: skip
 @click.option("-c", "--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
 def command(**given: object) -> int:
-    """Print records as they are committed: a readable line on a terminal, JSON lines into a pipe.
+    """Print records as they are committed: as text on a terminal, as JSON lines into a pipe.
 
     A JSON line has topic, partition, offset, key, serial, time, headers and value; `value` is null
     for a project that is gone (a tombstone). `serial` is that of the event behind the record,
-    `time` its time in PyPI's journal. Lines of one project come in order. Ctrl-C ends it.
+    `time` that event's time in PyPI's journal. Lines of one project are in order. Ctrl-C ends it.
 
     \b
     pypistream follow --topic metadata --project 'django*'

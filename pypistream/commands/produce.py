@@ -8,11 +8,9 @@ from pypistream import options
 from pypistream.quick import load_logging
 
 
-@click.command("produce", short_help="One role: the journal into the log.")
+@click.command("produce", short_help="One role: write PyPI's journal into the log.")
 @options.produce
-@click.option(
-    "--take-over", is_flag=True, help="Take the place of a live one at once; that one ends."
-)
+@click.option("--take-over", is_flag=True, help="Replace a running one at once; that one ends.")
 def command(*, take_over: bool, **given: object) -> int:
     """Write PyPI's journal into the log, for any number of `pypistream process` beside it.
 

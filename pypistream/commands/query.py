@@ -19,8 +19,8 @@ def command(**given: object) -> int:
     """Answer SQL from the snapshot DIR/pypi.duckdb, read-only. `-` reads the SQL from stdin.
 
     Tables: projects, releases, files, dependencies, classifiers, project_urls, vulnerabilities,
-    roles, changelog, removed, removed_files, anomalies, exceptions, progress; views and macros
-    are in docs/duckdb-reference.md. `duckdb DIR/pypi.duckdb` works, too.
+    roles, changelog, removed, removed_files, anomalies, exceptions, progress; views and macros are
+    in docs/duckdb-reference.md. `duckdb DIR/pypi.duckdb` works as well.
 
     \b
     pypistream query "select name, version, summary from projects limit 5"

@@ -7,11 +7,11 @@ import click
 from pypistream import options
 
 
-@click.command("rebuild", short_help="Make the DuckDB file or the dump anew from the log.")
+@click.command("rebuild", short_help="Rebuild the DuckDB file or the dump from the log.")
 @options.place
 @click.argument("sink", type=click.Choice(["duckdb", "dump", "all"]), default="all")
 def command(sink: str, **given: object) -> int:
-    """Empty a sink and fill it from the log's first record; what is published stays until then."""
+    """Empty a sink and fill it from the log's first record. What is published stays until then."""
     from pypistream.children.publishing import rebuild
 
     return rebuild(given, sink)

@@ -9,14 +9,15 @@ from pypistream import options
 
 @click.command("reconcile", short_help="Compare with upstream's index; ask for what differs.")
 @options.index
-@click.option("--dry-run", is_flag=True, help="Say what it would ask for, and leave it at that.")
+@click.option("--dry-run", is_flag=True, help="Print what it would ask for, and stop there.")
 def command(**given: object) -> int:
-    """Ask for each project that the log does not know, or that is newer in upstream's index.
+    """Ask for each project that upstream's index has newer than the log, or that the log lacks.
 
-    And for a check of each that is published here and no longer in the index. A project that waits
-    for a serial its document never reaches is settled, where the index says so. Names without a
-    document are asked for again only when their serial has risen. It repairs whatever went wrong,
-    beside any running role, at the price of the index (unchanged, it is not sent again).
+    Also ask for a check of each project that is published here but no longer in the index. A
+    project that waits for a serial its document never reaches is settled if the index says so.
+    Names without a document are asked for again only when their serial has risen. This repairs
+    whatever went wrong, beside any running role, for the price of one request: the index, which is
+    not sent again if unchanged.
 
     \b
     pypistream reconcile --dry-run | jq -r .name      # what differs

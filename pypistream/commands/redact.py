@@ -11,19 +11,20 @@ from pypistream import options
 @options.place
 @click.argument("name", required=False)
 @click.option("--field", multiple=True, metavar="FIELD",
-              help="Only this field (repeatable).  [all that are about persons]")  # fmt: skip
+              help="Only this field (repeatable).  [all fields about persons]")  # fmt: skip
 @click.option("--wait", type=click.FloatRange(0), metavar="S", default=600.0,
-              help="Seconds for whoever runs to follow.  [600]")  # fmt: skip
+              help="Seconds to wait until running processes have followed.  [600]")  # fmt: skip
 def command(**given: object) -> int:
-    """Make a rule: these fields of NAME, or of every project, are null from now on.
+    """Make a rule by which these fields of NAME, or of every project, are null from now on.
 
-    It is kept with the log and never taken back. What was published is written anew, from the log
-    itself, and DuckDB file, dump and HTTP service follow; dumps and deltas made before are deleted.
-    The embedded log lets go of older copies at once. Kafka does so later: the date is printed.
+    The rule is kept in the log and cannot be taken back. Published documents are rewritten from the
+    log, and DuckDB file, dump and HTTP service follow; earlier dumps and deltas are deleted. The
+    embedded log deletes older copies at once, Kafka on a date that is printed.
 
-    Without --field it is author, author_email, maintainer, maintainer_email and ownership; with
-    ownership go the user names in the journal's actions, wherever they are shown. Other fields:
-    summary, keywords, license, home_page, bugtrack_url, docs_url, download_url, project_urls.
+    Without --field: author, author_email, maintainer, maintainer_email and ownership. With
+    ownership, the user names in the journal's actions are masked wherever they are shown. Other
+    fields: summary, keywords, license, home_page, bugtrack_url, docs_url, download_url,
+    project_urls.
 
     \b
     pypistream redact sample-project

@@ -11,9 +11,11 @@ from pypistream.quick import load_logging
 @click.command("run", short_help="All roles in one process, on the embedded log or on Kafka.")
 @options.pipeline
 @click.option(
-    "--backfill", is_flag=True, help="Fetch every project, not only what changes from now on."
+    "--backfill", is_flag=True, help="Fetch every project, not only those that change from now on."
 )
-@click.option("--once", is_flag=True, help="Catch up, publish snapshot and dump, and end.")
+@click.option(
+    "--once", is_flag=True, help="Catch up, publish the DuckDB file and the dump, and end."
+)
 def command(*, backfill: bool, once: bool, **given: object) -> int:
     """Follow PyPI's changelog and keep the latest metadata of every project.
 

@@ -15,10 +15,10 @@ from pypistream import options
 @options.SQL
 @options.HTTP_LOG
 def command(**given: object) -> int:
-    """Answer over HTTP: documents, queries, live streams, dumps, status.
+    """Serve documents, queries, live streams, dumps and status over HTTP.
 
-    It reads the log into a view of its own and writes nothing into the log; one process serves a
-    data directory. Dumps are those of the same directory. Ctrl-C or SIGTERM ends it.
+    It reads the log into a view of its own and never writes into the log. A data directory is
+    served by one process, with the dumps of the same directory. Ctrl-C or SIGTERM ends it.
 
     \b
     pypistream serve --data /srv/pypistream --http 0.0.0.0:8000

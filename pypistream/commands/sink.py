@@ -17,8 +17,9 @@ from pypistream.quick import load_logging
 def command(sink: str, **given: object) -> int:
     """Keep the DuckDB file or the dump of a data directory up to date with the log.
 
-    It reads the log and writes nothing into it. Any number may run, each sink of a directory once;
-    `pypistream dump` on the directory asks this process to publish. Ctrl-C or SIGTERM ends it.
+    It reads the log and never writes into it. Any number of sinks may run, but each sink of a
+    directory only once; `pypistream dump` on the directory asks this process to publish. Ctrl-C or
+    SIGTERM ends it.
 
     \b
     pypistream sink duckdb --kafka 127.0.0.1:9092 --data /srv/pypistream/duckdb

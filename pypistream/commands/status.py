@@ -12,13 +12,15 @@ from pypistream import options
 @click.option("--json", is_flag=True, help="One JSON object.")
 @click.option("--max-lag", type=click.FloatRange(min=0), metavar="S",
               help="Exit 3 if the watermark is null or older than S seconds.")  # fmt: skip
-@click.option("--brief", is_flag=True, help="Without the names: quick on a log of all of PyPI.")
+@click.option(
+    "--brief", is_flag=True, help="Leave out the names: quick even on a log of all of PyPI."
+)
 @click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
 def command(**given: object) -> int:
     """Show serials, watermark, lag, names by status, what is owed, who runs, and the files.
 
-    The watermark's age counts from the marker it rests on. A marker is written when upstream's
-    journal moves, so on an upstream where nothing happens it grows although nothing is missed.
+    The watermark's age is that of the marker it rests on. A marker is written when upstream's
+    journal moves, so on a quiet upstream the age grows although nothing is missed.
 
     \b
     pypistream status --brief --max-lag 120 || echo "not fresh"

@@ -6,23 +6,23 @@ import click
 
 from pypistream import options
 
-COPIES_MAX = 100  # of a record: more is a slip of the hand
+COPIES_MAX = 100  # of a record: more is a typing error
 
 
 @click.command("topics", short_help="The log's topics: show, create, check, mend.")
 @options.place
-@click.option("--create", is_flag=True, help="Make those that are missing (Kafka).")
-@click.option("--check", is_flag=True, help="Exit 1 if one is missing or not as it has to be.")
-@click.option("--mend", is_flag=True, help="Set the configs that are not as they have to be.")
+@click.option("--create", is_flag=True, help="Create the missing topics (Kafka).")
+@click.option("--check", is_flag=True, help="Exit 1 if a topic is missing or not as required.")
+@click.option("--mend", is_flag=True, help="Set the configs that are not as required.")
 @options.option("--partitions", type=int, metavar="N", help="With --create: of a new log.  [12]")
 @options.option("--replication", type=click.IntRange(1, COPIES_MAX), metavar="N",
-                help="With --create: copies.  [3, or as many as there are brokers]")  # fmt: skip
+                help="With --create: replicas.  [3, or as many as there are brokers]")  # fmt: skip
 @click.option("--json", is_flag=True, help="One JSON object.")
 def command(**given: object) -> int:
-    """Show each topic: partitions, copies, what is kept for how long, and what is wrong with it.
+    """Show each topic: partitions, replicas, what is kept for how long, and what is wrong with it.
 
-    Whoever runs on Kafka creates the topics by itself if it has the right to. Where it has not,
-    somebody who has does so once:
+    A role on Kafka creates the topics itself if it has the right to. If not, somebody with that
+    right does so once:
 
     \b
     pypistream topics --kafka HOST:PORT --create

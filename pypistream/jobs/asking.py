@@ -1,6 +1,6 @@
-"""`pypistream backfill` and `reconcile`: asks for what the log lacks, for whoever processes it.
+"""`pypistream backfill` and `reconcile`: write asks for what the log lacks.
 
-Plain writes into `refetch`, as any process may make them: no role is taken and none is disturbed.
+Asks are plain records in `refetch`, which any process may write: no role is taken or disturbed.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ from streams.log import Log
 from streams.progress import Progress, read_progress
 from upstream.source import SerialMap
 
-MAP_SECONDS = 5.0  # between two tries to get an index that upstream did not answer
-LINE_SECONDS = 5.0  # between two lines about how far it is
+MAP_SECONDS = 5.0  # between two attempts to get the index
+LINE_SECONDS = 5.0  # between two lines of progress
 AGAIN = "give the command again: what is fetched by then is not asked for twice"
 
 
 class Owed(NamedTuple):
-    """What an index of `serial` has that the log does not."""
+    """The difference between the index at `serial` and the log."""
 
     serial: int
     plans: Sequence[Plan]
 
     @property
     def asks(self) -> int:
-        """How many asks it takes."""
+        """The number of asks it takes."""
         return sum(len(plan.wanted) for plan in self.plans)
 
     @property
     def gone(self) -> int:
-        """How many of them are checks of what the index lacks."""
+        """How many of them check names that the index lacks."""
         return sum(isinstance(each, Gone) for plan in self.plans for each in plan.wanted)
 
     @property
     def names(self) -> int:
-        """How many names the index has, of those the run is about."""
+        """How many of the names in question the index has."""
         return sum(plan.names for plan in self.plans)
 
 
@@ -100,7 +100,7 @@ def backfill(given: Mapping[str, object]) -> int:
 
 
 async def _ask_for_history(settings: Settings, data: DataDir) -> int:
-    """Leave the request for whoever holds the `produce` id."""
+    """Leave a request for the process that has the role `produce`."""
     log = await open_log_for_reading(settings, data)
     try:
         progress = await read_progress(log)
@@ -127,13 +127,13 @@ def reconcile(given: Mapping[str, object]) -> int:
 
 
 def _rule(settings: Settings) -> Filter | None:
-    """What --include and --exclude say; a directory remembers those its log was made with."""
+    """The filter of --include and --exclude; a directory remembers those its log was made with."""
     return None if settings.filter == Filter() else settings.filter
 
 
 def _asked(run: _Run, *, dry: bool, first: bool) -> int:
     log_to_stderr()
-    require_log(run.settings, run.data)  # first: a mistyped --data remembers no upstream either
+    require_log(run.settings, run.data)  # first: a mistyped --data has no upstream either
     check_upstream(run.settings)  # before anything is asked: these are usage errors
     found: list[Owed] = []
     code = run_until_stopped(_look(run, found))
@@ -153,7 +153,7 @@ def _asks_first(given: Mapping[str, object]) -> bool:
 
 
 def summary(owed: Owed, rate: float) -> str:
-    """What it will take, for a person. `rate` in fetches per second, 0 = unlimited. Pure."""
+    """How many asks and how long, for a person. `rate`: fetches per second, 0 = unlimited. Pure."""
     text = f"index of serial {owed.serial:,}: {owed.names:,} projects, {owed.asks:,} to ask for"
     if not owed.asks:
         return f"{text}; the log has them all"
@@ -186,7 +186,7 @@ async def _look(run: _Run, found: list[Owed]) -> int:
 
 
 async def _show(run: _Run, owed: Owed) -> int:
-    """What would be asked for, in the order of each partition."""
+    """Print what would be asked for, in the order of each partition."""
     stdout = Stdout()
     for plan in owed.plans:
         for wanted in plan.wanted:
@@ -222,7 +222,7 @@ async def _write(run: _Run, owed: Owed) -> int:
 
 @asynccontextmanager
 async def _reconciler(run: _Run) -> AsyncIterator[tuple[Reconciler, Progress]]:
-    """One on the log, and how far the log is. Raises Fatal for a log that was never founded."""
+    """A reconciler, and the log's position. Raises Fatal for a log that was never founded."""
     log = await open_log_for_reading(run.settings, run.data)
     try:
         progress = await read_progress(log)
@@ -241,7 +241,7 @@ def _founded(progress: Progress) -> Config:
 
 
 async def _map_reaching(run: _Run, log: Log, base: int) -> SerialMap:
-    """Upstream's index, which may be half an hour old: one that reaches the log's base."""
+    """Upstream's index once it reaches the log's base: it may be half an hour old."""
     hold = SharedHold(log, SystemClock())
     upstream = make_upstream(run.settings, hold.asked)
     copy = IndexCopy(run.data.state, upstream_url(run.settings))
@@ -270,7 +270,7 @@ async def _map_reaching(run: _Run, log: Log, base: int) -> SerialMap:
 
 
 async def _tell(reconciler: Reconciler, asks: int) -> None:
-    """Lines about how far it is; asks wait where 5 000 of them lie unread."""
+    """Print progress. Asks are held back while 5 000 of them lie unread."""
     before = -1
     while True:
         await asyncio.sleep(LINE_SECONDS)

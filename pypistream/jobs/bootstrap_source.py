@@ -28,7 +28,7 @@ log_ = structlog.get_logger("bootstrap")
 
 
 class Latest(NamedTuple):
-    """What a look found: None = as it was at the look before, or not there."""
+    """What a look found; None = unchanged since the last look, or not there."""
 
     dump: Manifest | None
     deltas: DeltaManifest | None
@@ -40,11 +40,11 @@ class Source(Protocol):
     place: str
 
     async def reach(self) -> None:
-        """Nothing, where there is a dump."""
+        """Return if there is a dump, raise if not."""
         ...
 
     async def dump(self) -> DumpReader:
-        """The newest dump, the files that are loaded at hand and unchanged until `forget`."""
+        """The newest dump; the files to load stay available and unchanged until `forget`."""
         ...
 
     async def look(self) -> Latest:
@@ -52,11 +52,11 @@ class Source(Protocol):
         ...
 
     async def delta(self, delta: Delta) -> Path:
-        """That delta's file, at hand until `forget`."""
+        """That delta's file, available until `forget`."""
         ...
 
     async def forget(self) -> None:
-        """What was made at hand is needed no more."""
+        """Release what `dump` or `delta` made available."""
         ...
 
     async def close(self) -> None:
@@ -91,10 +91,10 @@ class FolderSource:
         self._folder = folder
 
     async def reach(self) -> None:
-        """It was there when this was made."""
+        """Nothing to do: the folder was there when this was made."""
 
     async def dump(self) -> DumpReader:
-        """The newest dump; its folder keeps it until the second one after."""
+        """The newest dump, which the folder keeps until two newer ones have come."""
         return await asyncio.to_thread(DumpReader, self._folder)
 
     async def look(self) -> Latest:
@@ -110,14 +110,14 @@ class FolderSource:
         return Latest(manifest, delta_manifest(raw, str(path)))
 
     async def delta(self, delta: Delta) -> Path:
-        """Where it lies."""
+        """The path of the file."""
         return self._folder / DELTAS / delta.file
 
     async def forget(self) -> None:
-        """Nothing was made."""
+        """Nothing to release."""
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class AddressSource:
@@ -130,11 +130,11 @@ class AddressSource:
         self._etags = {MANIFEST_FILE: "", f"{DELTAS}/{MANIFEST_FILE}": ""}
 
     async def reach(self) -> None:
-        """Ask for the manifest, and keep nothing of it."""
+        """Request the manifest, and discard it."""
         await self._downloads.small(MANIFEST_FILE, MANIFEST_BYTES_MAX, "")
 
     async def dump(self) -> DumpReader:
-        """Download the newest dump; anew if another one came in between."""
+        """Download the newest dump; start again if a newer one was published meanwhile."""
         folder = self._work / "dump"
         before = b""
         while True:
@@ -191,7 +191,7 @@ class AddressSource:
         return found.body
 
     async def _files(self, folder: Path, manifest: Manifest) -> None:
-        """All at once: a server that has opened a file goes on with it when a new one comes."""
+        """Download all at once: a server goes on sending an open file when a new one comes."""
         check_schema(manifest.schema, f"{self.place}/{MANIFEST_FILE}")
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -205,14 +205,14 @@ class AddressSource:
             raise first_of(group) from None
 
     async def _if_there(self, folder: Path, name: str, manifest: Manifest) -> None:
-        """The same of a file that a mirror may have left out."""
+        """Download a file that a mirror may have left out."""
         with suppress(NotPublished):
             await self._file(folder, name, manifest)
 
     async def _file(self, folder: Path, name: str, manifest: Manifest) -> None:
         known: DumpFile = manifest.files[name]
         paths = [name]
-        if manifest.version.isdigit():  # there it stays a while longer, but not all servers show it
+        if manifest.version.isdigit():  # kept there longer, but not by every server
             paths.insert(0, f"{VERSIONS}/{manifest.version}/{name}")
         for path in paths[:-1]:
             with suppress(NotPublished):
@@ -227,6 +227,6 @@ def _write(folder: Path, manifest: bytes) -> None:
 
 
 def _drop_parts(folder: Path) -> None:
-    """What was begun of a dump that a newer one has replaced: its sha256 is wanted no more."""
+    """Remove partial downloads of a dump that a newer one has replaced."""
     for part in folder.glob("*.part"):
         part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`pypistream bootstrap`: another instance's dump into this log, then its deltas one by one."""
+"""`pypistream bootstrap`: load another instance's dump into this log, then its deltas."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ from streams.clock import SystemClock
 from streams.log import Log, LogUnavailable, Outgoing
 from streams.progress import read_progress
 
-LINE_SECONDS = 5.0  # between two lines about how far it is
+LINE_SECONDS = 5.0  # between two lines of progress
 CLEAN_SECONDS = 10.0  # between two rounds of compaction of an embedded log
-RETRY_SECONDS = 5.0  # after trouble that passes
-LOST_MAX = 3  # looks in a row at a dump without a delta: a proxy may serve the older list
-REFUSED_MAX = 10  # looks in a row that found damage: what stays damaged is no upload under way
+RETRY_SECONDS = 5.0  # after an error that passes
+LOST_MAX = 3  # looks in a row at a dump without its delta: a proxy may serve an old list
+REFUSED_MAX = 10  # looks in a row that found damage: an upload in progress would be over
 NOT_HELD = "not-held"  # reason of a tombstone: the other instance does not have it
 
 log_ = structlog.get_logger("bootstrap")
@@ -66,7 +66,7 @@ def bootstrap(given: Mapping[str, object], place: str) -> int:
 
 @dataclass(frozen=True)
 class How:
-    """What the command was given."""
+    """The command's arguments."""
 
     place: str
     replace: bool
@@ -78,7 +78,7 @@ async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
     source = open_source(how.place, data.state / "bootstrap")
     try:
         if not settings.kafka and not data.log.exists():
-            await source.reach()  # nothing is made for one that nobody can reach
+            await source.reach()  # nothing is created for a source that cannot be reached
         log = await open_log(settings, data, loading=True)
         try:
             with contextlib.ExitStack() as locks:
@@ -95,7 +95,7 @@ async def _bootstrap(settings: Settings, data: DataDir, how: How) -> int:
 
 
 async def _alone(log: Log) -> None:
-    """On brokers no lock tells. Raises WriterFenced if somebody holds `produce`."""
+    """On Kafka no lock shows other processes. Raises WriterFenced if one has the role `produce`."""
     other = await other_holder(log, whoami.own_name(), whoami.has_ended)
     if other is not None:
         raise WriterFenced(
@@ -112,18 +112,18 @@ class Bootstrap:
     data: DataDir
     log: Log
     source: Source
-    journal: bool = True  # whether rows from before the dump are taken in
+    journal: bool = True  # whether rows from before the dump are loaded
     at: Places = ()
     other: str = ""
     created: str = ""
     loader: Loader = field(init=False)
     _newest: Manifest | None = None  # the last dump manifest seen
     _leading: Places | None = None  # where the last delta seen leads
-    _lost: int = 0  # looks in a row at a dump to which no delta led
-    _stumbled: bool = False  # the log did not answer: its writers are spent
+    _lost: int = 0  # looks in a row at a dump that no delta leads to
+    _stumbled: bool = False  # the log did not answer, so its writers cannot be used again
 
     def __post_init__(self) -> None:
-        """A loader that has not begun."""
+        """Make a new loader."""
         self.loader = self._new_loader()
 
     async def run(self, how: How) -> None:
@@ -144,7 +144,7 @@ class Bootstrap:
             await self.loader.close()
 
     async def _ended(self) -> str:
-        """How a signal left it, and what goes on from there."""
+        """Where a signal ended it, and how to resume."""
         if (await read_progress(self.log)).loading:
             return "stopped half-way: nothing else works on this log until the same command ends"
         return "stopped; the same command goes on from there, or `pypistream run`"
@@ -158,7 +158,7 @@ class Bootstrap:
     # --- the dump -----------------------------------------------------------------------------
 
     async def load(self, *, replace_all: bool) -> None:
-        """Make the log what the newest dump holds, and what deltas lead on from it."""
+        """Load the newest dump, and the deltas that follow it."""
         before: Manifest | None = None
         while True:
             dump = await self.source.dump()
@@ -175,7 +175,7 @@ class Bootstrap:
         await self._take_deltas((await self.source.look()).deltas)
 
     async def _anew(self) -> None:
-        """A loader whose writers are fresh."""
+        """A new loader with new writers."""
         await self.loader.close()
         self.loader = self._new_loader()
 
@@ -217,7 +217,7 @@ class Bootstrap:
     # --- the deltas ---------------------------------------------------------------------------
 
     async def go_on(self) -> None:
-        """With what an earlier call has loaded."""
+        """Continue with what an earlier command has loaded."""
         dump = (await self.source.look()).dump
         if dump is None:
             raise AssertionError("a first look finds something")
@@ -227,7 +227,7 @@ class Bootstrap:
         self.data.store(self.settings.stored())
 
     async def _follow(self) -> None:
-        """Take deltas as they come, until cancelled; sinks beside it, as in a `run`."""
+        """Load deltas as they come, until cancelled, with the sinks beside it as in a `run`."""
         say(f"following {self.source.place}; Ctrl-C ends it", "bootstrap")
         sinks = SinksChild(self.settings, on_event=lambda _: None)
         try:
@@ -248,7 +248,7 @@ class Bootstrap:
                 await self.look()
                 refused = 0
             except DumpCorrupt as error:
-                # An upload may be under way, or a proxy serve what is old.
+                # An upload may be in progress, or a proxy may serve old files.
                 refused += 1
                 if refused == REFUSED_MAX:
                     raise
@@ -260,9 +260,9 @@ class Bootstrap:
             await asyncio.sleep(wait)
 
     async def look(self) -> None:
-        """Take in what is new; the whole dump where deltas are missing.
+        """Load what is new: deltas, or the whole dump where deltas are missing.
 
-        Raises DumpCorrupt for what is damaged or older: nothing of it was taken.
+        Raises DumpCorrupt for damaged or older files: nothing of them was loaded.
         """
         try:
             if self._stumbled:
@@ -278,7 +278,7 @@ class Bootstrap:
             self._lost = 0
 
     async def _begin_again(self) -> None:
-        """After a log that did not answer: what was under way is there or not."""
+        """Start again after the log did not answer: its last transaction may be there or not."""
         await self._anew()
         if (await read_progress(self.log)).loading:
             raise DeltasMissing("a delta was taken in half")
@@ -286,7 +286,7 @@ class Bootstrap:
         self._stumbled = False
 
     def _compare(self, *, news: bool) -> None:
-        """Whether the newest dump is what the deltas have led to, or soon will."""
+        """Whether the newest dump is the state that the deltas lead to, now or soon."""
         dump = self._newest
         if dump is None:
             return
@@ -296,7 +296,7 @@ class Bootstrap:
                 hint="was the other instance set up anew? pypistream bootstrap --replace takes it",
             )
         newest = places(dump.vector)
-        # A dump is published just after the delta that leads to it.
+        # A dump is published shortly after the delta that leads to it.
         lags = self._leading is None or behind(self._leading, self.at)
         if news and lags and behind(newest, self.at):
             raise DumpCorrupt(
@@ -313,7 +313,8 @@ class Bootstrap:
         self._leading = manifest.deltas[-1].end if manifest.deltas else None
         for delta in leading_on(manifest, self.other, self.at):
             path = await self.source.delta(delta)
-            # To its end before anything is written: only there its sha256 is known to be right.
+            # Read it to its end before anything is written: only then is its SHA-256 known to
+            # match.
             await asyncio.to_thread(_read_through, delta_rows(path, delta))
             projects = of_delta(delta_rows(path, delta), delta.created)
             before = self.loader.written
@@ -342,7 +343,7 @@ def _read_through(rows: Iterator[bytes]) -> None:
 
 
 def checked(manifest: Manifest, place: str) -> Filter:
-    """The dump's filter. Pure. Raises DumpCorrupt for a dump that no log can be made of."""
+    """The dump's filter. Pure. Raises DumpCorrupt for a dump from which no log can be made."""
     check_schema(manifest.schema, place)
     if manifest.filter is None:
         raise DumpCorrupt(
@@ -358,7 +359,7 @@ def checked(manifest: Manifest, place: str) -> Filter:
 
 
 def origin_of(manifest: Manifest, place: str) -> Origin:
-    """What a dump claims. Pure."""
+    """The origin that a dump states. Pure."""
     times = [cut.time for cut in manifest.vector if cut is not None]
     return Origin(
         log=manifest.log,
@@ -371,7 +372,7 @@ def origin_of(manifest: Manifest, place: str) -> Origin:
 
 
 def origin_of_delta(delta: Delta, of: Bootstrap) -> Origin:
-    """What is claimed with a delta taken in. Pure."""
+    """The origin that a delta states. Pure."""
     return Origin(
         log=of.other,
         places=delta.end,
@@ -383,5 +384,5 @@ def origin_of_delta(delta: Delta, of: Bootstrap) -> Origin:
 
 
 def _base(watermark: int | None, base: int, reached: int) -> int:
-    """0 only where there is a watermark: nothing else may be read out of a manifest."""
+    """The base: 0 if the manifest states a watermark, since only that speaks for every project."""
     return 0 if watermark is not None else base or reached

@@ -1,4 +1,4 @@
-"""What a bootstrap takes of a dump's tables: journal, what is gone; what it says of a load."""
+"""What a bootstrap loads from a dump's tables (journal, removed projects); its messages."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NO_JOURNAL = "the dump does not say since when its journal is whole: it begins a
 
 
 def carried_with(dump: DumpReader, *, journal: bool = True) -> Carried:
-    """What is carried, without the journal if that is not wanted.
+    """What can be loaded from these tables, without the journal if that is not wanted.
 
     Checks the files it is to be read from, to their end. Raises DumpCorrupt.
 
-    Reading them later raises DumpCorrupt, too, for what is no table of ours.
+    Reading them later may also raise DumpCorrupt, for a file that is no table of ours.
     """
     tables, files = dump.manifest.tables, dump.manifest.files
     there = all(name in files and (dump.directory / name).is_file() for name in CARRIED_FILES)
@@ -51,7 +51,7 @@ def carried_with(dump: DumpReader, *, journal: bool = True) -> Carried:
 
 
 def told_of(carried: Carried, rows: int) -> str:
-    """What was taken in, `rows` of the journal, for a person; "" = nothing is to be said. Pure."""
+    """What was loaded, `rows` of the journal, for a person; "" = nothing to report. Pure."""
     journal = carried.journal
     if carried.lacking or journal is None:
         return carried.lacking

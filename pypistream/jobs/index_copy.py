@@ -1,7 +1,7 @@
-"""Upstream's index as it was last time, kept with its ETag: 40 MB need not come again unchanged.
+"""A copy of upstream's index with its ETag, so that 40 MB are not sent again unchanged.
 
-One zstd file in the data directory, in the index's own form (PEP 691) with two keys of ours. It may
-be deleted at any time; one that cannot be read, or is of another upstream, counts as none.
+One zstd file in the data directory, in the index's own format (PEP 691) with two keys added. It may
+be deleted at any time; one that cannot be read, or comes from another upstream, is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from upstream.source import NotModified, SerialMap, Upstream
 
 FILE = "index.json.zst"
 PART_LINES = 20_000  # a megabyte
-LEVEL = 3  # a fifth of the size at 300 MB/s; it is read once a run
+LEVEL = 3  # a fifth of the size at 300 MB/s; read once per run
 
 
 class _Whose(msgspec.Struct):
@@ -32,14 +32,14 @@ class _Whose(msgspec.Struct):
 
 
 class IndexCopy:
-    """The copy in a directory; `folder` None or not there = none is kept."""
+    """The copy in `folder`; None, or a folder that does not exist = no copy is kept."""
 
     def __init__(self, folder: Path | None, upstream_url: str) -> None:
         self._path = folder / FILE if folder is not None and folder.is_dir() else None
         self._url = upstream_url
 
     async def fetch(self, upstream: Upstream) -> SerialMap:
-        """The index as it is now: the copy if upstream says that it is. Raises Retriable."""
+        """The present index: the copy, if upstream says it is unchanged. Raises Retriable."""
         answer = await upstream.serial_map(self._etag())
         if isinstance(answer, SerialMap):
             self._keep(answer)
@@ -47,7 +47,7 @@ class IndexCopy:
         copy = self._copy()
         if copy is not None:
             return copy
-        again = await upstream.serial_map()  # it went, or was damaged behind its first frame
+        again = await upstream.serial_map()  # deleted meanwhile, or damaged behind its first frame
         if isinstance(again, NotModified):
             raise UpstreamUnavailable("the index answered 304, and no ETag was sent")
         self._keep(again)
@@ -58,7 +58,7 @@ class IndexCopy:
         return "" if whose is None or whose.upstream != self._url else whose.etag
 
     def _whose(self) -> _Whose | None:
-        """What the first frame says: a small one, so that it is cheap to look."""
+        """The keys in the first frame, which is small so that reading it is cheap."""
         if self._path is None:
             return None
         try:
@@ -80,7 +80,7 @@ class IndexCopy:
             return None
 
     def _keep(self, index: SerialMap) -> None:
-        """Put it in place whole; what cannot be written is only not there next time."""
+        """Replace the copy as a whole; if it cannot be written there is none next time."""
         if self._path is None or not index.etag:
             return
         aside = self._path.with_name(f".{FILE}.{os.getpid()}")

@@ -1,7 +1,7 @@
-"""`pypistream redact`: a rule into the log, then everybody follows it; see docs/redaction.md.
+"""`pypistream redact`: write a rule into the log, and see it applied; see docs/redaction.md.
 
-Whoever processes the log writes the documents anew. On the embedded log, where nobody does, this
-command does it itself; nothing is asked of upstream for it.
+The process that works on the log rewrites the documents. On an embedded log without one this
+command does so itself; upstream is not asked for anything.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def redact(given: Mapping[str, object]) -> int:
 
 
 def rule_of(name: object, fields: Sequence[object]) -> Rule:
-    """What is asked for. Raises UsageError."""
+    """The rule that the options state. Raises UsageError."""
     given = [str(each).replace("-", "_") for each in fields]
     unknown = [each for each in given if not known_fields((each,))]
     if unknown:
@@ -123,7 +123,7 @@ async def _heard_of(log: Log, name: str) -> bool:
 
 
 async def _applied(wanted: _Wanted, log: Log, config: Config, count: int) -> None:
-    """Wait until everything published before is written anew. Raises Fatal if nobody does it."""
+    """Wait until every published document is rewritten. Raises Fatal if no process does it."""
     if wanted.settings.kafka:
         await _seen(log, count, wanted.seconds)
         return
@@ -141,7 +141,7 @@ async def _applied(wanted: _Wanted, log: Log, config: Config, count: int) -> Non
 
 
 async def _until(looking: Coroutine[Any, Any, None], working: Coroutine[Any, Any, None]) -> None:
-    """Both until one of them ends. Raises what that one raised; nothing goes on behind it."""
+    """Run both until one of them ends, and cancel the other. Raises what that one raised."""
     tasks = [asyncio.create_task(each) for each in (looking, working)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -169,13 +169,13 @@ async def _seen(log: Log, count: int, seconds: float) -> None:
 
 
 async def _purged(log: Log) -> None:
-    """Let go of older copies, also of what could not be read of the projects concerned."""
+    """Delete older copies, and the dead letters of the projects concerned."""
     rules = await read_rules(log)
     await log.purge(lambda record: masked(record, rules).value)
 
 
 async def later(settings: Settings, data: DataDir, rule: Rule) -> list[str]:
-    """What is not gone yet, and when it is."""
+    """Which copies still exist, and until when."""
     lines = []
     if settings.kafka:
         report = await topics_now(settings, data)
@@ -194,7 +194,7 @@ async def later(settings: Settings, data: DataDir, rule: Rule) -> list[str]:
 
 
 def _date(milliseconds: str | None) -> str:
-    """When so much time has passed from now on, as a date; the day is a whole one."""
+    """The date after so much time, rounded up to whole days."""
     if milliseconds is None or not 0 <= int(milliseconds) < _NEVER_MS:
         return "no set time"
     return datetime.fromtimestamp(time.time() + int(milliseconds) / 1000 + 86_400, UTC).strftime(

@@ -1,7 +1,7 @@
-"""The sinks of a data directory after a rule was made: each is brought to follow it now.
+"""Has each sink of a data directory follow a new rule now.
 
-Those that nobody runs are run here; whoever runs the others is asked, and waited for. Sinks of
-other directories follow by themselves with what they publish next.
+Sinks that no process runs are run here; a process that runs one is asked, and waited for. Sinks of
+other directories follow by themselves when they publish next.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from streams.log import Log
 from streams.progress import read_progress, redacted_under
 
 LOOK_SECONDS = 0.2
-TABLES = "tables"  # under `state`: what a dump's Parquet files are linked from
-DAMAGED = ".damaged"  # ends the names of what was put aside as evidence
+TABLES = "tables"  # under `state`: the Parquet files that dumps link to
+DAMAGED = ".damaged"  # the suffix of files that were put aside as evidence
 
 Cuts = Sequence[Cut | None]
 
@@ -39,7 +39,7 @@ Cuts = Sequence[Cut | None]
 async def follow_here(
     settings: Settings, data: DataDir, log: Log, count: int, seconds: float
 ) -> list[str]:
-    """Have every sink here follow `count` rules; what was done. Raises Fatal if one does not."""
+    """Have every sink here follow `count` rules; what was done. Raises Fatal if one fails to."""
     data.root.mkdir(parents=True, exist_ok=True)
     lines = []
     if _there(data, "dump"):
@@ -83,7 +83,7 @@ async def _published(settings: Settings, data: DataDir, log: Log, name: str) -> 
     lock = data.hold(f"sink-{name}")
     try:
         tables = make_tables(data, settings)
-        if name == "dump":  # they are of the file as it was
+        if name == "dump":  # they were made from the file as it was
             await asyncio.to_thread(shutil.rmtree, data.state / TABLES, ignore_errors=True)
             tables.ask()
         sink = make_sink(name, data, settings, tables)
@@ -94,7 +94,7 @@ async def _published(settings: Settings, data: DataDir, log: Log, name: str) -> 
 
 
 async def _served(data: DataDir, count: int, seconds: float) -> None:
-    """Empty the view if nobody serves from it: whoever does next fills it."""
+    """Empty the serving view if no process uses it; the next one fills it."""
     try:
         lock = data.hold(SERVE)
     except DataDirectoryInUse:

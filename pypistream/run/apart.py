@@ -28,7 +28,7 @@ from pypistream.run.producing import Producing, producer_settings
 from pypistream.run.sharing import PRODUCE_RATE, kept_for_produce, shared_rate
 from pypistream.run.sweeping import sweeping
 from pypistream.settings import Settings
-from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
+from pypistream.stopping import GIVE_UP_SECONDS_MAX, done_or_stopped, end_within, stop_on_signals
 from pypistream.wiring import (
     check_upstream,
     make_assignment,
@@ -44,8 +44,8 @@ from streams.log import Log
 from streams.progress import Progress, ProgressWatch, check_loaded, read_progress
 from upstream.source import SharedUpstream
 
-LINE_SECONDS = 5.0  # between two lines about how things stand
-WAIT_SECONDS = 2.0  # between two tries to reach what is not there yet
+LINE_SECONDS = 5.0  # between two lines of status
+WAIT_SECONDS = 2.0  # between two attempts to reach what is not there yet
 CLEAN_SECONDS = 10.0  # between two rounds of compaction of an embedded log
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass
 class _Role:
-    """What both roles have: where they work, and how they are told to stop."""
+    """What both roles need: where they work, and how they are told to stop."""
 
     name: str
     settings: Settings
@@ -66,11 +66,11 @@ class _Role:
     async def work(
         self, roles: Mapping[str, Callable[[], Awaitable[None]]], line: Callable[[], str]
     ) -> None:
-        """Run until told to stop, or until one fails (its error is raised); says how it goes."""
+        """Print status lines until told to stop, or until a role fails (its error is raised)."""
         working = asyncio.create_task(self._together(roles))
         try:
             while not (self.stop.is_set() or working.done()):
-                await _first_of(working, self.stop, LINE_SECONDS)
+                await done_or_stopped(working, self.stop, LINE_SECONDS)
                 if not working.done():
                     say(line(), "role")
         finally:
@@ -118,7 +118,7 @@ def _run(work: Any) -> int:
 
 
 async def _produce(settings: Settings, data: DataDir, take_over: bool) -> None:
-    # Polls need no more, and what crawlers leave of the rate is no more.
+    # Polls need no more, and the crawlers leave no more of the rate.
     asking = replace(settings, rate=min(settings.rate, PRODUCE_RATE))
     async with _opened("produce", settings, data, asking) as role:
         if role is None:
@@ -168,20 +168,20 @@ async def _process(settings: Settings, data: DataDir) -> None:
             "process": processing.run,
             "look": lambda: supervised("look", lambda: _look(role.log, lines)),
         }
-        if not settings.kafka:  # there it has no directory
+        if not settings.kafka:  # on Kafka the role has no directory
             parts["note"] = lambda: noted("process", data.state, processing)
         await role.work(parts, lines.line)
 
 
 async def _look(log: Log, lines: role_lines.ProcessLines) -> None:
-    """Keep the head as `produce` writes it."""
+    """Keep up with the head that `produce` writes."""
     async with ProgressWatch(log) as watch:
         while True:
             lines.head = (await watch.look(LINE_SECONDS)).head
 
 
 async def _config(log: Log, stop: asyncio.Event) -> Config | None:
-    """The log's config, waited for; None if told to stop before. Raises LogMismatch."""
+    """Wait for the log's config; None if told to stop before. Raises LogMismatch."""
     told = False
     async with ProgressWatch(log) as watch:
         progress: Progress = watch.progress
@@ -210,7 +210,7 @@ async def _opened(
 ) -> AsyncIterator[_Role | None]:
     """Log, upstream and hold; None if told to stop before the log could be opened.
 
-    `asking`: the settings for upstream, where those to remember are others.
+    `asking`: the settings for upstream, if they differ from those to remember.
     """
     stop = stop_on_signals(cut_off=True)
     embedded = not settings.kafka
@@ -236,12 +236,12 @@ async def _opened(
 
 
 async def _until(stop: asyncio.Event, wanted: Callable[[], Awaitable[T]]) -> T | None:
-    """What `wanted` gives, tried again after what passes; None if told to stop before."""
+    """The result of `wanted`, retried after errors that pass; None if told to stop before."""
     said = ""
     while not stop.is_set():
         task = asyncio.ensure_future(_awaited(wanted))
         try:
-            await _first_of(task, stop, None)
+            await done_or_stopped(task, stop)
             if task.done():
                 return task.result()
         except Retriable as error:
@@ -260,10 +260,3 @@ async def _until(stop: asyncio.Event, wanted: Callable[[], Awaitable[T]]) -> T |
 
 async def _awaited(wanted: Callable[[], Awaitable[T]]) -> T:
     return await wanted()
-
-
-async def _first_of(task: asyncio.Task[Any], stop: asyncio.Event, seconds: float | None) -> None:
-    """Until the task is done, we are told to stop, or so many seconds are over."""
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()

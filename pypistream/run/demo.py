@@ -40,7 +40,7 @@ def demo(given: Mapping[str, object]) -> int:
         Path(str(named)).absolute() if named else Path(tempfile.mkdtemp(prefix="pypistream-demo-"))
     )
     try:
-        return run_until_stopped(_demo(data, given))  # a `run`, once it has begun, ends itself
+        return run_until_stopped(_demo(data, given))  # later `run` handles signals
     finally:
         if not named:
             shutil.rmtree(data, ignore_errors=True)
@@ -74,7 +74,7 @@ async def _on_a_standin(
             dump_every=5,
             tables_every=30,
             http=http,
-            sql=True,  # made-up data, and the page shows all that it can
+            sql=True,  # the data is made up, and the page can show everything
         )
         notes, kept = _notes(data, http), bool(given.get("data"))
         return await run_plan(
@@ -83,7 +83,7 @@ async def _on_a_standin(
 
 
 def _listener(given: Mapping[str, object]) -> socket.socket:
-    """Bound from here on: where it is said, else at the usual port, or at another if that is taken.
+    """A bound socket: at the address given, else at the usual port or, if taken, at any free one.
 
     Raises UsageError.
     """
@@ -119,7 +119,7 @@ def _web_notes(http: str) -> list[str]:
 
 
 def _program() -> str:
-    """How another shell, in whatever directory, starts this very program."""
+    """How to start this very program from another shell, in any directory."""
     started = Path(sys.argv[0]).absolute()
     if started.name != "pypistream":
         return f"{shlex.quote(sys.executable)} -m pypistream"
@@ -143,7 +143,7 @@ async def _standin(given: Mapping[str, object]) -> AsyncIterator[str]:
         str(given["projects"]),
         "--changes-per-second",
         str(given["changes_per_second"]),
-        "--attached",  # to us: a second Ctrl-C or a kill -9 must not leave it behind
+        "--attached",  # a second Ctrl-C or kill -9 of this process must not leave it behind
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is ours; the stand-in ends after the pipeline

@@ -14,12 +14,12 @@ from pypistream.terminal import duration
 from schemas.records import Status
 
 LINE_SECONDS = 10.0  # between two plain lines
-# By these rich may take for a terminal what is none.
+# These make rich treat stderr as a terminal even where it is none.
 TERMINAL_BY_NAME = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 class Display(Protocol):
-    """What a run tells a person."""
+    """How a run is shown to a person."""
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -30,19 +30,19 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """The last look stays on the screen."""
+        """Leave the last state on the screen."""
         ...
 
 
 def make_display(notes: Sequence[str] = ()) -> Display:
-    """A table on a terminal, lines elsewhere. `notes` are said first, each in one piece.
+    """A table on a terminal, lines elsewhere. `notes` are printed first, each in one piece.
 
     In the table a note longer than the terminal is wide would be broken or cut off, and a command
     in it could not be copied.
     """
     display: Display = LineDisplay()
     if sys.stderr.isatty() or any(os.environ.get(name) for name in TERMINAL_BY_NAME):
-        from pypistream.run.table import table_on_terminal  # 50 ms of a start that nobody watches
+        from pypistream.run.table import table_on_terminal  # 50 ms, for a terminal only
 
         display = table_on_terminal() or display
     for note in notes:
@@ -51,7 +51,7 @@ def make_display(notes: Sequence[str] = ()) -> Display:
 
 
 class LineDisplay:
-    """For pipes, files and journals."""
+    """The display for pipes, files and journals."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -68,7 +68,7 @@ class LineDisplay:
             self.say(line_of(facts))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to close."""
 
 
 def line_of(facts: Facts) -> str:
@@ -77,7 +77,7 @@ def line_of(facts: Facts) -> str:
     parts = [
         f"serial {facts.head:,}",
         f"watermark {claim(facts.watermark)}",
-        f"projects up to date {names[Status.OK]:,}",  # SQL counts those that are not, too
+        f"projects up to date {names[Status.OK]:,}",  # SQL also counts the others
         f"{facts.changes_per_minute:.0f} changes/min",
         f"{facts.fetch_rate:.1f} fetches/s",
     ]

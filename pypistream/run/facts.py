@@ -1,4 +1,4 @@
-"""What a running process says about itself: one value, shown as a line or as a table."""
+"""The state of a running process at one moment, to be shown as a line or as a table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Facts(NamedTuple):
 
     @property
     def eta_seconds(self) -> float | None:
-        """How long an open backfill goes on at the present rate."""
+        """Seconds until an open backfill is done at the present rate."""
         mark = self.watermark
         if not mark.backfill_names or mark.backfill_done is None or not self.fetch_rate:
             return None
@@ -45,7 +45,7 @@ class Facts(NamedTuple):
 
 @dataclass
 class Observer:
-    """Looks at a pipeline now and then; keeps what rates need."""
+    """Looks at a pipeline repeatedly, and keeps what it needs to compute rates."""
 
     pipeline: Pipeline
     sinks: SinksChild
@@ -59,7 +59,7 @@ class Observer:
         fetched = sum(session.fetched for session in sessions)
         entries = sum(session.intake.entries for session in sessions)
         if self._samples and (fetched, entries) < self._samples[-1][1:]:
-            self._samples.clear()  # a partition went to another process, with its counts
+            self._samples.clear()  # a partition moved to another process, with its counts
         self._samples.append((now, fetched, entries))
         while now - self._samples[0][0] > WINDOW_SECONDS:
             self._samples.popleft()

@@ -1,4 +1,4 @@
-"""Keeps a process's figures in the data directory, from where `/metrics` takes them."""
+"""Stores a process's figures in the data directory, where `/metrics` reads them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ log_ = structlog.get_logger("figures")
 
 
 async def noted(role: str, folder: Path, processing: Processing) -> None:
-    """Keep them, whatever happens in between."""
+    """Store the figures while the block runs."""
     await supervised("figures", lambda: noting(role, folder, processing))
 
 
 async def noting(
     role: str, folder: Path, processing: Processing, *, every_seconds: float = NOTE_SECONDS
 ) -> None:
-    """Write them until cancelled. What the disk refuses is said once and tried again."""
+    """Write the figures until cancelled.
+
+    An error of the disk is reported once, and the write retried.
+    """
     started, said = time.time(), False
     while True:
         try:
@@ -39,7 +42,7 @@ async def noting(
 
 
 def figures_of(role: str, started: float, now: float, processing: Processing) -> Figures:
-    """As of now."""
+    """The figures as of now."""
     sessions = [worker.session for worker in processing.workers if worker.session]
     return Figures(
         role,

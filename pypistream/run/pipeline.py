@@ -1,7 +1,7 @@
 """One process with every role but the sinks: produce, process, reconcile, cleaning, hold.
 
-`Pipeline.run` goes on until cancelled; `caught_up` says when a `--once` run has done its work.
-On brokers other processes may work on some of the partitions: `assignment` says on which we do.
+`Pipeline.run` goes on until cancelled; `caught_up` says when a `--once` run has done its work. On
+Kafka other processes may work on some of the partitions: `assignment` says which are ours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from streams.progress import Progress, ProgressWatch, read_progress
 from upstream.source import NotModified, SerialMap, Upstream
 
 CLEAN_SECONDS = 10.0  # between two rounds of compaction
-MAP_SECONDS = 5.0  # between two tries to get a serial map that upstream did not answer
+MAP_SECONDS = 5.0  # between two attempts to get the serial map
 PROGRESS_SECONDS = 1.0  # how soon the progress of other processes is seen
 
 log_ = structlog.get_logger("pipeline")
@@ -40,7 +40,7 @@ log_ = structlog.get_logger("pipeline")
 
 @dataclass
 class Pipeline:
-    """See the module's text. `begin` first."""
+    """See the module's docstring. Call `begin` first."""
 
     log: Log
     upstream: Upstream
@@ -106,7 +106,7 @@ class Pipeline:
                 self._progress = await watch.look(PROGRESS_SECONDS)
 
     async def _reconcile(self) -> None:
-        """Ask for everything the map has and we do not."""
+        """Ask for everything that the serial map has and the log lacks."""
         serial_map = self._map or await self._map_reaching_base()
         self._map = None  # 886 000 entries: not kept once the asks are drawn
         if self.reconciler is not None:
@@ -114,7 +114,10 @@ class Pipeline:
             self.asks_written = True
 
     async def _map_reaching_base(self) -> SerialMap:
-        """A map may be half an hour old: a backfill waits for one that reaches the log's base."""
+        """A serial map that reaches the log's base.
+
+        A map may be half an hour old, so a backfill may have to wait for a newer one.
+        """
         while True:
             try:
                 serial_map = await self._serial_map()
@@ -159,7 +162,7 @@ class Pipeline:
         )
 
     def _done(self, cut: Cut | None, worker: Worker | None, head: int, horizon_ms: int) -> bool:
-        """Whether a partition is; that of another process is judged by its cut alone."""
+        """Whether a partition is caught up; one of another process is judged by its cut alone."""
         if cut is None or cut.serial < head:
             return False
         if cut.backfill is not None and not cut.backfill.closed:
@@ -171,7 +174,7 @@ class Pipeline:
 
     @property
     def workers(self) -> list[Worker]:
-        """Those of this process."""
+        """The workers of this process."""
         return self.processing.workers
 
     @property
@@ -183,11 +186,11 @@ class Pipeline:
 
     @property
     def restored(self) -> bool:
-        """Whether every worker has read the log: before that nothing is known of it."""
+        """Whether every worker has read its part of the log: before that nothing is known of it."""
         return self.processing.restored
 
     async def empty(self) -> bool:
-        """Whether no name was ever heard of."""
+        """Whether the log knows no name at all."""
         return not any((await self.log.ends(Topic.STATE)).values())
 
     def counts(self) -> dict[Status, int]:

@@ -1,4 +1,4 @@
-"""The role `process`: one worker per assigned partition, watched, moved and begun anew."""
+"""The role `process`: one worker per assigned partition, watched, moved and restarted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from streams.log import Log, LogUnavailable
 from streams.rules import RulesWatch
 from upstream.source import Upstream
 
-RULES_SECONDS = 1.0  # how soon a rule of redaction is heard that another process made
+RULES_SECONDS = 1.0  # how soon a redaction rule made by another process takes effect
 WATCH_SECONDS = 5.0  # between two looks at what waits and what was written
-# After a partition's id was taken by somebody else: the group says by then to whom it belongs, and
-# if it is still ours nobody but a process that was put out can have done it.
+# After another process took a partition's writer id: by then the group says whose the partition is.
+# If it is still ours, the other was a process that the group has put out.
 TAKE_AGAIN_SECONDS = 3.0
 
 log_ = structlog.get_logger("process")
@@ -44,7 +44,7 @@ class Means:
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def worker(self, partition: int) -> Worker:
-        """A worker that has not begun."""
+        """A new worker, not started."""
         settings = WorkerSettings(partition, self.config, self.settle_seconds)
         return Worker(
             *(self.log, self.upstream, self.slots, self.clock, settings), outcomes=self.outcomes
@@ -59,17 +59,17 @@ class _Life:
     dog: Watchdog
     task: asyncio.Task[None] | None = None
     session: asyncio.Task[None] | None = None
-    before: Session | None = None  # the session before it: until it is replaced we restore
+    before: Session | None = None  # the session before: until replaced, we restore
 
     @property
     def restored(self) -> bool:
-        """Whether a session is under way that can be expected to write."""
+        """Whether a session is running that can be expected to write."""
         return self.session is not None and self.worker.session is not self.before
 
 
 @dataclass
 class Processing:
-    """See the module's text. `on_hopeless` is called before `run` raises NoProgress."""
+    """See the module's docstring. `on_hopeless` is called before `run` raises NoProgress."""
 
     means: Means
     assignment: Assignment
@@ -80,13 +80,13 @@ class Processing:
     _leaving: dict[int, set[asyncio.Task[None]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the workers of what is assigned already, so that they can be looked at."""
+        """Make workers for what is assigned already, so that they can be displayed."""
         for partition in sorted(self.assignment.partitions):
             self._lives[partition] = self._new_life(partition)
 
     @property
     def workers(self) -> list[Worker]:
-        """Those of the partitions that this process works on, in their order."""
+        """The workers of this process's partitions, by partition."""
         return [self._lives[partition].worker for partition in sorted(self._lives)]
 
     def worker(self, partition: int) -> Worker | None:
@@ -124,7 +124,7 @@ class Processing:
             await asyncio.wait([membership])
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
-        """Have one life for each assigned partition; those that stay go on undisturbed."""
+        """Start and end workers as partitions come and go; the others go on undisturbed."""
         assigned: frozenset[int] = frozenset()
         while True:
             assigned = await self.assignment.changed(assigned)
@@ -136,14 +136,15 @@ class Processing:
                     life.task = tasks.create_task(self._live(life))
 
     async def _follow_rules(self) -> None:
-        """Tell every session of rules made meanwhile; a new session reads them itself."""
+        """Tell every running session of new rules; a new session reads them itself."""
         async with RulesWatch(self.means.log) as watch:
             while True:
                 rules = await watch.look()
                 for worker in self.workers:
                     if worker.session is not None and rules.count > worker.session.rules.count:
                         worker.session.adopt(rules)
-                # Not waited for in the look: signs of the rate's holders end it time and again.
+                # A sleep of its own: signs of life of other processes would end a waiting look
+                # again and again.
                 await asyncio.sleep(RULES_SECONDS)
 
     def _new_life(self, partition: int) -> _Life:
@@ -174,7 +175,7 @@ class Processing:
                 wait = lives.failed(group)
             life.dog.excused()
             await asyncio.sleep(wait)
-            # Whose it is, is not known just now. A share comes back by time alone, too: no event.
+            # Not known whose it is just now. A share may return by time alone, without an event.
             while self.assignment.share() <= 0:  # noqa: ASYNC110
                 await asyncio.sleep(TAKE_AGAIN_SECONDS / 10)
 
@@ -187,7 +188,7 @@ class Processing:
         finally:
             session, life.session = life.session, None
             await ended(session)
-        if session.cancelled():  # by the watchdog: a cancel of ours does not come here
+        if session.cancelled():  # by the watchdog: our own cancellation does not come here
             raise LogUnavailable("the worker stood still and was cancelled")
         session.result()
 
@@ -224,11 +225,11 @@ class Processing:
 
 
 def _reached(cut: Cut | None) -> object:
-    """What a worker has done: everything before these two positions."""
+    """How far a worker is: its positions in both inputs."""
     return cut and (cut.changelog, cut.refetch)
 
 
 async def _watched(task: asyncio.Task[None]) -> None:
-    """Wait for a task that goes on after us; its error is ours."""
+    """Wait for a task without cancelling it when we are cancelled; raises its error."""
     await asyncio.wait([task])
     task.result()

@@ -1,4 +1,4 @@
-"""The role `produce`: the journal into the log, by one live process and no more."""
+"""The role `produce`: writes the journal into the log, in only one live process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from schemas.records import Config
 from streams.clock import Clock
 from streams.log import Log
 
-GONE_POLLS = 30  # poll periods without XML-RPC before the index takes its place
-GONE_SECONDS_MAX = 300.0  # and no more than that: an outage of the route is over by then
+GONE_POLLS = 30  # poll periods without XML-RPC before the index is followed instead
+GONE_SECONDS_MAX = 300.0  # but no longer than this: an outage of the route is over by then
 LAST_SIGN_SECONDS_MAX = 2.0  # for "I have ended": without it a successor waits SILENT_SECONDS
 
 log_ = structlog.get_logger("produce")
 
 
 def producer_settings(settings: Settings, new: bool, base: int | None = None) -> ProducerSettings:
-    """For a new log, or for one that has a filter: then only what is asked for is compared."""
+    """The producer's settings; on a log with a filter only the projects asked for are compared."""
     filtered = bool(settings.include or settings.exclude)
     return ProducerSettings(
         poll_seconds=settings.poll,
@@ -41,9 +41,9 @@ def producer_settings(settings: Settings, new: bool, base: int | None = None) ->
 
 @dataclass
 class Producing:
-    """`begin`, then `run`. `apart`: other processes may want the role, and no lock tells.
+    """Call `begin`, then `run`. `apart`: other processes may want the role, and no lock shows them.
 
-    `take_over`: do not look first whether another one is alive; it is fenced, and ends.
+    `take_over`: do not check first whether another one is alive: it is fenced and ends.
     """
 
     log: Log
@@ -60,7 +60,7 @@ class Producing:
         self._lives = Lives("produce", lambda: self.producer.head)
 
     async def begin(self) -> Config:
-        """Take the id, found or read the log.
+        """Take the writer id, then found the log or read it.
 
         Raises Retriable, LogMismatch; WriterFenced if another one is alive.
         """
@@ -71,7 +71,7 @@ class Producing:
             if self.apart:
                 await self._sign_once()
         except BaseException:
-            await self.producer.close()  # whoever tries again makes a new one
+            await self.producer.close()  # the next attempt makes a new one
             raise
         return config
 
@@ -88,7 +88,7 @@ class Producing:
             await self._leave()
 
     async def _session(self) -> float:
-        """From taking the id to the first error; seconds until the next one."""
+        """One session, from taking the writer id to the first error; seconds until the next one."""
         wait = RESTART_SECONDS
         self._lives.begins()
         fenced: BaseException | None = None
@@ -102,7 +102,7 @@ class Producing:
             return wait
         if not self.apart:
             raise fenced
-        # Brokers also give up an id whose transaction took too long: is there really another one?
+        # Brokers also fence a writer whose transaction took too long: is there really another one?
         log_.warning("the `produce` id is lost", error=str(fenced))
         text = "another process has taken `produce`"
         await restarting(lambda: self._alone(text, fenced=True))
@@ -111,7 +111,7 @@ class Producing:
     async def _hold(self) -> None:
         if self._stumbled:
             await self.producer.begin()
-        self._stumbled = True  # whatever ends this: the writer is thrown away, never reused
+        self._stumbled = True  # whatever ended this, the writer is discarded and never reused
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.producer.run())
             if self.apart:
@@ -136,7 +136,7 @@ class Producing:
         )
 
     async def _leave(self) -> None:
-        """Say that we have ended, so that a successor need not wait; whether or not it is heard."""
+        """Try to report our end, so that a successor need not wait; errors are ignored."""
         if self.apart:
             with contextlib.suppress(TimeoutError, PypistreamError):
                 async with asyncio.timeout(LAST_SIGN_SECONDS_MAX):

@@ -1,4 +1,4 @@
-"""What a role in a process of its own says about itself: one line, every few seconds."""
+"""The status lines of a role that runs in a process of its own: one every few seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOW_SECONDS = 60.0  # rates are averages over at most this long
 
 
 def of_produce(producer: ChangelogProducer, clock: Clock) -> str:
-    """Serial, how long ago upstream was reached, rows read; what is in the way."""
+    """The line of a `produce`: serial, when upstream was reached, rows, and what is in the way."""
     polled = producer.polled_ms
     ago = "not yet" if polled is None else f"{(clock.now_ms() - polled) / 1000:.0f} s ago"
     head = producer.head
@@ -30,7 +30,10 @@ def of_produce(producer: ChangelogProducer, clock: Clock) -> str:
 
 @dataclass
 class ProcessLines:
-    """Lines of a `process`; keeps what rates need. `head` is what `produce` has written last."""
+    """The lines of a `process`; keeps what rates need.
+
+    `head` is the last one `produce` has written.
+    """
 
     processing: Processing
     head: Head | None = None
@@ -59,14 +62,14 @@ class ProcessLines:
         return "  ".join(parts)
 
     def _lag(self, serial: int | None) -> str:
-        """Serials behind the head, and records that wait."""
+        """Serials behind the head, and the number of waiting records."""
         lags = [self.processing.lags.get(w.settings.partition) for w in self.processing.workers]
         waiting = "?" if None in lags else f"{sum(lag or 0 for lag in lags):,}"
         behind = "?" if serial is None or self.head is None else max(0, self.head.serial - serial)
         return f"{behind} serials, {waiting} records"
 
     def _rate(self) -> float:
-        """Fetches per second; a partition that went away takes its count along."""
+        """Fetches per second. A partition that moved away takes its count with it."""
         now = time.monotonic()
         sessions = [worker.session for worker in self.processing.workers if worker.session]
         fetched = sum(session.fetched for session in sessions)
@@ -80,7 +83,7 @@ class ProcessLines:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Readable: `0-3,5,7-9`."""
+    """For people: `0-3,5,7-9`."""
     found: list[list[int]] = []
     for number in sorted(numbers):
         if found and number == found[-1][1] + 1:

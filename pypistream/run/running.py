@@ -25,7 +25,7 @@ from pypistream.run.noting import noted
 from pypistream.run.pipeline import Pipeline
 from pypistream.run.sharing import kept_for_produce, shared_rate
 from pypistream.settings import Settings, resolve
-from pypistream.stopping import GIVE_UP_SECONDS_MAX, end_within, stop_on_signals
+from pypistream.stopping import GIVE_UP_SECONDS_MAX, done_or_stopped, end_within, stop_on_signals
 from pypistream.wiring import (
     check_upstream,
     make_assignment,
@@ -44,14 +44,14 @@ EXCEPTIONS_NAMED_MAX = 20  # a screen; `pypistream status` names all
 
 @dataclass(frozen=True)
 class Plan:
-    """How one run is meant: to the end of a backfill, once, and what to tell a person beside."""
+    """What one run is for: a backfill, once or for ever; and notes for whoever started it."""
 
     settings: Settings
     backfill: bool = False
     once: bool = False
     notes: Sequence[str] = ()
-    kept: bool = True  # the data directory is there for another run
-    listener: socket.socket | None = None  # for `settings.http`, if it is bound already
+    kept: bool = True  # the data directory stays for another run
+    listener: socket.socket | None = None  # bound already, for `settings.http`
 
 
 def settings_for(given: Mapping[str, object]) -> Settings:
@@ -115,7 +115,7 @@ class _Run:
         pipeline = Pipeline(
             *(log, upstream, hold, clock, settings, self._plan.backfill, assignment),
             on_hopeless=lambda: end_within(GIVE_UP_SECONDS_MAX, EXIT_GAVE_UP),
-            sweeps=not self._plan.once,  # whoever catches up once waits for nothing but news
+            sweeps=not self._plan.once,  # `--once` waits for changes only
         )
         sinks = SinksChild(settings, on_event=lambda event: _tell(display, event))
         try:
@@ -134,7 +134,7 @@ class _Run:
         return 0
 
     def _remember(self, display: Display) -> None:
-        """The settings, once there is a log: a mistyped upstream of a new one is not kept."""
+        """Store the settings once there is a log: a new log's mistyped upstream is not kept."""
         settings, before = self._plan.settings, self._data.stored().get("upstream")
         if before is not None and before != settings.upstream:
             flag = shlex.join(("--upstream", str(before)))
@@ -144,7 +144,7 @@ class _Run:
     async def _begin(self, pipeline: Pipeline, display: Display) -> bool:
         """Found or read the log; False if told to stop before that was done."""
         beginning = asyncio.create_task(self._begun(pipeline, display))
-        await self._until_stopped(beginning)
+        await done_or_stopped(beginning, self._stop)
         if not beginning.done():
             await _cancel(beginning)
             return False
@@ -162,7 +162,10 @@ class _Run:
         return True
 
     async def _begun(self, pipeline: Pipeline, display: Display) -> Config:
-        """The log's config. Brokers that do not answer are waited for, as they are later on."""
+        """Begin the pipeline; the log's config.
+
+        Brokers that do not answer are waited for, as later on.
+        """
         while True:
             try:
                 return await pipeline.begin()
@@ -186,7 +189,7 @@ class _Run:
             await _cancel(working)
             if self._plan.once and not self._stop.is_set():
                 sinks.finish()
-                await self._until_stopped(sinking)
+                await done_or_stopped(sinking, self._stop)
                 if sinking.done():
                     sinking.result()
                 display.say(line_of(observer.look()))
@@ -222,15 +225,9 @@ class _Run:
             except TimeoutError:
                 continue
 
-    async def _until_stopped(self, task: asyncio.Task[Any]) -> None:
-        """Until the task is done or we are told to stop, whichever comes first."""
-        stopped = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-
 
 async def _cancel(task: asyncio.Task[Any]) -> None:
-    """End a task and wait for it; an error it had is raised by whoever looked before."""
+    """Cancel a task and wait for it. An error of a task that is done was raised elsewhere."""
     if task.done():
         return
     task.cancel()
@@ -243,7 +240,7 @@ def _tell(display: Display, event: Mapping[str, object]) -> None:
 
 
 def _name_exceptions(pipeline: Pipeline, display: Display) -> None:
-    """The names that the watermark does not speak for; absent ones apart, there are many."""
+    """Show the watermark's exceptions, except absent names, of which there are many."""
     owed = [
         (name, state)
         for worker in pipeline.workers

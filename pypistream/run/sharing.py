@@ -1,4 +1,4 @@
-"""The rate that several crawler processes keep together. Pure."""
+"""How several crawler processes share one rate. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 from streams.assignment import Assignment
 
-PRODUCE_RATE = 1.0  # requests per second of a `produce` on its own: polls come no faster
+PRODUCE_RATE = 1.0  # requests per second of a `produce`: polls come no faster
 
 
 def kept_for_produce(rate: float, poll_seconds: float) -> float:
-    """What crawlers leave of the rate for the journal's polls: never more than half."""
+    """Requests per second that crawlers leave for the journal's polls: at most half the rate."""
     return min(1.0 / poll_seconds, PRODUCE_RATE, rate / 2)
 
 
 def shared_rate(
     rate: float, kept: float, assignment: Assignment, *, produces: bool
 ) -> Callable[[], float | None]:
-    """This process's part at any moment: requests per second, 0 = unlimited, None = none at all.
+    """This process's share now, in requests per second; 0 = unlimited, None = none at all.
 
-    `produces`: the journal is polled by this process, too, out of the same rate.
+    `produces`: this process also polls the journal, within the same rate.
     """
 
     def now() -> float | None:

@@ -1,4 +1,4 @@
-"""An upstream that is never asked anything: for work that the log alone is enough for."""
+"""An upstream that is never asked anything, for work that needs only the log."""
 
 # ruff: noqa: ARG002  the port says what is given
 
@@ -22,7 +22,7 @@ class Silence:
         """Nobody asks anyway."""
 
     async def last_serial(self) -> int:
-        """As all of these: no answer."""
+        """Like every method here it never answers."""
         _none()
 
     async def journal_since(self, serial: int) -> NoReturn:

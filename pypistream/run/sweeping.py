@@ -1,4 +1,4 @@
-"""The sweep as a part of other roles, and `pypistream sweep`, the same in a process of its own."""
+"""The sweep, as a part of other roles or as `pypistream sweep` in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from streams.clock import Clock, SystemClock
 from streams.log import Log
 from streams.progress import read_progress
 
-LINE_SECONDS = 10.0  # between two looks at how far it is; a line where it has moved
+LINE_SECONDS = 10.0  # between two looks at its progress; a line is printed when it has moved
 
 
 async def sweeping(log: Log, clock: Clock, settings: Settings) -> None:
-    """The sweep beside other roles: until cancelled; at once over if there is to be none."""
+    """Sweep beside other roles until cancelled; returns at once if sweeps are switched off."""
     if settings.sweep_every:
         sweeper = Sweeper(log, clock, settings.sweep_every, settings.rate)
         await supervised("sweep", sweeper.run, lambda: sweeper.cursor)

@@ -19,13 +19,13 @@ BAR_CHARACTERS = 40
 
 
 def table_on_terminal() -> TableDisplay | None:
-    """None where stderr is no terminal after all."""
+    """The table, None where stderr is no terminal after all."""
     console = Console(stderr=True)
     return TableDisplay(console) if console.is_terminal else None
 
 
 class TableDisplay:
-    """For a person at a terminal."""
+    """The display for a person at a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=REFRESH_PER_SECOND, transient=False)
@@ -82,5 +82,5 @@ def table_of(facts: Facts) -> RenderableType:
 
 
 def ago(unix_seconds: float | None) -> str:
-    """How long since."""
+    """How long ago that was, for people."""
     return "not yet" if unix_seconds is None else f"{time.time() - unix_seconds:.0f} s ago"

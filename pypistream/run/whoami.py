@@ -1,7 +1,8 @@
-"""Which process this is, so that another one on the same machine can tell whether it still runs.
+"""The identity of this process, by which others on the same machine can tell if it still runs.
 
-A sign of life in the log names machine, process id and when the process began. For a sign of
-another machine, or of another container on this one, nothing can be told: it has to fall silent.
+A sign of life in the log names the machine, the process id and when the process began. Whether a
+process on another machine, or in another container, still runs cannot be seen: others wait until
+its signs stop.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from schemas.records import Alive
 
 _PROC = Path("/proc")
 _STATE, _BEGUN = 0, 19  # fields of /proc/PID/stat after the name in parentheses, see proc(5)
-_ENDED = ("Z", "X")  # killed, and only not yet fetched by its parent
+_ENDED = ("Z", "X")  # ended, but not yet waited for by its parent
 
 
 class _Process(NamedTuple):
@@ -34,12 +35,12 @@ def sign(now_ms: int, name: str, *, ended: bool = False) -> Alive:
 
 
 def own_name() -> str:
-    """Who we are, for people, and for telling apart what one process begins twice."""
+    """Our name for people, which also distinguishes two roles of one process."""
     return f"process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4().hex[:8]}"
 
 
 def machine() -> str:
-    """Where process ids mean what they mean here: host, its start, and the pid namespace."""
+    """The scope in which process ids are unique: host, boot, and pid namespace."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())
@@ -48,7 +49,7 @@ def machine() -> str:
 
 
 def has_ended(sign: Alive) -> bool:
-    """Whether who gave this sign is known not to run any more."""
+    """Whether the process that gave this sign is known to have ended."""
     if not sign.pid or sign.machine != machine():
         return False
     try:
@@ -56,7 +57,7 @@ def has_ended(sign: Alive) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        return False  # somebody else's, and there
+        return False  # it runs, as another user
     process = _look(sign.pid)
     if process is None:
         return False
@@ -64,7 +65,7 @@ def has_ended(sign: Alive) -> bool:
 
 
 def _look(pid: int) -> _Process | None:
-    """What the kernel says of a process; None where it does not say such things."""
+    """What the kernel says about a process; None on systems without /proc."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:

@@ -54,3 +54,51 @@ def test_the_group_s_end_drains_and_a_key_after_it_ends_at_once(
     asyncio.run(ended())
 
     assert [EXIT_INTERRUPTED] == codes
+
+
+def test_a_drained_stop_ends_work_that_lets_itself_be_cancelled() -> None:
+    """Nothing of it is left."""
+
+    async def stopped() -> tuple[bool, bool]:
+        work = asyncio.create_task(asyncio.sleep(60))
+        return await stopping.drained(work, asyncio.sleep(0), 1.0), work.cancelled()
+
+    assert (True, True) == asyncio.run(stopped())
+
+
+def test_a_drained_stop_does_not_wait_for_ever() -> None:
+    """Work that goes on when it is cancelled is told of."""
+    go_on = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await go_on.wait()
+
+    async def stopped() -> bool:
+        work = asyncio.create_task(stubborn())
+        ended = await stopping.drained(work, asyncio.sleep(0), 0.0)
+        go_on.set()
+        await work
+        return ended
+
+    assert not asyncio.run(stopped())
+
+
+@pytest.mark.parametrize("while_stopping", [False, True])
+def test_a_drained_stop_raises_what_ends_the_work(while_stopping: bool) -> None:
+    """Before the end, and also if closing what it holds fails."""
+
+    async def failing() -> None:
+        try:
+            await asyncio.sleep(60 if while_stopping else 0)
+        finally:
+            raise OSError("disk full")
+
+    async def stopped() -> None:
+        end = asyncio.sleep(0) if while_stopping else asyncio.sleep(60)
+        await stopping.drained(asyncio.create_task(failing()), end, 1.0)
+
+    with pytest.raises(OSError, match="disk full"):
+        asyncio.run(stopped())
