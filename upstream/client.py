@@ -238,13 +238,19 @@ class _HeldBack(Exception):
 
 
 class _Lane:
-    """At most `size` requests at a time, each on a connection of its own."""
+    """At most `size` requests at a time, each on a connection of its own.
+
+    A request that fails or is cancelled takes its transport with it: one that is cancelled while it
+    puts the connection back leaves it in use for ever, and nothing goes over that transport again.
+    """
 
     def __init__(self, size: int, settings: ClientSettings, tls: SSLContext | bool) -> None:
         self._slots = asyncio.Semaphore(size)
+        self._make = partial(_transport, settings, tls)
         # The last one used comes first: few requests use few connections, and those stay warm.
-        self._idle = [_transport(settings, tls) for _ in range(size)]
-        self._all = tuple(self._idle)
+        self._idle = [self._make() for _ in range(size)]
+        self._all = set(self._idle)
+        self._closing: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[httpx.AsyncHTTPTransport]:
@@ -252,13 +258,32 @@ class _Lane:
             transport = self._idle.pop()
             try:
                 yield transport
+            except (Exception, asyncio.CancelledError):
+                transport = self._instead_of(transport)
+                raise
             finally:
                 self._idle.append(transport)
 
     async def close(self) -> None:
-        for transport in self._all:
-            with contextlib.suppress(httpx.HTTPError, OSError):
-                await transport.aclose()
+        for transport in list(self._all):  # one that is in use may be replaced meanwhile
+            await _closed(transport)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _instead_of(self, used: httpx.AsyncHTTPTransport) -> httpx.AsyncHTTPTransport:
+        """A new one; the old one is closed beside, since whoever used it may be cancelled."""
+        self._all.discard(used)
+        task = asyncio.create_task(_closed(used))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        fresh = self._make()
+        self._all.add(fresh)
+        return fresh
+
+
+async def _closed(transport: httpx.AsyncHTTPTransport) -> None:
+    with contextlib.suppress(httpx.HTTPError, OSError):
+        await transport.aclose()
 
 
 def _transport(settings: ClientSettings, tls: SSLContext | bool) -> httpx.AsyncHTTPTransport:

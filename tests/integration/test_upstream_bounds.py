@@ -26,6 +26,8 @@ from upstream.settings import MIB, BodyLimits, RouteLimits
 from upstream.source import Document
 from upstream.standin.faults.content import bomb
 
+STEPS_MAX = 1_000  # of the loop; a call on loopback takes some 20
+
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", message(b"", length=9)])
 async def test_a_hang_ends(start: bytes) -> None:
@@ -106,6 +108,29 @@ async def test_a_cancelled_call_gives_back_its_slot_and_bytes() -> None:
         assert client._sender._budget.used == 0  # type: ignore[attr-defined]
         server.answer = always(FULL)
         assert isinstance(await client.project(DEMO), Document)
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["new connection", "kept connection"])
+async def test_a_call_may_be_cancelled_at_any_step(warm: bool) -> None:
+    """Wherever a worker's end meets a request, the next one on the only slot is answered.
+
+    Cancelled while it put its connection back, it had left it in use for ever: each later call on
+    that slot ended with a PoolTimeout.
+    """
+    for steps in range(STEPS_MAX):
+        async with upstream(always(FULL), in_flight=1, connect_seconds_max=1.0) as (client, _):
+            if warm:
+                await client.project(DEMO)
+            task = asyncio.create_task(client.project(DEMO))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if task.done():
+                assert steps > 5  # it was cancelled in the midst of things before
+                return
+            task.cancel()
+            await asyncio.wait([task])
+            assert isinstance(await client.project(DEMO), Document), steps
+    pytest.fail("a call has no end")
 
 
 async def test_a_body_without_end_is_cut_at_the_limit() -> None:
