@@ -1,4 +1,4 @@
-"""Who is asked for next, and how far a partition is decided: pure bookkeeping, no I/O, no clock.
+"""Which name is fetched next, and how far a partition is decided: pure, without I/O or clock.
 
 Order of service: live events, then due parked work, then asks, then second looks at absent names,
 then what the sweep asks for.
@@ -105,17 +105,17 @@ class Agenda:
         self._settle_ms = settle_ms
         self._window = WINDOW_PER_SLOT * slots
         self._owed: dict[NormalizedName, _Owed] = {}
-        self._waiting: dict[NormalizedName, int] = {}  # taken from the changelog, state not written
+        self._waiting: dict[NormalizedName, int] = {}  # taken, state not yet written
         self._heaps: dict[Lane, list[tuple[int, int, NormalizedName]]] = {lane: [] for lane in Lane}
         self._tickets = 0
         self._outage: dict[NormalizedName, None] = {}  # parked or dead because upstream was away
-        self._settled: dict[NormalizedName, list[tuple[Topic, Offset]]] = {}  # by an ask alone
+        self._settled: dict[NormalizedName, list[tuple[Topic, Offset]]] = {}  # by asks alone
         for name, state in states.owed():
             self._park(name, state, now)
         for name, state in states.dead():
             self._note_outage(name, state)
-        self._makeshift: dict[NormalizedName, None] = {}  # published is what the index made
-        self._index_absent: dict[NormalizedName, None] = {}  # absent: the index has none, either
+        self._makeshift: dict[NormalizedName, None] = {}  # published: the index's document
+        self._index_absent: dict[NormalizedName, None] = {}  # absent, also by the index's word
         for name, state in states.by_index():
             self._note_source(name, state)
 
@@ -161,14 +161,14 @@ class Agenda:
                 return
             self.states.put(name, state)
             lane = Lane.REFETCH
-            if ask.reason is Reason.SWEEP:  # whoever has asked before is in more of a hurry
+            if ask.reason is Reason.SWEEP:  # the reason of the earlier ask is the more urgent one
                 lane = Lane.SWEEP if owed is None else owed.lane
             self._schedule(name, lane, now, now)
         self._attach(name, Topic.REFETCH, offset)
 
     @property
     def settled(self) -> int:
-        """How many names were settled by an ask alone and are not written yet."""
+        """How many names were settled by an ask alone, and are not written yet."""
         return len(self._settled)
 
     def settled_written(self) -> list[NormalizedName]:
@@ -208,7 +208,7 @@ class Agenda:
             self._outage[name] = None
 
     def _note_source(self, name: NormalizedName, state: State) -> None:
-        # An ETag is the JSON API's: it has said since that its own document is no other.
+        # An ETag is the JSON API's: it only says that the API's own document has not changed.
         known = state.source is Source.JSON or state.etag != ""
         among = self._makeshift if state.published else self._index_absent
         for names in (self._makeshift, self._index_absent):
@@ -230,13 +230,13 @@ class Agenda:
                 name = item[2]
                 self._owed[name].in_flight = True
                 state = self.states.get(name)
-                if state is None:  # cannot be: what is owed has a state
+                if state is None:  # cannot happen: what is owed has a state
                     raise AssertionError(name)
                 return Work(name, state.event, state.etag if state.published else "", lane)
         return None
 
     def next_due_ms(self, lanes: Iterable[Lane] = tuple(Lane)) -> int | None:
-        """When the next fetch of these lanes is due; None = nothing is owed there."""
+        """When the next fetch of these lanes is due (Unix ms); None = nothing is owed there."""
         due = []
         for lane in lanes:
             heap = self._heaps[lane]
@@ -251,7 +251,7 @@ class Agenda:
         return owed is None or owed.ticket != item[1] or owed.in_flight
 
     def idle(self, horizon_ms: int) -> bool:
-        """True if nothing is in flight, waits, or comes due until then (the unhurried apart)."""
+        """True if nothing is in flight, waiting, or due by then; unhurried lanes do not count."""
         if any(owed.in_flight and owed.lane not in UNHURRIED for owed in self._owed.values()):
             return False
         due = self.next_due_ms(lane for lane in Lane if lane not in UNHURRIED)
@@ -260,7 +260,7 @@ class Agenda:
     # --- deciding -------------------------------------------------------------------------------
 
     def unanswered(self, name: NormalizedName, now: int) -> None:
-        """The fetch was not made (a hold): due again at once, not an attempt."""
+        """The fetch was not made because of a hold: it is due again at once and no attempt."""
         owed = self._owed[name]
         owed.in_flight = False
         self._schedule(name, owed.lane, max(now, owed.due_ms), owed.since_ms)
@@ -326,9 +326,11 @@ class Agenda:
         return len(self._outage)
 
     def outage_over(self, now: int) -> int:
-        """Upstream answers again: everything parked for that is due at once. How many names.
+        """Upstream answers again: everything parked for the outage is due at once.
 
-        What was given up meanwhile is looked at once more, too: the fault was not the document's.
+        Returns how many names those are.
+
+        Names given up meanwhile are looked at again, too: the fault was not their document's.
         """
         names = list(self._outage)
         for name in names:
@@ -338,19 +340,19 @@ class Agenda:
 
     @property
     def makeshift_names(self) -> int:
-        """Of how many names the published document is not the JSON API's own."""
+        """The number of names whose published document is not the JSON API's own."""
         return len(self._makeshift)
 
     @property
     def by_index(self) -> int:
-        """Of how many names the index had the last word: those, and absent ones."""
+        """The number of names for which the index had the last word: those, and absent ones."""
         return len(self._makeshift) + len(self._index_absent)
 
     def ask_makeshift(self, now: int, most: int | None = None) -> None:
-        """Names whose document is not the JSON API's own are due: `most` of them, each in its turn.
+        """Make `most` names due whose document is not the JSON API's own, each in its turn.
 
-        None: all, and what is absent by the index's word, of which a look says nothing about the
-        API. Those that are owed a fetch anyway are left to it.
+        None = all, and those that are absent by the index's word, which tell nothing about the API.
+        Names that are owed a fetch anyway are left alone.
         """
         names = chain(self._makeshift, () if most is not None else self._index_absent)
         for name in list(islice((name for name in names if name not in self._owed), most)):

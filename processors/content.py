@@ -1,8 +1,8 @@
-"""The hash that `state` has of what is published, made anew from the published records. Pure.
+"""The content hash in `state`, computed again from the published records. Pure.
 
-`trim` hashes a canonical form while it takes a document apart: the metadata without `last_serial`,
-a newline, and the releases part of the slim form. Of its two ways to write that form a record does
-not say which one made it, so both are tried here.
+`trim` hashes a canonical form of a document: the metadata without `last_serial`, a newline, and the
+releases part of the slim form. It writes that form on one of two paths, and a record does not say
+which; so both are tried here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 class Started(NamedTuple):
-    """Hashes of one document's metadata that wait for its releases: some 200 bytes each."""
+    """The begun hashes of one document's metadata, waiting for its releases: 200 bytes each."""
 
     hashes: tuple[hashlib._Hash, ...]
 
     def with_releases(self, releases: bytes) -> frozenset[str]:
-        """What `state.hash` may be for a `releases` record of this value."""
+        """The values of `state.hash` that fit a `releases` record of this value."""
         try:
             part = releases_of(releases)
         except ValueError:
@@ -44,14 +44,14 @@ class Started(NamedTuple):
         return frozenset(found)
 
     def alone(self) -> frozenset[str]:
-        """The same for a log without the topic `releases`."""
+        """The values of `state.hash` that fit a log without the topic `releases`."""
         return frozenset(begun.hexdigest()[:HASH_CHARACTERS] for begun in self.hashes)
 
 
 def renewed(before: bytes, after: bytes, releases: bytes | None, known: str) -> str | None:
     """The hash of `after`, if `known` is that of `before`; None if it is not. Both are metadata.
 
-    `releases`: what lies beside either, None where the log has no such topic.
+    `releases`: the value beside both, None where the log has no such topic.
     """
     try:
         for form in (_as_it_is, _sorted):
@@ -81,7 +81,7 @@ def _sorted(metadata: bytes) -> bytes:
 
 
 def started(metadata: bytes) -> Started:
-    """Begin with a value of `metadata`; no hash at all fits one that is no JSON object."""
+    """Begin with a value of `metadata`. For one that is no JSON object no hash fits."""
     try:
         forms = {_as_it_is(metadata), _sorted(metadata)}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

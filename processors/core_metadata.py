@@ -1,8 +1,8 @@
 """A file's core metadata (PEP 566, 643, 658): text of any size and encoding in, fields out. Pure.
 
-Only the headers are read: what follows them is the description, which is published nowhere.
-`packaging.metadata` parses; what it cannot make sense of is left out, never repaired. Its work
-grows with lines times different names, so both are bounded before it begins.
+Only the headers are read: what follows them is the description, which is never published.
+`packaging.metadata` parses; what it cannot understand is left out, never repaired. Its work grows
+with the lines times the different names, so both are bounded before it begins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME = re.compile(rb"^([^\s:]+)[ \t]*:", re.MULTILINE)
 
 
 def parse_core_metadata(body: bytes) -> Fields:
-    """Read the headers. Raises MalformedMetadata for what is too much, or no metadata at all."""
+    """Read the headers. Raises MalformedMetadata for too much text, or for no metadata at all."""
     from packaging.metadata import parse_email  # 20 ms of every start, and needed by few
 
     end = _END_OF_HEAD.search(body, 0, HEAD_BYTES_MAX + 4)
@@ -50,7 +50,7 @@ def parse_core_metadata(body: bytes) -> Fields:
 
 
 def _is_text(value: object) -> bool:
-    """Whether JSON can carry it: no half of a surrogate pair anywhere."""
+    """Whether JSON can carry the text: it has no lone surrogate."""
     if isinstance(value, str):
         return not any("\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, list):

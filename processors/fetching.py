@@ -1,4 +1,4 @@
-"""One fetch: ask upstream, trim, and say what came back as a Reply. Upstream's errors end here."""
+"""One fetch: ask upstream, trim, and turn the outcome into a Reply. Upstream's errors end here."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from schemas.errors import (
 from schemas.records import Source
 from upstream.source import Document, NotFound, NotModified, Upstream
 
-LARGE_BODY_BYTES = 256 * 1024  # above it a parse takes over a millisecond: not on the loop
-# One thread for the whole process: the interpreter runs one parse at a time anyway, and so memory
-# has to hold the objects of one giant only, however many arrive together.
+LARGE_BODY_BYTES = 256 * 1024  # above this a parse takes over a millisecond: not on the event loop
+# One thread for the whole process: the interpreter runs one parse at a time anyway, and this way
+# memory holds the objects of only one giant, however many arrive together.
 LARGE_BODIES = ThreadPoolExecutor(1, thread_name_prefix="trim")
-OUTAGE_FAILURES_MIN = 3  # so many failures in a row are upstream's, not one document's
+OUTAGE_FAILURES_MIN = 3  # this many failures in a row are upstream's, not one document's
 
 _T = TypeVar("_T")
 
@@ -35,9 +35,9 @@ _T = TypeVar("_T")
 class Outcome(NamedTuple):
     """An answered fetch. `evidence`: the first bytes of a body that could not be used.
 
-    `failed`: why the JSON API's answer could not be, where another source stands in for it.
-    `answered_ms`: when the JSON API's answer came. What it proves is decided for that moment: a 404
-    that asked nobody else then must not be a proof some seconds later, when it is written.
+    `failed`: why the JSON API's answer could not be used, where another source stands in for it.
+    `answered_ms`: when the JSON API's answer came. What it proves is decided as of that moment: a
+    404 that was no proof then must not become one a few seconds later, when it is written.
     """
 
     work: Work
@@ -50,14 +50,14 @@ class Outcome(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes held until it is committed."""
+        """Bytes that it holds until it is committed."""
         trimmed = self.trimmed
         return len(trimmed.metadata) + len(trimmed.releases) if trimmed else 0
 
 
 @dataclass
 class Weather:
-    """Whether upstream as a whole answers: what is parked for an outage is due when it ends."""
+    """Whether upstream as a whole answers: names parked for an outage are due when it ends."""
 
     failures: int = 0
     outage: bool = field(default=False)
@@ -75,9 +75,9 @@ class Weather:
 
 
 async def ask(upstream: Upstream, work: Work) -> Document | Outcome | None:
-    """Ask for one document, which `read` makes an Outcome of; any other answer is one at once.
+    """Ask for one document, for `read` to turn into an Outcome; any other answer is one already.
 
-    None: upstream asked us to wait, and the fetch counts for nothing.
+    None = upstream asked us to wait, and the fetch does not count.
     """
     try:
         answer = await upstream.project(work.name, work.etag)
@@ -97,12 +97,12 @@ async def ask(upstream: Upstream, work: Work) -> Document | Outcome | None:
 
 
 def is_large(answer: Document | Outcome | None) -> bool:
-    """Whether `read` takes a while: such a body keeps its slot, which bounds memory."""
+    """Whether `read` takes long: such a body keeps its slot meanwhile, which bounds memory."""
     return isinstance(answer, Document) and len(answer.body) > LARGE_BODY_BYTES
 
 
 async def off_the_loop(size: int, parse: Callable[[], _T]) -> _T:
-    """What `parse` makes of `size` bytes; in a thread if they are many."""
+    """The result of `parse`, called in a thread if `size`, in bytes, is large."""
     if size <= LARGE_BODY_BYTES:
         return parse()
     return await asyncio.get_running_loop().run_in_executor(LARGE_BODIES, parse)
@@ -138,5 +138,5 @@ async def read(
 
 
 def failed(failure: Failure, error: object) -> Failed:
-    """The reply for an answer that is of no use, with why."""
+    """The outcome of an answer that cannot be used."""
     return Failed(f"{failure.value}: {error}"[:REASON_CHARACTERS_MAX])

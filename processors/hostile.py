@@ -17,9 +17,9 @@ r"""What a body may not be, decided in this one place.
 | an integer beyond 63 bits | kept verbatim; in the slim form null; anomaly `big-int` |
 | `\u0000`, other C0 controls that need `\u` | kept; anomaly `nul`, `control-character` |
 
-What is stepped over unread, that is keys of an older release's files that the slim form lacks, must
-be valid JSON in valid UTF-8 like the rest, but its numbers are not looked at, and its depth is held
-to what the parser steps over (below a thousand levels): none of it ever comes out.
+What is skipped unread, that is keys of an older release's files that the slim form lacks, must be
+valid JSON in valid UTF-8 like the rest. But its numbers are not checked, and its depth is bounded
+only by the parser (below a thousand levels): none of it is ever published.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from schemas.errors import MalformedMetadata
 
 DEPTH_MAX = 64  # the deepest known document has 6; orjson refuses to write more than 254 levels
 VALUES_MAX = 4_000_000  # brackets and commas; a real document of 64 MiB has half of it at most
-# Of keys and elements within three brackets (fields, releases, files, classifiers): decoded they
-# take 50 MiB. A releases record holds 30 000 files.
+# Keys and elements within three brackets (fields, releases, files, classifiers): decoded they take
+# 50 MiB. A releases record holds 30 000 files.
 SHALLOW_MAX = 250_000
-DEEP_PER_ELEMENT = 64  # of what lies deeper for each of those; a file has 20 keys
+DEEP_PER_ELEMENT = 64  # of what lies deeper, per such value; a file has 20 keys
 CHECK_VALUES_BYTES = 3 * SHALLOW_MAX  # `{},`: a smaller body cannot hold as many
 RELEASES_MAX = 60_000  # ordering them takes half a second; the most known are some ten thousand
 UTF8_BYTES = 1024 * 1024  # decoded at a time, to see that it can be
 EXCERPT_CHARACTERS = 120
-STRING_BYTES_MAX = 1024 * 1024  # of what is kept; a flag, the value stays
+STRING_BYTES_MAX = 1024 * 1024  # of a text; a flag only, the text is kept
 DIGITS_MAX = 4_300  # what CPython converts (sys.int_info.default_max_str_digits)
-INT_MAX = 2**63 - 1  # what every column and every reader in another language holds
+INT_MAX = 2**63 - 1  # what every column, and every reader in another language, can hold
 
 _BOM = b"\xef\xbb\xbf"
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -61,21 +61,21 @@ _ODD_NUMBER = re.compile(
     rb"(?<![0-9.eE+])(?:-?[0-9][0-9.]*[eE][+-]?[0-9]{3,}|-?[0-9]{19,}[0-9.eE+-]*)"
 )
 _DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
-_ODD_SIGNS = (b"0" * 19, b"0e")  # without one of these no number is odd: a look that costs nothing
+_ODD_SIGNS = (b"0" * 19, b"0e")  # without one of these no number can be odd: a cheap first look
 _CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u00([01][0-9a-fA-F])")
-_HARMLESS_CONTROLS = (b"08", b"09", b"0a", b"0c", b"0d")  # those with an escape of their own
+_HARMLESS_CONTROLS = (b"08", b"09", b"0a", b"0c", b"0d")  # those with a short escape of their own
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 def refuse_bulk(body: bytes) -> None:
-    """Raises MalformedMetadata for a body whose values would not fit memory once decoded."""
+    """Raise MalformedMetadata for a body with more values than memory should hold once decoded."""
     if len(body) <= CHECK_VALUES_BYTES:
         return
     values = len(body.translate(None, _NO_VALUES))  # less than half the time of three counts
     if values > VALUES_MAX:
         raise too_many(f"{values} brackets and commas; at most {VALUES_MAX} are read")
     if values <= SHALLOW_MAX:
-        return  # so it is with all but one document of some thousands, and counting takes time
+        return  # true for all but one document in thousands, and counting takes time
     found: Counter[int] = Counter()
     for found in commas_by_depth(body):
         if found[1] + found[2] + found[3] > SHALLOW_MAX:
@@ -87,7 +87,7 @@ def refuse_bulk(body: bytes) -> None:
 
 
 def refuse_many_releases(releases: Sized) -> None:
-    """Raises MalformedMetadata for more than can be put into their order in time."""
+    """Raise MalformedMetadata for more releases than can be sorted in acceptable time."""
     if len(releases) > RELEASES_MAX:
         raise too_many(f"{len(releases)} releases; at most {RELEASES_MAX} are read")
 
@@ -98,12 +98,12 @@ def too_many(what: str) -> MalformedMetadata:
 
 
 def refuse_deep(body: bytes) -> frozenset[str]:
-    """Anomalies of the numbers of `body`, which must be valid JSON.
+    """The anomalies of the numbers in `body`, which must be valid JSON.
 
     Raises MalformedMetadata if it is nested beyond DEPTH_MAX or holds a number no reader takes.
 
-    All in C and without decoding: strings and everything else that is no bracket are cut out, then
-    the innermost pairs are taken away DEPTH_MAX times; whatever is left lay deeper.
+    All of it runs in C and without decoding: strings and everything else but brackets are cut out,
+    then the innermost pairs are removed DEPTH_MAX times; whatever is left was nested deeper.
     """
     bare = _STRING.sub(b'""', body)
     brackets = bare.translate(_SQUARE, _NOT_BRACKETS)
@@ -143,7 +143,7 @@ def too_deep() -> MalformedMetadata:
 
 
 def malformed(body: bytes, error: Exception) -> MalformedMetadata:
-    """Why a decoder refused `body`; runs only then, and needs no memory of the body's size."""
+    """The error that says why a decoder refused `body`. It takes no memory of the body's size."""
     if isinstance(error, RecursionError):
         return too_deep()
     reason = _reason(body, str(error))
@@ -188,9 +188,9 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def check_utf8(part: bytes | msgspec.Raw) -> None:
-    """Raises UnicodeDecodeError; msgspec does not look into what it skips or hands out raw."""
+    """Raise UnicodeDecodeError. msgspec does not check what it skips or returns raw."""
     view, at = memoryview(part), 0
-    while at < len(view):  # one emoji makes text of four times the bytes: not all of it at once
+    while at < len(view):  # one emoji makes all text four bytes a character
         end = at + UTF8_BYTES
         at += codecs.utf_8_decode(view[at:end], "strict", end >= len(view))[1]
 

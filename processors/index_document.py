@@ -2,8 +2,8 @@
 
 `build` makes a whole document where the JSON API has none, `complete` adds `releases` to one that
 came without. Both give JSON bytes that `trim` takes like any other body. What neither source tells
-is absent, never made up (docs/second-source.md lists it); of what a file's metadata does not say,
-the key is there and null, as in the JSON API's own documents.
+is absent, never made up (docs/second-source.md lists it). What a file's metadata leaves out is
+null, as in the JSON API's own documents.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Built(NamedTuple):
 
 
 class Latest(NamedTuple):
-    """The release that `info` speaks of, the file whose metadata describes it, and all releases.
+    """The release that `info` describes, the file whose metadata tells about it, and all releases.
 
     `unplaced`: how many files of the page are under no version.
     """
@@ -87,7 +87,7 @@ def build(
 ) -> Built:  # fmt: skip
     """Make the document of `page`. `latest` is `latest_of` it, `metadata` that of its file.
 
-    `display_name` is how the journal spells the name ("" = not known: the metadata's own spelling
+    `display_name` is the name as the journal spells it ("" = unknown: the metadata's spelling
     counts, else the page's). `site` is the index's address without a path.
     """
     releases = latest.releases
@@ -113,7 +113,7 @@ def build(
 
 
 def complete(body: bytes, page: IndexPage, name: NormalizedName) -> Built:
-    """Give `body`, which lacks releases, those of `page`; those that it has itself stay its own.
+    """Add the releases of `page` to `body`, which lacks them; those that it has are kept.
 
     `urls` are the files of `info.version`, with all the keys that a page lacks.
     Raises MalformedMetadata or what a JSON decoder raises for a body that is no document.
@@ -136,7 +136,7 @@ def complete(body: bytes, page: IndexPage, name: NormalizedName) -> Built:
 
 
 def _same(version: str, releases: Mapping[str, object]) -> str | None:
-    """The key of `releases` that means `version`, which may be spelled in another way there."""
+    """The key of `releases` that means `version`; it may be spelled differently there."""
     if version in releases:
         return version
     key = version_key(version)
@@ -152,7 +152,7 @@ def _rank(version: str, files: Sequence[Mapping[str, object]]) -> tuple[bool, bo
 
 
 def _fields(metadata: bytes, name: NormalizedName, latest: Latest) -> tuple[Fields, str]:
-    """The metadata's fields, or none and why: what describes something else describes nothing."""
+    """The fields of the metadata; or none and an anomaly, if it describes something else."""
     promised = latest.described_by.metadata if latest.described_by is not None else False
     sha256 = promised.get("sha256") if isinstance(promised, dict) else None
     if sha256 is not None and hashlib.sha256(metadata).hexdigest() != sha256.lower():

@@ -1,7 +1,7 @@
 """A project's page of the index (PEP 691, 700, 714, 792): body bytes in, typed page out. Pure.
 
-All of it or nothing: a page of which one file cannot be read is refused, for a file left out would
-count as one that was removed. Keys we do not know are stepped over, as the PEPs ask.
+A page with a file that cannot be read is refused as a whole, because a file left out would count as
+removed. Unknown keys are skipped, as the PEPs ask.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class IndexFile(msgspec.Struct, frozen=True, rename="kebab", gc=False):
 
     @property
     def metadata(self) -> bool | dict[str, str] | None:
-        """What is promised of the file's metadata: its hashes, that it is there, or that not.
+        """What the page promises of the file's metadata: hashes, or True or False for there or not.
 
-        None: the page says nothing of it.
+        None = the page says nothing about it.
         """
         newer = self.core_metadata
         return self.data_dist_info_metadata if newer is None else newer

@@ -1,4 +1,4 @@
-"""Records in: what one partition of `changelog` and `refetch` holds, put on the agenda.
+"""Records in: reads one partition of `changelog` and `refetch`, and puts them on the agenda.
 
 The reading pace is the agenda's: no more entries are taken than its window has room for.
 """
@@ -25,7 +25,7 @@ READ_WAIT_SECONDS = 1.0  # how long one read waits for records
 
 
 class Intake:
-    """Reads both topics of one partition for ever. `on_news` is called when the agenda changed."""
+    """Reads both topics of one partition. `on_news` is called whenever the agenda has changed."""
 
     def __init__(self, log: Log, clock: Clock, agenda: Agenda, marks: Marks, rule: Filter) -> None:
         self._log = log
@@ -45,7 +45,7 @@ class Intake:
 
     @property
     def refused(self) -> int:
-        """How many records were no asks and wait to be written down as such."""
+        """How many records were no valid asks, and wait for their dead letters to be written."""
         return len(self._refused)
 
     def refused_written(self) -> list[Outgoing]:
@@ -64,7 +64,7 @@ class Intake:
         take = self._take_changelog if at.topic is Topic.CHANGELOG else self._take_refetch
         while True:
             if self._agenda.room(at.topic) == 0:
-                self.on_news()  # a full window is a reason to write what waits
+                self.on_news()  # with a full window, what waits has to be written
             while (room := self._agenda.room(at.topic)) == 0:
                 self._room.clear()
                 await self._room.wait()
@@ -86,8 +86,9 @@ class Intake:
             reader = await self._log.reader({at: position.decided})
         except LogTruncated:
             if at.topic is Topic.CHANGELOG:
-                raise  # events were lost: a new bootstrap, not a guess
-            # Old asks are gone by retention: a backfill that owed them proves nothing any more.
+                raise  # events were lost: the log has to be founded anew, nothing is guessed
+            # Old asks were removed by retention: a backfill that needed them proves nothing any
+            # more.
             self._marks.void_backfill()
             position.read_to = (await self._log.starts(at.topic))[at]
             reader = await self._log.reader({at: position.read_to})
@@ -108,7 +109,8 @@ class Intake:
             self._agenda.take_entry(record.offset, name, entry, self._clock.now_ms())
 
     def _take_refetch(self, record: Record) -> None:
-        # Any process may write here: what is no ask is evidence, never the end of the worker.
+        # Any process may write here: what is no ask becomes a dead letter, and never ends the
+        # worker.
         try:
             self._ask_or_mark(record)
         except (InvalidName, LogCorrupt) as error:

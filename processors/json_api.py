@@ -1,9 +1,9 @@
 """Whether the JSON API as a whole still gives whole documents: pure, no I/O, no clock.
 
-One project that it fails is that project's matter. Many in a row, without one whole document in
-between, are the API's: then the index is asked at once, and every now and then one project shows
-whether the API is back. Fewer are too few to judge by: they are asked again a handful at a time,
-each time later than before. Times: Unix milliseconds.
+If the API fails for one project, that is about this project. If it fails for many in a row, without
+one whole document in between, it is about the API: then the index is asked at once, and from time
+to time one project is asked for to see whether the API is back. Fewer failures are too few to judge
+by: those names are asked again a handful at a time, at growing intervals. Times: Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass
 # So many answers in a row without a document raise a doubt. A sixth of all names has none, so runs
 # of them are usual when absent names are looked at a second time: every eighth costs one request.
 LACKING_IN_A_ROW = 8
-PROBED_NAMES = 3  # by one probe of a doubt: one of them may just have been removed
+PROBED_NAMES = 3  # by one probe during a doubt: one of them may just have been removed
 PROBE_MS_FIRST = 5_000
-PROBE_MS_MAX = 900_000  # a quarter of an hour: so late at most is it seen that the API is back
+PROBE_MS_MAX = 900_000  # a quarter of an hour: the longest until the API's return is noticed
 # After a doubt all are asked again, and then some times more: answers without a whole document may
 # have been on their way, on a busy machine for many seconds, and for as long as one fetch of three
 # requests takes at most. Whoever has its own document by then is not asked.
 AGAIN_MS = (2_000, 10_000, 30_000, 100_000)
-ALL = 1_000_000_000  # more names than there are: what `due` says for all of them
+ALL = 1_000_000_000  # more names than there are: `due` returns it for all of them
 
 
 @dataclass
 class JsonApi:
-    """`doubted`: it has been caught without a document of a project that the index has.
+    """`doubted`: the API lacked documents of projects that the index has.
 
-    `probe_ms`: when some of the names that the index stood in for are asked again; None = there
+    `probe_ms`: when some of the names that the index stands in for are asked again; None = there
     are none.
     """
 
@@ -38,7 +38,7 @@ class JsonApi:
     _again_ms: tuple[int, ...] = ()
 
     def missed(self) -> bool:
-        """A 404 came; True if the index is to be asked what it says."""
+        """A 404 came; True if the index is to be asked, too."""
         self.lacking += 1
         return self.doubted or self.lacking % LACKING_IN_A_ROW == 0
 
@@ -47,7 +47,7 @@ class JsonApi:
         self.lacking += 1
 
     def caught(self, now_ms: int) -> None:
-        """The index had what the last answer lacked; after many in a row that begins a doubt."""
+        """The index had what the last answer lacked; after many in a row this begins a doubt."""
         if not self.doubted and self.lacking >= LACKING_IN_A_ROW:
             self.doubted = True
             self._begin(now_ms)
@@ -62,18 +62,18 @@ class JsonApi:
 
     @property
     def due_ms(self) -> int | None:
-        """When `due` has something to say; None = not before something is answered."""
+        """When `due` is to be asked next; None = not before the next answer."""
         if self.doubted or not self._again_ms:
             return self.probe_ms
         again_ms = self._again_ms[0]
         return again_ms if self.probe_ms is None else min(again_ms, self.probe_ms)
 
     def due(self, now_ms: int, names: int) -> int:
-        """How many of the `names` that hold a document of the index's are to be asked now.
+        """How many of the `names` whose document was made from the index are to be asked now.
 
-        In a doubt it is some, each time later than before; when it has ended all of them, and those
-        that are absent by the index's word. Without a doubt some, ever later, too: they may be too
-        few to have raised one.
+        During a doubt it is a few, at growing intervals. When the doubt has ended it is all of
+        them, and those that are absent by the index's word. Without a doubt it is also a few, at
+        growing intervals: they may have been too few to raise one.
         """
         if not self.doubted and self._again_ms and now_ms >= self._again_ms[0]:
             self._again_ms = self._again_ms[1:]

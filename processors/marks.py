@@ -22,7 +22,7 @@ class Marks:
         self._filter = own_filter
         self._markers: deque[tuple[Offset, Marker]] = deque()
         self._backfills: deque[tuple[Offset, BackfillMarker]] = deque()
-        self._changelog, self._refetch = 0, cut.refetch if cut else 0  # decided up to there
+        self._changelog, self._refetch = 0, cut.refetch if cut else 0  # decided up to this offset
         self._marker = Marker(cut.base, cut.serial, cut.time) if cut and cut.serial else None
         self._low = cut.low if cut else 0
         self._backfill = run = cut.backfill if cut else None
@@ -81,7 +81,7 @@ class Marks:
         if proven:
             self._low = max(self._low, marker.low)
         self._opened.discard(marker.run)
-        # The first that counts ends the matter: another one that is open may never close.
+        # The first one that counts is enough: another one that is open may never close.
         ended = proven and self._marker is not None and self._low >= self._marker.base
         if self._backfill is not None and (ended or self._backfill.run == marker.run):
             names = self._backfill.names
@@ -89,11 +89,11 @@ class Marks:
             self._backfill = done if proven else None
 
     def _whole(self, marker: BackfillMarker) -> bool:
-        """Whether the run is about every project of this log."""
+        """Whether the backfill is about every project of this log."""
         return marker.filter == self._filter and marker.changed_since is None
 
     def on(self, cut: Cut) -> Cut:
-        """`cut` with what these marks say."""
+        """`cut` with what these marks claim."""
         marker = self._marker or Marker(0, 0, 0)
         reaches_down = self._low > 0 and self._low >= marker.base
         return replace(

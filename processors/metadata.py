@@ -2,7 +2,8 @@
 
 Entries, timers and replies are the inputs of one loop: `intake` puts what it reads on the `agenda`,
 the dispatcher below asks upstream for what is due, `transactions` decides and writes. Any error
-ends the session: the writer id is taken anew and everything is read again from `progress`.
+ends the session: the next one takes the writer id anew and reads its positions and state from the
+log again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from upstream.source import Document, Upstream
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker needs to know. `partition` of `config.partitions`; times in seconds."""
+    """A worker's settings: `partition`, one of `config.partitions`; times in seconds."""
 
     partition: int
     config: Config
@@ -54,20 +55,20 @@ class WorkerSettings:
 
 @dataclass
 class Worker:
-    """See the module's text. `run` goes on until cancelled or until an error ends it."""
+    """See the module's docstring. `run` goes on until cancelled or until an error ends it."""
 
     log: Log
     upstream: Upstream
     slots: Slots
     clock: Clock
     settings: WorkerSettings
-    session: Session | None = None  # the present one, for displays
+    session: Session | None = None  # the current one, for displays
     earlier_commits: int = 0  # of the sessions before
     outcomes: Counter[str] = field(default_factory=Counter)  # answers by `outcome_of`
 
     async def run(self) -> None:
         """Take the writer id, read progress and state, then go on from there."""
-        # The id comes first: only then is what we read all there ever was.
+        # The id comes first: from then on no predecessor can add to what is read.
         writer = await self.log.writer(worker_id(self.settings.partition))
         try:
             session = await Session.restore(self, writer)
@@ -87,7 +88,7 @@ class Worker:
         return self.session.transactions.cut if self.session else None
 
     def counts(self) -> dict[Status, int]:
-        """Names by status."""
+        """The number of names by status."""
         return self.session.agenda.states.counts() if self.session else dict.fromkeys(Status, 0)
 
 
@@ -111,10 +112,11 @@ class Session:
         self._second = SecondSource(
             worker.upstream, settings.patience, settings.config.releases == "all"
         )
-        # What the index said before a restart: if the JSON API is back, a few looks show it.
+        # Before a restart the index had to stand in: a few probes show whether the JSON API is
+        # back.
         if agenda.by_index:
             self._second.api = JsonApi(doubted=True, probe_ms=0)
-        # What an outage left behind before a restart is due as soon as upstream answers.
+        # Names parked for an outage before a restart are due as soon as upstream answers.
         self._weather = Weather(outage=agenda.outage_names > 0)
         self._changed = asyncio.Event()
         self.rules = NO_RULES
@@ -159,7 +161,7 @@ class Session:
         return session
 
     def adopt(self, rules: Rules) -> None:
-        """Publish nothing from now on that these leave out; what was published is written anew."""
+        """Publish by these rules from now on, and rewrite what was published before."""
         if rules.count != self.rules.count:
             self.rules = self._second.rules = rules
             self.transactions.adopt(rules)
@@ -204,7 +206,7 @@ class Session:
             self._other_rules.clear()
             rules = self.rules
             if self.transactions.redacted < rules.count:
-                await self.transactions.rested()  # by then all that was trimmed without is written
+                await self.transactions.rested()  # what was trimmed without them is written
                 async for rewrite in rewriter.rewrites(rules):
                     await self.transactions.rewrite(rewrite)
                 await self.transactions.rested()
@@ -223,16 +225,16 @@ class Session:
                 continue
             await self.transactions.room()
             await self._worker.upstream.permit()
-            # Only now choose: something more urgent may have come while we waited for the permit.
+            # Choose only now: something more urgent may have come while we waited for the permit.
             now_ms = clock.now_ms()
             work = self.agenda.next_work(now_ms, slots.lanes(now_ms))
             if work is not None:
                 slot = slots.take(now_ms)
                 task = tasks.create_task(self._fetch(work, slot))
-                task.add_done_callback(slot.given_by)  # also if it never began
+                task.add_done_callback(slot.given_by)  # also if the task never began
 
     def _due_ms(self, lanes: tuple[Lane, ...]) -> int | None:
-        """When there is something to do next for a free slot; None = not before news come."""
+        """When a free slot has something to do (Unix ms); None = not before there is news."""
         if not lanes:
             return None
         api, agenda, now_ms = self._second.api, self.agenda, self._worker.clock.now_ms()
@@ -268,7 +270,7 @@ class Session:
     async def _outcome(
         self, work: Work, answer: Document | Outcome | None, slot: Slot
     ) -> Outcome | None:
-        """What the answer comes to, with the index's help where the JSON API lacks something."""
+        """The outcome of an answer, with the index's help where the JSON API lacks something."""
         document = answer if isinstance(answer, Document) else None
         outcome = await self._read(work, answer) if isinstance(answer, Document) else answer
         if outcome is None:
@@ -283,8 +285,8 @@ class Session:
         return None if outcome is None else outcome._replace(answered_ms=now_ms)
 
     async def _instead(self, asked: Asked, slot: Slot) -> Outcome | None:
-        # A slot that was given back may be another's by now: then one too many is in use, and none
-        # is given out until that is over. The client's own bound holds all the while.
+        # A slot that was given back may be in use again: then there is one too many for a while,
+        # and no other is given out. The client's own bound holds all the time.
         again = slot if slot.held else self._worker.slots.take(self._worker.clock.now_ms())
         try:
             return await self._second.instead(asked)
@@ -299,7 +301,7 @@ class Session:
     def _observe(self, outcome: Outcome) -> None:
         reply = outcome.reply
         self._worker.outcomes[outcome_of(reply)] += 1
-        # Where the index stood in, the JSON API is away all the same.
+        # If the index stood in, the JSON API failed all the same.
         why = outcome.failed
         if isinstance(reply, Failed):
             self.failed += 1

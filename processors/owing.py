@@ -1,4 +1,4 @@
-"""What rows, asks and maps make a name owe: pure, without I/O and without a clock."""
+"""What a name is owed after a journal row, an ask or a serial map: pure, no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BY_MAP = "not-in-index"
 
 
 def owe(state: State | None, entry: ChangelogEntry) -> State | None:
-    """State that owes `entry` its effect; None if what is known already reflects it.
+    """The state in which `entry` is owed its effect; None if the known state already reflects it.
 
     A newer event replaces an older one that is still owed and starts its attempts anew. A serial
     that only an ask named is no event yet: an ask may be wrong, and knows neither kind nor time.
@@ -32,7 +32,8 @@ def owe(state: State | None, entry: ChangelogEntry) -> State | None:
         known,
         status=Status.PENDING,
         event=max(known.event, entry.serial),
-        # below an ask's serial there is a newer row to come: this one may not speak for the name
+        # an ask named a higher serial, so a newer row will come: this one must not speak for the
+        # name
         event_kind=entry.kind if entry.serial >= known.event else None,
         event_time=entry.time,
         event_name=entry.name,
@@ -47,7 +48,7 @@ def owe(state: State | None, entry: ChangelogEntry) -> State | None:
 
 
 def owe_ask(state: State | None, ask: Ask) -> State | None:
-    """State while an ask is served; None if it is decided without a fetch."""
+    """The state while an ask is served; None if the ask is decided without a fetch."""
     if state is None:
         return State(Status.PENDING, ask.serial, event_name=ask.name, ask=ask.reason)
     newer = ask.serial > state.event
@@ -64,11 +65,11 @@ def owe_ask(state: State | None, ask: Ask) -> State | None:
         next_ms=0,
         reason=BY_MAP if told else state.reason,
         ask=ask.reason,
-        # whoever lied may have done so under the true ETag: "unchanged" would prove the lie
+        # a wrong document may have come with the right ETag: "unchanged" would confirm it
         etag="" if ask.whole else state.etag,
     )
     if not newer and ask.reason is Reason.SWEEP and state.status in USED_UP:
-        return served  # one look: its attempts stay used up
+        return served  # one attempt: its schedule stays used up
     final = state.status is Status.ABSENT and not state.exception and not newer
     return replace(
         served,
@@ -79,16 +80,16 @@ def owe_ask(state: State | None, ask: Ask) -> State | None:
         attempts=state.attempts if final else 0,
         first_ms=0,
         missing_ms=0,
-        # a map's word holds for the event it was as new as
+        # a map is proof only for an event that it was as new as
         reason=served.reason if told or state.gone or (by_map and not newer) else "",
     )
 
 
 def owe_ask_beside(state: State, ask: Ask) -> State:
-    """State of a name whose live event is owed: its fetch serves the ask too.
+    """The state of a name that is owed a live event: that event's fetch serves the ask, too.
 
-    A serial above the event's says that there is a newer row: what is known of the older one,
-    a removal perhaps, speaks for the name no more.
+    A serial above the event's means that there is a newer row: what is known of the older one,
+    perhaps a removal, no longer holds for the name.
     """
     told = ask.gone and ask.map_serial >= max(state.event, ask.serial)
     if told:
@@ -113,7 +114,7 @@ def settle_by_map(state: State | None, ask: Ask) -> State | None:
 
 
 def settled(state: State) -> State:
-    """The state of a name that owes nothing."""
+    """The state of a name that is owed nothing."""
     return replace(
         state,
         status=Status.OK,

@@ -14,12 +14,12 @@ from schemas.records import DeadLetter, Reason, Source, State, Status
 from schemas.topics import Topic
 from streams.log import Headers, Outgoing, Record
 
-REASON_CHARACTERS_MAX = 200  # of a reason in `state`, which has 100 bytes a name
+REASON_CHARACTERS_MAX = 200  # of a reason in `state`, which should stay near 100 bytes a name
 EXCERPT_BYTES_MAX = 4096  # of a body that could not be used: enough to see what it was
 
 
 class Answered(NamedTuple):
-    """What the records are made from.
+    """An answered fetch, from which the records are made.
 
     `before` is the state that was answered, `source` what the document was made from,
     `evidence` the first bytes of a body that could not be used, `failed` why it could not where
@@ -37,9 +37,10 @@ class Answered(NamedTuple):
 
     @property
     def given_up(self) -> bool:
-        """Whether the JSON API was given up for this name just now, and the index stands in.
+        """Whether this answer gave the JSON API up for the name, and the index stands in.
 
-        Not where its letter is written: the index stands in already, or could not do so till now.
+        Not if its dead letter is written already: then the index stood in before, or could not
+        until now.
         """
         before = self.before
         if before.status is Status.DEAD and same_failure(before.reason, self.failed):
@@ -49,7 +50,7 @@ class Answered(NamedTuple):
 
 
 def records(answered: Answered, *, with_releases: bool) -> list[Outgoing]:
-    """The records of one answer but for `state`, in the order they are written."""
+    """The records of one answer except `state`, in the order in which they are written."""
     effect = answered.verdict.effect
     if effect is Effect.PUBLISH and answered.trimmed is not None:
         found = _published(answered, answered.trimmed, with_releases=with_releases)
@@ -78,7 +79,10 @@ def state_record(name: NormalizedName, raw: bytes, now_ms: int) -> Outgoing:
 
 
 def refused_ask(record: Record, reason: str, now_ms: int) -> Outgoing:
-    """Evidence of a record in `refetch` that is no ask; under no key, for it may be any text."""
+    """The dead letter of a record in `refetch` that is no ask.
+
+    It has no key, which might be any text.
+    """
     value = record.value or b""
     letter = DeadLetter(
         name="",
@@ -118,7 +122,7 @@ def _published(answered: Answered, trimmed: Trimmed, *, with_releases: bool) -> 
 def _document_headers(answered: Answered, trimmed: Trimmed, topic: Topic) -> Headers:
     state = answered.verdict.state
     event = max(answered.before.event, state.event)
-    # Published anew, it is another record all the same: whoever leaves out ids it knows needs it.
+    # Published again, it is another record: a reader that skips known ids must not skip it.
     anew = f":{answered.now_ms}" if answered.before.ask is Reason.REPAIR else ""
     envelope = Envelope(
         id=f"{answered.name}:{event}:{state.body}:{trimmed.hash}{anew}",
@@ -154,7 +158,7 @@ def _tombstone_headers(answered: Answered, topic: Topic) -> Headers:
 def _dead_letter(answered: Answered) -> Outgoing:
     state = answered.verdict.state
     reason, attempts = state.reason, state.attempts
-    if answered.failed:  # the state is settled, and knows nothing of it any more
+    if answered.failed:  # the settled state no longer has it
         reason, attempts = answered.failed, answered.before.attempts + 1
     letter = DeadLetter(
         name=state.event_name or state.name or answered.name,

@@ -1,12 +1,12 @@
-"""What the log holds already, written anew without what a rule leaves out.
+"""Rewrites what the log holds already, without the fields that a rule leaves out.
 
-A rule is known to `trim` first; from then on nothing that it leaves out is published. Then every
-document that was published before is read once more, from the log and not from upstream, and
-goes to a new offset in `metadata` and `releases` with a new hash in `state`: whoever follows the
-log, a dump or its deltas follows that. A cut says how many rules the partition is done with.
+First `trim` applies the rule to what is fetched from then on. Then every document that was
+published before is read again, from the log and not from upstream, and written at a new offset in
+`metadata` and `releases` with a new hash in `state`: readers of the log, of a dump or of its deltas
+get it like any other change. A cut tells how many rules the partition is done with.
 
-Both documents of an answer have the same id, in the same order in both topics, so one reader of
-each is enough. What does not find its other half is asked for upstream.
+The two records of an answer have the same id, and the same order in both topics, so one reader of
+each is enough. A record whose partner is missing is asked for upstream.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from streams.watching import up_to_now
 
 READ_RECORDS_MAX = 500  # of one read: milliseconds of the loop
 PARTNER_RECORDS_MAX = 100  # the same of `releases`, whose values are larger
-WAIT_SECONDS = 0.5  # of one read; all that is looked for has been committed
-MISSES_MAX = 100  # halves looked for in vain, each through the rest of the topic
+WAIT_SECONDS = 0.5  # of one read; everything looked for has been committed
+MISSES_MAX = 100  # partners looked for in vain, each through the rest of the topic
 
 
 class Rewrite(NamedTuple):
-    """A published document and its releases as they are to be, if `known` is still its hash."""
+    """A published document and its releases, rewritten; valid while its hash is still `known`."""
 
     name: NormalizedName
     known: str
@@ -51,7 +51,7 @@ class Rewrite(NamedTuple):
         return sum(len(record.value or b"") for record in self.records)
 
     def on(self, state: State | None) -> State | None:
-        """The state it leads to; None if something else was published meanwhile."""
+        """The resulting state; None if something else was published meanwhile."""
         if state is None or not state.published or state.hash != self.known:
             return None
         return replace(state, hash=self.hash, seen="")
@@ -59,7 +59,7 @@ class Rewrite(NamedTuple):
 
 @dataclass
 class Rewriter:
-    """Of one partition."""
+    """Rewrites one partition."""
 
     log: Log
     partition: int
@@ -68,7 +68,10 @@ class Rewriter:
     clock: Clock
 
     async def rewrites(self, rules: Rules) -> AsyncIterator[Rewrite]:
-        """Everything published before now that these rules concern. Raises as reading does."""
+        """Every document published before now that these rules concern.
+
+        Raises what reading raises.
+        """
         at = TopicPartition(Topic.METADATA, self.partition)
         start = (await self.log.starts(Topic.METADATA))[at]
         if start == (await self.log.ends(Topic.METADATA))[at]:
@@ -104,16 +107,16 @@ class Rewriter:
                 return None
         hash_ = renewed(value, after, other.value if other is not None else None, state.hash)
         if hash_ is None:
-            return None  # an older record: what is published comes later
+            return None  # an older record: the published one comes later
         new = [self._anew(record, after, hash_)]
         if other is not None:
             new.append(self._anew(other, other.value or b"", hash_))
         return Rewrite(name, state.hash, hash_, tuple(new))
 
     def _anew(self, record: Record, value: bytes, hash_: str) -> Outgoing:
-        """Headers as they were, but for the id and one anomaly more."""
+        """The headers as they were, with another id and one anomaly added."""
         identity = ":".join([*(record.header("ce_id") or ":::").split(":")[:3], hash_])
-        # Another record all the same, should somebody leave out ids that are known.
+        # It is another record: a reader that skips known ids must not skip it.
         new = {"ce_id": f"{identity}:{self.clock.now_ms()}".encode()}
         odd = {*(record.header("anomalies") or "").split(","), ANOMALY} - {""}
         new["anomalies"] = ",".join(sorted(odd)).encode()
@@ -122,7 +125,7 @@ class Rewriter:
         return Outgoing(record.topic, record.key, value, whole)
 
     async def _ask(self, name: NormalizedName, state: State) -> None:
-        """Have the document fetched: what is published anew has nothing of it."""
+        """Ask for the document: then it is published anew from upstream."""
         ask = Ask(state.name, Reason.REPAIR, whole=True)
         await self.log.append([ask_record(name, ask, self.clock.now_ms())])
 
@@ -131,18 +134,18 @@ def _redacted(value: bytes, fields: frozenset[str]) -> bytes:
     try:
         return redacted(value, fields)
     except NO_JSON:
-        return value  # none of ours: `verify` tells
+        return value  # not one of ours: `verify` reports it
 
 
 class _Partners:
-    """Finds the other halves, each asked for in the order of the first ones."""
+    """Finds the partners, which must be asked for in the order of the first records."""
 
     def __init__(self, log: Log, at: TopicPartition) -> None:
         self._log = log
         self._at = at
         self._reader: Reader | None = None
         self._held: deque[Record] = deque()
-        self._after = Offset(0)  # everything before it was given, or is nobody's
+        self._after = Offset(0)  # everything before it was returned, or has no partner
         self._misses = 0
 
     async def of(self, answer: str) -> Record | None:
@@ -160,7 +163,7 @@ class _Partners:
             end = end if end is not None else (await self._log.ends(self._at.topic))[self._at]
             if reader.position(self._at) >= end:
                 self._misses += 1
-                await self.close()  # the next one begins where this one did
+                await self.close()  # the next search begins where this one began
                 return None
             self._held.extend(await reader.read(PARTNER_RECORDS_MAX, WAIT_SECONDS))
 

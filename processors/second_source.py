@@ -1,4 +1,4 @@
-"""Where the JSON API has no whole document, the index is asked: when, and what comes of it.
+"""Asks the index where the JSON API has no whole document: when, and with what result.
 
 `wanted` is the rule for one name, pure: its last attempt has failed, a 404 alone would remove it,
 or what is published came from the index already. `json_api` has the rule for the API as a whole.
@@ -41,7 +41,7 @@ from upstream.source import Document, FileMetadata, NotFound, Upstream
 
 
 def wanted(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> bool:
-    """Whether the index is to be asked for a name because of this one answer alone."""
+    """Whether this answer alone is a reason to ask the index for the name."""
     if attempt.event != state.event:
         return False  # the newer event asks for itself
     from_index = state.published and state.source is Source.INDEX
@@ -57,23 +57,23 @@ def wanted(state: State, reply: Reply, attempt: Attempt, patience: Patience) -> 
 
 
 def may_contradict(state: State) -> bool:
-    """Whether the project's page may overrule a 404: not where a row removed it.
+    """Whether the project's page may overrule a 404: not if a journal row removed the project.
 
-    A map that lacks the name is no row: it may be incomplete just when a document is missing.
+    A serial map that lacks the name is no row: it may be incomplete at that very moment.
     """
     return state.event_kind not in REMOVALS
 
 
 def stands_still(state: State, serial: int) -> bool:
-    """Whether a page of this serial is no newer than what is published, and that is too old."""
+    """Whether a page with this serial is no newer than what is published, which is too old."""
     return state.published and serial <= state.body < state.event
 
 
 def display_name(state: State, name: NormalizedName, serial: int) -> str:
-    """How the project at `serial` is spelled; "" if nobody has said.
+    """The display name of the project at `serial`; "" if it is not known.
 
-    Its serial is that of the newest row under its present name: the event of that serial has it.
-    Other rows may have an earlier spelling, so they count only where nothing is published.
+    A project's serial is that of the newest row under its present name, so the event with that
+    serial has it. Other rows may have an earlier spelling: they count only if nothing is published.
     """
     newest = (state.event_name, state.name)
     for spelled in newest if serial == state.event else reversed(newest):
@@ -86,7 +86,7 @@ def display_name(state: State, name: NormalizedName, serial: int) -> str:
 
 
 class Asked(NamedTuple):
-    """A fetch that the JSON API has answered, and what was known when it did.
+    """A fetch that the JSON API has answered, and what was known at that time.
 
     `document` is the body that the answer was read from, if there was one.
     """
@@ -98,7 +98,7 @@ class Asked(NamedTuple):
 
     @property
     def work(self) -> Work:
-        """What was asked for."""
+        """The name and event that were asked for."""
         return self.outcome.work
 
 
@@ -109,7 +109,7 @@ class _Found(NamedTuple):
 
 @dataclass
 class SecondSource:
-    """One worker's. The caller holds a slot for as long as an answer takes."""
+    """The second source of one worker. The caller holds a slot for as long as an answer takes."""
 
     upstream: Upstream
     patience: Patience
@@ -118,7 +118,7 @@ class SecondSource:
     api: JsonApi = field(default_factory=JsonApi)
 
     def needs(self, asked: Asked) -> bool:
-        """Whether `instead` has something to ask; counts the answer among those of the API."""
+        """Whether `instead` has to be called; counts the answer among those of the API."""
         reply, trimmed = asked.outcome.reply, asked.outcome.trimmed
         if trimmed is not None and trimmed.lacks_releases:
             self.api.lacked()
@@ -128,11 +128,11 @@ class SecondSource:
         attempt = Attempt(asked.work.event, asked.now_ms)
         alone = wanted(asked.state, reply, attempt, self.patience)
         if alone and isinstance(reply, Failed):
-            self.api.lacked()  # for good, as far as this name goes: many of those are no accident
+            self.api.lacked()  # for good, as far as this name goes: many of these are no accident
         return look or alone
 
     async def instead(self, asked: Asked) -> Outcome | None:
-        """What the index makes of an answer that `needs` it; the same answer if nothing.
+        """The outcome with the index's help; the same outcome if the index does not help.
 
         None: upstream asked us to wait, and the fetch counts for nothing.
         """
@@ -145,7 +145,7 @@ class SecondSource:
         except (Retriable, Permanent) as error:
             if isinstance(asked.outcome.reply, Failed):
                 return asked.outcome
-            # A 404 proves nothing while the index cannot be asked; a document without releases
+            # While the index cannot be asked a 404 proves nothing, and a document without releases
             # must not replace one that has them.
             failure = Failure.TRANSPORT if isinstance(error, Retriable) else Failure.INDEX
             return self._unusable(asked, failure, error)
@@ -169,16 +169,16 @@ class SecondSource:
         state, name = asked.state, asked.work.name
         found = await self._page(name)
         if found is None or not found.page.shows_files or found.page.serial == 0:
-            # What a row removed, the index need not have any more; else only its word against a
-            # doubted one counts.
+            # The index need not have what a row removed. Otherwise only the index's word counts
+            # against that of an API in doubt.
             missing = isinstance(asked.outcome.reply, Missing)
             if self.api.doubted if missing else state.event_kind in REMOVALS:
                 return Outcome(asked.work, Missing(by_index=True))
             return asked.outcome
         if isinstance(asked.outcome.reply, Failed) and stands_still(state, found.page.serial):
-            return asked.outcome  # it has nothing to put in place of what failed for good
+            return asked.outcome  # it has nothing to replace what failed for good
         if isinstance(asked.outcome.reply, Missing) and found.page.serial < state.event:
-            # It shows what was there before the event: neither a proof nor the contrary.
+            # It shows the state before the event, which proves nothing either way.
             what = f"404, and the page is at {found.page.serial}, not at {state.event}"
             return self._unusable(asked, Failure.INDEX, what)
         built = await self._build(found, name, display_name(state, name, found.page.serial))
@@ -229,7 +229,7 @@ class SecondSource:
         odd = tuple(sorted({*trimmed.anomalies, *built.anomalies}))
         trimmed = trimmed._replace(anomalies=odd)
         self.api.caught(asked.now_ms)
-        # Without an ETag: "unchanged" would say that the API still lacks it.
+        # Without an ETag: "unchanged" would mean that the API still lacks the releases.
         body = Body(
             trimmed.serial, trimmed.hash, trimmed.display_name, "", trimmed.own_serial, source
         )

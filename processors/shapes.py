@@ -1,12 +1,12 @@
 """The shapes of a project document that we know, as strict types: the fast path of `trim`.
 
-Whoever decodes by these types knows that nothing is nested deeper than they are, that there is no
-key they do not name, no float, and no integer beyond 63 bits. Anything else makes msgspec refuse,
-and the general path decides. Keys and types are those of PyPI's JSON API of 2016 to 2026. Fields
-are declared in the order of their JSON keys, so that an encoder that keeps it writes sorted
-objects (a test holds them to that).
+A document that these types decode is nested no deeper than they are, and has no key that they do
+not name, no float, and no integer beyond 63 bits. Any other is refused by msgspec and left to the
+general path. Keys and types are those of PyPI's JSON API from 2016 to 2026. Fields are declared in
+the order of their JSON keys, so that an encoder that keeps this order writes sorted objects (a test
+checks it).
 
-The types of the slim form read what it needs of a file and step over the rest.
+The types of the slim form read the keys of a file that it needs, and skip the rest.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class File(_Shape, kw_only=True, rename={"core_metadata": "core-metadata"}):
 class Info(
     _Shape, kw_only=True, rename={"pypi_hidden": "_pypi_hidden", "pypi_ordering": "_pypi_ordering"}
 ):
-    """`info`. The description is only looked at as far as it must be to be left out."""
+    """`info`. The description is read only as far as needed to leave it out."""
 
     pypi_hidden: bool | Absent = UNSET
     pypi_ordering: Int | Absent | None = UNSET
@@ -138,7 +138,7 @@ class Ownership(_Shape):
 
 
 class Document(_Shape, kw_only=True):
-    """A whole document of the project route; each release is looked into where it is needed."""
+    """A whole document of the project route. Releases stay raw until they are needed."""
 
     info: Info
     last_serial: Count | Absent | None = UNSET
@@ -149,7 +149,7 @@ class Document(_Shape, kw_only=True):
 
 
 class Published(_Shape):
-    """`Document` behind `info` and `last_serial`, as it is written out."""
+    """The keys of `Document` after `info` and `last_serial`, as they are written."""
 
     ownership: Ownership | Absent | None = UNSET
     releases: dict[str, list[File]] | Absent = UNSET

@@ -1,4 +1,4 @@
-"""The slim form: every release of a project, each file without what nobody resolves by.
+"""The slim form: every release of a project, each file with what resolvers and mirrors need.
 
 Left out of PyPI's file object: comment_text, downloads, has_sig, md5_digest, path, python_version,
 upload_time, and any key we do not know. Brought to today's spelling (the old index, before 2018,
@@ -34,7 +34,7 @@ _FIELDS = {
 
 
 class Head(NamedTuple):
-    """What stands before the releases."""
+    """The keys before the releases."""
 
     name: str
     display_name: str
@@ -60,8 +60,11 @@ class _Value(msgspec.Struct):
 
 
 def read(releases: dict[str, Raw], anomalies: set[str]) -> Releases:
-    """The files of all releases, in the order given; what cannot be used goes to `anomalies`."""
-    # one call for all: most releases are small, and a call costs as much as a file
+    """The files of all releases, in the order given.
+
+    What cannot be used is noted in `anomalies`.
+    """
+    # one call for all: most releases are small, and a call costs as much as decoding a file
     joined = b"[%b]" % b",".join(releases.values())
     try:
         return dict(zip(releases, _decode_today(joined), strict=True))
@@ -90,7 +93,7 @@ def _modernise(files: Iterable[Old]) -> None:
 
 
 def encode(releases: Releases, head: Head, bytes_max: int) -> Encoded:
-    """Write releases, given in ascending order; drops the lowest until all fits."""
+    """Write releases, given in ascending order; the lowest are dropped until the rest fits."""
     value = _encode(_Value(*head, releases))
     if len(value) <= bytes_max:
         return Encoded(value, 0)
@@ -107,7 +110,7 @@ def encode(releases: Releases, head: Head, bytes_max: int) -> Encoded:
 
 def releases_of(value: bytes) -> memoryview:
     """The part of `value` that holds the releases: the same whatever the serial."""
-    # no string before it can hold this: there the quotes would be escaped
+    # no string before it can contain this: its quotes would be escaped
     return memoryview(value)[value.index(b'"releases":{') :]
 
 

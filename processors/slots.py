@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from processors.agenda import URGENT, Lane
 
-LENT_MS = 250  # a few round trips: with answers as quick as that a live event hardly waits
+LENT_MS = 250  # a few round trips: with answers this quick a live event hardly waits
 ALL_LANES = tuple(Lane)
 
 
 class Slots:
     """`capacity` slots, one of which is kept for live events once a fetch takes LENT_MS or more.
 
-    Till then it serves everybody: a slot comes back in a moment anyway (ADR 023). Fetches that hang
-    are long out by the time that they have taken the others. Times: Unix milliseconds.
+    Before that it serves every fetch, since a slot becomes free in a moment anyway (ADR 023). By
+    the time that hanging fetches have taken all others, the oldest has been out longer than
+    LENT_MS. Times: Unix milliseconds.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -47,7 +48,7 @@ class Slots:
         del self._out[slot]
         for wake in self._on_free:
             wake()
-        if self._on_free:  # who is woken first gets it: each worker in turn
+        if self._on_free:  # the first to be woken gets it, so each worker in turn
             self._on_free.append(self._on_free.pop(0))
 
     def on_free(self, wake: Callable[[], None]) -> None:
@@ -60,7 +61,7 @@ class Slots:
 
 
 class Slot:
-    """One slot in use; giving it back twice is giving it back once."""
+    """One slot in use. Giving it back again has no effect."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots: Slots | None = slots

@@ -1,4 +1,4 @@
-"""How many commas of a JSON text lie how deep, counted by its bytes alone: nothing is decoded."""
+"""Counts the commas of a JSON text by their depth, from its bytes alone: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate, compress
 
-CHUNK_BYTES = 256 * 1024  # taken apart at a time: what lies between strings is a list of pieces
+CHUNK_BYTES = 256 * 1024  # taken apart at a time: what is between strings becomes a list of pieces
 _OTHERS = bytes(set(range(256)) - set(b"[]{},"))
 _END_OF_ESCAPES = re.compile(rb"\\*+.?", re.DOTALL)
 _STEP = [0] * 256
@@ -19,9 +19,9 @@ _IS_COMMA = [each == ord(",") for each in range(256)]
 
 
 def commas_by_depth(text: bytes) -> Iterator[Counter[int]]:
-    """Those found so far, by the number of brackets around them, chunk by chunk; the last is all.
+    """The commas so far, by the number of brackets around them, after each chunk.
 
-    Of what is no JSON it counts something, too.
+    For a text that is no JSON the counts mean nothing.
     """
     found: Counter[int] = Counter()
     depth = 0

@@ -1,6 +1,6 @@
 """Records out: what was decided within GATHER_SECONDS becomes one transaction with its cut.
 
-`decide` runs here, on the state of the commit's moment: what a fetch was asked for may be history.
+`decide` runs here, on the state at the time of the commit: it may have changed during the fetch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from streams.clock import Clock
 from streams.log import NextOffsets, Outgoing, TopicPartition, Writer
 from streams.progress import CUT_KEY, progress_record
 
-GATHER_SECONDS = 0.05  # what is decided within this goes into one transaction (13 ms each on Kafka)
+GATHER_SECONDS = 0.05  # decisions within this time share a transaction (13 ms each on Kafka)
 RECORDS_MAX = 1_000  # of one transaction
 BYTES_MAX = 32 * 1024 * 1024  # of one transaction, and of answers that wait for one
 PROGRESS_SECONDS = 1.0  # a position that moved without any effect is stored this often
@@ -70,7 +70,7 @@ class Transactions:
         self._room = asyncio.Event()
         self._committing = False
         self.rules = NO_RULES
-        self.redacted = 0  # so many of them are applied to what was published before
+        self.redacted = 0  # how many rules are applied to what was published before
         self.on_decided: Callable[[], object] = bool
         """Called when something was decided: the agenda may owe a new attempt."""
         self.cut: Cut | None = None
@@ -90,11 +90,11 @@ class Transactions:
         return not (decided or self._committing)
 
     def wake(self) -> None:
-        """There may be something to write."""
+        """Look whether there is something to write."""
         self._news.set()
 
     async def room(self) -> None:
-        """Wait while more than BYTES_MAX wait for a transaction: no fetch is begun then."""
+        """Wait while more than BYTES_MAX await a transaction: no fetch is begun meanwhile."""
         while self._waiting_bytes > BYTES_MAX:
             self._room.clear()
             await self._room.wait()
@@ -106,7 +106,7 @@ class Transactions:
         self._news.set()
 
     def adopt(self, rules: Rules) -> None:
-        """Publish nothing from now on that was trimmed without these: it is fetched once more."""
+        """From now on publish nothing that was trimmed without these rules: it is fetched again."""
         self.rules = rules
         trimmed = [outcome for outcome in self._outcomes if outcome.trimmed is not None]
         self._outcomes = deque(each for each in self._outcomes if each.trimmed is None)
@@ -123,7 +123,7 @@ class Transactions:
         self._news.set()
 
     async def rested(self) -> None:
-        """Wait until everything handed in for rewriting, and what was under way, is written."""
+        """Wait until everything handed in for rewriting or in progress is written."""
         while self._rewrites or self._committing:
             self._room.clear()
             await self._room.wait()
@@ -153,7 +153,7 @@ class Transactions:
         overdue_ms = self._agenda.next_overdue_ms()
         if overdue_ms is not None:
             wait = min(wait, max(0.0, (overdue_ms - now_ms) / 1000))
-        # After that it is time to look for overdue entries and positions that moved.
+        # Then it is time to look for overdue entries and for positions that moved.
         await woken_within(self._news, wait)
 
     def _batch(self) -> list[Outgoing]:
@@ -198,7 +198,7 @@ class Transactions:
         self.published += verdict.effect is Effect.PUBLISH
         if before.ask is Reason.SWEEP and verdict.effect in (Effect.PUBLISH, Effect.TOMBSTONE):
             self._swept += 1
-        evidence = b"" if self.rules.fields(name) else outcome.evidence  # nobody has read it
+        evidence = b"" if self.rules.fields(name) else outcome.evidence  # not counted by anyone
         answered = Answered(
             name, before, verdict, now_ms, outcome.trimmed, outcome.source, evidence,
             outcome.failed,

@@ -1,4 +1,4 @@
-"""A project document goes in; the latest metadata and the slim form of all releases come out.
+"""Trims a project document: body in, latest metadata and the slim form of all releases out.
 
 `metadata` is PyPI's document without `info.description` and without the releases ordered below
 the latest, otherwise equal as JSON values. The rule, in full:
@@ -13,10 +13,10 @@ the latest, otherwise equal as JSON values. The rule, in full:
   `releases` (announced as going away); then the slim form has none, and `lacks_releases` says so:
   nobody may take that for a project without releases (`processors.second_source`).
 
-What a body may not be is decided in `processors.hostile`. Two paths lead to the same values: the
-strict types of `processors.shapes` take all documents that PyPI is known to serve; the general
-path takes every other and keeps what it does not know as raw JSON, at half the stdlib's speed: a
-key that PyPI adds belongs into the types.
+Which bodies are refused is decided in `processors.hostile`. Two paths lead to the same values: the
+strict types of `processors.shapes` take every document that PyPI is known to serve; the general
+path takes all others and keeps what it does not know as raw JSON, at half the speed of the standard
+library. So a key that PyPI adds should be added to the types.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from schemas.names import NormalizedName, normalize
 from schemas.redaction import ANOMALY, redacted
 from schemas.topics import VALUE_BYTES_MAX
 
-HASH_CHARACTERS = 32  # 128 bits of SHA-256: two bodies of one project never meet by accident
+HASH_CHARACTERS = 32  # 128 bits of SHA-256: no two bodies of one project collide by accident
 RELEASES_MAX = 50_000  # these four are flags, not limits: upstream's largest is 1 649
 FILES_MAX = 200_000  # sixty times the largest known project
 REQUIRES_DIST_MAX = 1_000  # seven times the most known
-CLASSIFIERS_MAX = 500  # nobody means so many
+CLASSIFIERS_MAX = 500  # no project needs so many
 
 _decode = msgspec.json.Decoder(Document).decode
 _decode_files = msgspec.json.Decoder(list[File]).decode
@@ -82,7 +82,7 @@ class Trimmed(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """A document taken apart. `canonical` is the metadata without `last_serial`, keys sorted."""
+    """The parts of a document. `canonical` is the metadata without `last_serial`, keys sorted."""
 
     metadata: bytes
     canonical: bytes
@@ -104,7 +104,7 @@ def trim(
 ) -> Trimmed:
     """Pure. `body` is the decoded answer of the project route, `header_serial` X-PyPI-Last-Serial.
 
-    `left_out`: fields that are null in what comes out, and were never there for the hash.
+    `left_out`: fields that become null in the result; the hash is that of a document without them.
 
     Raises MalformedMetadata (`reason` says why), OversizedBody (the trimmed document does not fit a
     record), ForeignMetadata (`info.name` is not `asked`).
@@ -180,7 +180,7 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
         return None
     info = document.info
     if info.description is not UNSET:
-        if memoryview(info.description)[0] not in b'"n':  # no string, no null: may be nested
+        if memoryview(info.description)[0] not in b'"n':  # no text or null: maybe nested
             return None
         info.description = UNSET
     if not body.isascii():
@@ -207,7 +207,7 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
             vulnerabilities=document.vulnerabilities,
         )
     )
-    if rest == b"{}":  # an info and nothing else: not worth a rule of its own here
+    if rest == b"{}":  # only `info`: too rare for a rule on this path
         return None
     serial = document.last_serial
     given = b"" if serial is UNSET else b',"last_serial":%b' % _encode(serial)
@@ -224,9 +224,9 @@ def _known(body: bytes, asked: NormalizedName) -> _Parts | None:
 
 
 def _general(body: bytes, asked: NormalizedName) -> _Parts:
-    """Take apart any other document; values it does not know stay the raw JSON they are."""
+    """Take apart any other document; values of unknown shape stay raw JSON."""
     hostile.check_utf8(body)
-    _decode_raw(body)  # whether it is JSON at all comes before what it says
+    _decode_raw(body)  # first: is it JSON at all?
     anomalies = set(hostile.refuse_deep(body))
     top = _raw_object(body, "the body is no object")
     if "info" not in top:
@@ -250,7 +250,7 @@ def _general(body: bytes, asked: NormalizedName) -> _Parts:
             versions = ascending(releases)
             kept = {key: releases[key] for key in _kept(versions, version)}
             top["releases"] = Raw(_encode_sorted(kept))
-    # What is no object, and not null either, is no sign of the key's going away: it stays odd.
+    # Neither an object nor null: that is an anomaly, not a sign that the key was taken away.
     given = bytes(top.get("releases", _NULL)).strip()
     has_urls = _length(_decode_any(top.get("urls", _NULL))) > 0
     lacks = given == _NULL or (given.startswith(b"{") and not releases and has_urls)
@@ -279,7 +279,10 @@ def _general(body: bytes, asked: NormalizedName) -> _Parts:
 
 
 def _check_name(display_name: str, asked: NormalizedName) -> None:
-    """A name that PEP 508 does not allow is nobody's, so it is foreign too."""
+    """Raise ForeignMetadata unless the names agree.
+
+    A name that PEP 508 does not allow never does.
+    """
     try:
         got = normalize(display_name)
     except InvalidName:
@@ -303,7 +306,7 @@ def _kept(ordered: Sequence[str], latest: str | None) -> Sequence[str]:
 
 
 def _note_versions(latest: str | None, versions: Sequence[str], anomalies: set[str]) -> None:
-    if versions and not is_version(versions[0]):  # ascending: those that are none come first
+    if versions and not is_version(versions[0]):  # ascending: texts that are no versions come first
         anomalies.add("version-not-pep440")
     if latest is None:
         anomalies.add("no-version")

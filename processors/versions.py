@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from packaging.version import InvalidVersion, Version
 
-VERSION_CHARACTERS_MAX = 200  # of 886 000 latest versions the longest has 96; a guard, not a rule
-# Version texts recur across projects, the first ones most: a miss costs about a microsecond, and
-# each text that is kept some 400 bytes.
+VERSION_CHARACTERS_MAX = 200  # the longest of 886 000 latest versions has 96; a guard, not a rule
+# The same version texts recur in many projects. A miss costs about a microsecond, each text that is
+# kept some 400 bytes.
 KEYS_KEPT = 16_384
 
 VersionKey: TypeAlias = tuple[int, int, tuple[int, ...] | str, tuple[object, ...]]

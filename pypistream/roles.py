@@ -29,7 +29,7 @@ def holders(data: DataDir) -> list[Holder]:
                     # A shared lock, released at once: two lookers do not disturb each other.
                     fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    if owner:  # a sink's lock on its own files; its role has another
+                    if owner:  # a sink's lock on its own files names none; its role's does
                         found.append(Holder(path.stem, owner))
         except OSError:
             continue  # it has gone, or we may not read it

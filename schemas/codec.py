@@ -1,6 +1,6 @@
 """Values and headers on the wire: UTF-8 JSON, CloudEvents 1.0 binary mode (Kafka protocol binding).
 
-Values hold nothing of ours but in the topics that are ours; what we know of a record is in headers.
+Only values of our own topics hold anything of ours; what we add about PyPI's is in headers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CE_SOURCE = "pypistream"
 MARKER_TYPE = "pypistream.marker"
 BACKFILL_TYPE = "pypistream.backfill"
 
-# What msgspec raises for bytes that are not what they should be: not its own errors alone.
+# What msgspec raises for malformed bytes: not only errors of its own.
 NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encoder = msgspec.json.Encoder()
@@ -33,7 +33,10 @@ def encode(value: object) -> bytes:
 
 
 def decode(raw: bytes, as_type: type[T]) -> T:
-    """The reverse; unknown fields are ignored (older readers, newer writers). Raises LogCorrupt."""
+    """The reverse of `encode`. Unknown fields are ignored: the writer may be newer.
+
+    Raises LogCorrupt.
+    """
     decoder = _decoders.get(as_type)
     if decoder is None:
         decoder = _decoders[as_type] = msgspec.json.Decoder(as_type)
@@ -47,7 +50,7 @@ def decode(raw: bytes, as_type: type[T]) -> T:
 
 
 def one_line(value: bytes) -> bytes:
-    """JSON without a line end: raw ones are only between tokens, where a space does as well."""
+    """JSON without line ends. Unescaped ones occur only between tokens, where a space will do."""
     if b"\n" in value or b"\r" in value:
         return value.translate(_LINE_ENDS_TO_SPACES)
     return value
@@ -57,7 +60,7 @@ _LINE_ENDS_TO_SPACES = bytes.maketrans(b"\n\r", b"  ")
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a record's headers say. Times in Unix seconds; None = the header is absent.
+    """The contents of a record's headers. Times in Unix seconds; None = the header is absent.
 
     `event_serial`, `serial` (the body's), `stale`, `late`, `seen`, `source`, `fetched_at`,
     `releases_omitted`, `reason`, `anomalies` (slugs, comma-separated), `held` (JSON) become the
@@ -87,12 +90,12 @@ def dataschema(topic: Topic) -> str:
     return f"{topic.value}.v1.schema.json"
 
 
-YEAR_9999 = 253_402_300_799  # its last second: what RFC 3339 can say at most, in Unix seconds
+YEAR_9999 = 253_402_300_799  # its last second: the latest RFC 3339 can express, in Unix seconds
 
 
-@lru_cache(maxsize=64)  # all records of a transaction are of one moment
+@lru_cache(maxsize=64)  # all records of a transaction have the same time
 def rfc3339(unix_seconds: float) -> str:
-    """UTC, with milliseconds only where there are any; the nearest moment RFC 3339 can say."""
+    """A time in UTC, with milliseconds if there are any; clipped to what RFC 3339 can express."""
     moment = datetime.fromtimestamp(min(max(unix_seconds, 0), YEAR_9999), UTC)
     spec = "milliseconds" if moment.microsecond else "seconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
@@ -119,7 +122,7 @@ def cloudevent(
     ]
 
 
-@lru_cache(maxsize=64)  # there are a few of each, in every record
+@lru_cache(maxsize=64)  # a few different ones, in every record
 def _pair(name: str, text: str) -> tuple[str, bytes]:
     return name, text.encode()
 

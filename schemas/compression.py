@@ -1,7 +1,7 @@
-"""The one door to zstd. Frames with checksum and content size, one after the other (RFC 8878, 3).
+"""The only module that uses zstd: frames with checksum and content size (RFC 8878, section 3).
 
-Python's binding stops after the first frame in its one-shot calls, and at a cut input its streams
-end without an error. So frames are taken apart here: block by block, to the last byte.
+The one-shot calls of Python's binding stop after the first frame, and its streams end without an
+error on truncated input. So frames are parsed here, block by block, to the last byte.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from schemas.errors import DumpCorrupt
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # decompressed size of one frame that we accept
 WINDOW_BYTES_MAX = 8 * 1024 * 1024  # what a reader must hold for one of our frames
-COMPRESS_THREADS = 2  # of one call for many: reading and writing go on beside it
-COMPRESS_TOGETHER_MIN = 64  # fewer are done before threads have begun
-FRAME_BYTES_TARGET = 16 * 1024 * 1024  # longer texts become several frames: readers need less
+COMPRESS_THREADS = 2  # of a call for many frames: reading and writing go on meanwhile
+COMPRESS_TOGETHER_MIN = 64  # a smaller total is done before threads have started
+FRAME_BYTES_TARGET = 16 * 1024 * 1024  # longer texts become several frames: less memory to read
 
 # Of JSON in frames of some 100 KB, matches of fewer than six bytes cost more than they save, and
 # tables larger than a frame needs cost time alone. Measured with frames of 128 documents, beside
@@ -50,7 +50,7 @@ _RLE_BLOCK, _RESERVED_BLOCK = 1, 3
 
 
 class _Contexts(threading.local):
-    """zstd contexts must not be shared by threads, and cost more to make than a small frame."""
+    """A zstd context per thread: they must not be shared, and cost more to make than a frame."""
 
     def __init__(self) -> None:
         self.compressors: dict[int, zstandard.ZstdCompressor] = {}
@@ -66,7 +66,7 @@ def compress(raw: bytes, level: int) -> bytes:
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:
-    """This thread's."""
+    """The compressor of this thread."""
     compressor = _contexts.compressors.get(level)
     if compressor is None:
         parameters = zstandard.ZstdCompressionParameters.from_level(
@@ -78,22 +78,22 @@ def _compressor(level: int) -> zstandard.ZstdCompressor:
 
 
 def compress_many(raws: Sequence[bytes], level: int) -> list[bytes]:
-    """Each as `compress` makes it, by COMPRESS_THREADS and without holding the interpreter."""
+    """Compress each as `compress` does, in COMPRESS_THREADS threads and without holding the GIL."""
     if len(raws) < COMPRESS_TOGETHER_MIN:
         return [compress(raw, level) for raw in raws]
     return _compressed(raws, level, COMPRESS_THREADS)
 
 
 def _compressed(raws: Sequence[bytes], level: int, threads: int) -> list[bytes]:
-    """Each as one frame; the interpreter is asked for once."""
+    """Compress each to one frame; the GIL is taken once."""
     made = _compressor(level).multi_compress_to_buffer(list(raws), threads=threads)
     return [made[index].tobytes() for index in range(len(made))]
 
 
 def compress_frames(raw: bytes, level: int) -> bytes:
-    """As many frames as `raw` needs, each of at most FRAME_BYTES_TARGET, cut wherever that falls.
+    """As many frames as `raw` needs, each of at most FRAME_BYTES_TARGET bytes of it, cut anywhere.
 
-    Nothing is one frame of nothing: an empty file is no zstd file.
+    An empty `raw` gives one frame of no bytes, since an empty file is no zstd file.
     """
     if len(raw) <= FRAME_BYTES_TARGET:
         return compress(raw, level)
@@ -105,10 +105,9 @@ def compress_frames(raw: bytes, level: int) -> bytes:
 
 
 def compress_together(raws: Sequence[bytes], level: int) -> list[bytes]:
-    """Each as `compress_frames` makes it, by this thread, which asks for the interpreter once.
+    """Compress each as `compress_frames` does, in this thread, which takes the GIL once.
 
-    After each frame another thread that works with the interpreter may keep it waiting for as long
-    as the frame took.
+    If it took the GIL after each frame, a busy thread could delay it by as much as the frame took.
     """
     if not raws or not all(0 < len(raw) <= FRAME_BYTES_TARGET for raw in raws):
         return [compress_frames(raw, level) for raw in raws]
@@ -116,7 +115,10 @@ def compress_together(raws: Sequence[bytes], level: int) -> list[bytes]:
 
 
 def decompress(frame: bytes) -> bytes:
-    """One whole frame that names its size; raises DumpCorrupt if damaged, cut or over the limit."""
+    """The content of one frame that states its size.
+
+    Raises DumpCorrupt: damaged, cut, over the limit.
+    """
     try:
         size = zstandard.frame_content_size(frame)
         if not 0 <= size <= FRAME_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""What share of the known names a watermark speaks for: the one figure for all outputs."""
+"""The share of the known names that a watermark speaks for, the same figure in all outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DECIMALS = 4  # of a percent: one name in 886 000 is 0.0001 %
 def coverage(names: int, exceptions: int) -> float | None:
     """Percent of `names` that are no exceptions; None if there are no names.
 
-    Rounded down: 100 is said of all only.
+    Rounded down, so that 100 means all of them.
     """
     if names == 0:
         return None

@@ -1,9 +1,9 @@
-"""PyPI's own JSON as it is published in `metadata`: what the keys are, for the JSON Schema.
+"""The keys of PyPI's own JSON as it is published in `metadata`, for the JSON Schema.
 
-Nothing in the pipeline decodes into these types: a document passes through equal as JSON values,
-and its shape is PyPI's to change. Documents of several years lie side by side in the topic, so
-every key but the project's name may be absent, and a reader ignores keys it does not know.
-"Nothing" has three spellings: null, the empty string and the word UNKNOWN.
+Nothing in the pipeline decodes into these types: a document keeps its JSON values, and PyPI may
+change its shape. Documents of several years lie side by side in the topic, so every key but the
+project's name may be absent, and a reader ignores keys it does not know. An empty field has three
+spellings: null, the empty string and the word UNKNOWN.
 
 Source: PyPI's JSON API documentation, and the shapes seen in documents from 2015 on.
 """

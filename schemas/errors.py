@@ -1,4 +1,4 @@
-"""The error tree. Every leaf says what the caller should do; nothing else crosses a package border.
+"""The error tree. Each leaf says what to do; no other error crosses a package border.
 
 PypistreamError
 ├── Retriable                 wait (`retry_after_seconds` if upstream named a time), then try again
@@ -13,23 +13,23 @@ PypistreamError
 │   ├── MalformedRow              a changelog row of the wrong shape
 │   └── InvalidName               not a project name (PEP 508)
 └── Fatal                     stop; the text names the command that mends it
-    ├── UpstreamRefused           whoever has the dump does not give it to us (401, 403)
+    ├── UpstreamRefused           the server of a dump refuses access (401, 403)
     ├── JournalGone               XML-RPC is not served any more (404, 410, 501)
     ├── SerialJumped              the journal's serial rose by more than is believable
     ├── WriterFenced              another process took this writer id
-    ├── NoProgress                a partition stands still again and again: begin a new process
+    ├── NoProgress                no progress again and again: start a new process
     ├── LogCorrupt                a record's checksum does not match
     ├── LogTruncated              a stored position lies below the log's start
     ├── LogFull                   no space left for the log
-    ├── LogBroken                 the disk under the log failed: open it anew, in a new process
+    ├── LogBroken                 the disk under the log failed: open the log in a new process
     ├── LogMismatch               made with another partition count, filter or schema version
-    ├── LogRefused                the log's server says no: wrong password, unknown authority, right
+    ├── LogRefused                the log's server refuses: password, certificate authority, right
     ├── TopicsMissing             the log's server is there, its topics are not
     ├── DataDirectoryInUse        a live process holds this role
     ├── DataDirectoryVersion      made by a version this one cannot read
-    ├── StorageFailed             the disk under a sink's files refused something else than space
+    ├── StorageFailed             the disk under a sink's files failed otherwise than for space
     ├── DumpCorrupt               length, checksum or manifest do not match
-    ├── DeltasMissing             no delta leads on from here: the dump has to be loaded anew
+    ├── DeltasMissing             no delta leads on from here: load the dump again
     ├── ViewCorrupt               the DuckDB file cannot be opened: it can be rebuilt
     ├── NotPublished              nothing has been published there yet
     ├── QueryFailed               the user's SQL cannot be run
@@ -44,7 +44,7 @@ from typing import ClassVar
 class PypistreamError(Exception):
     """Root. `str(error)` is one line: what happened, why; `hint` is what to do next.
 
-    `usual_hint` stands where nobody who raised it knew better.
+    `usual_hint` is the class's hint, for errors that are raised without one.
     """
 
     usual_hint: ClassVar[str] = ""
@@ -77,11 +77,14 @@ class BrokenBody(Retriable):
 
 
 class DiskFull(Retriable):
-    """No space left for a sink's files; nothing published was touched, the next attempt may do."""
+    """No space left for a sink's files.
+
+    What is published is untouched, the next attempt may succeed.
+    """
 
 
 class Permanent(PypistreamError):
-    """Trying again brings the same: dead-letter it once the schedule is used up."""
+    """Trying again gives the same result: dead-letter it once the schedule is used up."""
 
 
 class OversizedBody(Permanent):
@@ -122,7 +125,7 @@ class Fatal(PypistreamError):
 
 
 class UpstreamRefused(Fatal):
-    """Whoever has the dump to begin with does not give it to us: 401, 403."""
+    """The server of a dump to begin with refuses access: 401, 403."""
 
 
 class JournalGone(Fatal):
@@ -134,14 +137,14 @@ class SerialJumped(Fatal):
 
 
 class WriterFenced(Fatal):
-    """Another process took this writer id; what it has not committed is lost to us."""
+    """Another process took this writer id; what was not committed is discarded."""
 
 
 class NoProgress(Fatal):
-    """A role was begun anew several times in a row, and nothing came of it.
+    """A role was restarted several times in a row without any progress.
 
-    A partition's worker that has work and writes nothing, or a child process that ends each time.
-    What holds it up is in this process or beyond it; a supervisor begins a new one.
+    A partition's worker has work and writes nothing, or a child process ends each time. The cause
+    may be in this process or outside of it; a supervisor should start a new process.
     """
 
 
@@ -165,8 +168,8 @@ class LogFull(Fatal):
 class LogBroken(Fatal):
     """The disk under the log failed (I/O error, failed fsync).
 
-    What it holds is unknown until a new process has opened it again; the same process may be shown
-    pages that were never written.
+    Its content is unknown until a new process has opened it; this process may be shown cached pages
+    that were never written.
     """
 
 
@@ -206,7 +209,7 @@ class DumpCorrupt(Fatal):
 
 
 class DeltasMissing(Fatal):
-    """No delta leads on from what was taken in: they are kept for a while only, or one is lost."""
+    """No delta continues what was loaded: deltas are kept for a limited time, or one is lost."""
 
 
 class ViewCorrupt(Fatal):

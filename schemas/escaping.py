@@ -1,13 +1,13 @@
-"""Text that somebody else wrote, made harmless to look at: nothing hidden, nothing reordered."""
+"""Makes text from strangers safe to print: nothing is hidden, nothing reordered."""
 
 from __future__ import annotations
 
 
 def escaped(text: str) -> str:
-    """`text` with everything that could steer a terminal, or hide or reorder text, made visible.
+    """`text` with everything escaped that could control a terminal, or hide or reorder text.
 
-    That is whatever Unicode calls not printable: control characters (escape sequences, new lines),
-    bidi controls, zero-width characters, separators other than the space, lone surrogates.
+    That is everything that Unicode calls not printable: control characters (escape sequences, new
+    lines), bidi controls, zero-width characters, separators other than the space, lone surrogates.
     """
     if text.isprintable():
         return text

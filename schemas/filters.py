@@ -1,4 +1,4 @@
-"""Which projects a log holds, or somebody wants to hear of: globs on normalised names."""
+"""Which projects a log holds, or a reader wants: globs on normalised names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def project_glob(text: str) -> str:
 
 
 def checked_glob(text: str) -> str:
-    """The same, of what somebody gave. Raises UsageError for what no name can fit."""
+    """`project_glob` of a user's input. Raises UsageError for a glob that no name can match."""
     if not GLOB.fullmatch(text):
         raise UsageError(
             f"{text!r} fits no project's name",

@@ -1,7 +1,7 @@
-"""Writes `schemas/*.schema.json` (JSON Schema 2020-12) from the types; with --check only compares.
+"""Writes `schemas/*.schema.json` (JSON Schema 2020-12) from the types, or with --check compares.
 
-Each file stands alone: no reference leads out of it. `$id` is the file's name, which is what the
-`ce_dataschema` header says.
+Each file is self-contained: no reference leads out of it. `$id` is the file's name, as in the
+header `ce_dataschema`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def null_last(schema: object) -> None:
 
 
 def _loosen_metadata(definitions: dict[str, Json]) -> None:
-    """Require of PyPI's document only what `trim` promises; its usual shape stays as annotation.
+    """Require of PyPI's document only what `trim` promises; its usual shape remains as annotation.
 
     `anyOf` with true accepts everything, and a reader still finds today's keys and types.
     """
@@ -145,7 +145,7 @@ def text_of(schema: Json) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write what differs, or with --check name it and return 1."""
+    """Write the files that differ, or with --check name them and return 1."""
     wanted = {name: text_of(schema) for name, schema in schemas().items()}
     present = {p.name: p.read_text(encoding="utf-8") for p in FOLDER.glob("*.schema.json")}
     differing = sorted(n for n in wanted | present if wanted.get(n) != present.get(n))

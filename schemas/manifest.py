@@ -1,4 +1,4 @@
-"""`manifest.json` of a dump: what the files beside it are, and what they may claim.
+"""`manifest.json` of a dump: the files beside it, and what they claim to reflect.
 
 Readers ignore keys they do not know; a breaking change raises `format`. `deltas/manifest.json`
 lists what leads from one dump to the next, `full/manifest.json` the dumps that are kept.
@@ -15,10 +15,10 @@ from schemas.records import SCHEMA_VERSION, Cut, Filter, Places
 MANIFEST_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 DELTAS = "deltas"  # their folder, beside the manifest, with a manifest of their own
-FULL = "full"  # the same for whole dumps: there a name holds the hash of what is in the file
-HASH_CHARACTERS = 16  # of the sha256 in such a name: no two of one kind will have the same
-MANIFEST_BYTES_MAX = 16 * 1024 * 1024  # 10 000 named exceptions are 1 MB; what a reader accepts
-EXCEPTION_NAMES_MAX = 10_000  # state.jsonl.zst has every one
+FULL = "full"  # the folder of kept dumps, where a file's name holds the hash of its content
+HASH_CHARACTERS = 16  # of the SHA-256 in such a name: no two files of one kind will collide
+MANIFEST_BYTES_MAX = 16 * 1024 * 1024  # what a reader accepts; 10 000 named exceptions take 1 MB
+EXCEPTION_NAMES_MAX = 10_000  # state.jsonl.zst has all of them
 
 
 class DumpFile(msgspec.Struct, frozen=True):
@@ -40,9 +40,9 @@ class DumpFile(msgspec.Struct, frozen=True):
 class Tables(msgspec.Struct, frozen=True):
     """What the DuckDB file and the Parquet files of a dump show: a cut of their own.
 
-    They are made less often than the other files, so it may lie before the dump's. The keys mean
-    what they do in `Manifest`. `files`: which ones. `history_since`: the changelog has every row of
-    the journal from after that serial up to `reached`; null = that is not known.
+    They are made less often than the other files, so their cut may lie before the dump's. The keys
+    mean the same as in `Manifest`. `files`: which files these are. `history_since`: the changelog
+    has every row of the journal after that serial up to `reached`; null = unknown.
     """
 
     created: str
@@ -69,7 +69,7 @@ class ExceptionName(msgspec.Struct, frozen=True):
 
 
 class Exceptions(msgspec.Struct, frozen=True):
-    """All of them by status; the first EXCEPTION_NAMES_MAX by name; `omitted` is how many more."""
+    """Counts by status, and the first EXCEPTION_NAMES_MAX by name; `omitted`: how many more."""
 
     counts: dict[str, int]
     names: tuple[ExceptionName, ...] = ()
@@ -116,8 +116,8 @@ class Manifest(msgspec.Struct, frozen=True):
 class FullManifest(msgspec.Struct, frozen=True):
     """`full/manifest.json`: the dumps that are kept, from old to new; the last is the newest one.
 
-    Each is that dump's manifest, but for the names of its exceptions. What `files` call
-    `packages.jsonl.zst` lies here under the name in its `file`.
+    Each is that dump's manifest without the names of its exceptions. A file of a kept dump, such as
+    `packages.jsonl.zst`, lies here under the name in its `file`.
     """
 
     created: str
@@ -160,7 +160,7 @@ class DeltaManifest(msgspec.Struct, frozen=True):
 
 
 def places(vector: Sequence[Cut | None]) -> Places:
-    """What of a vector's cuts a delta names."""
+    """The places of a vector's cuts, as a delta names them."""
     return tuple(
         None if cut is None else (cut.changelog, cut.refetch, cut.metadata, cut.releases, cut.state)
         for cut in vector
@@ -168,6 +168,6 @@ def places(vector: Sequence[Cut | None]) -> Places:
 
 
 def hashed_name(name: str, sha256: str) -> str:
-    """What a file of that name and content is called in `full/`."""
+    """The name in `full/` of a file with this name and content."""
     stem, dot, kind = name.partition(".")
     return f"{stem}-{sha256[:HASH_CHARACTERS]}{dot}{kind}"

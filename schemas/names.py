@@ -1,4 +1,4 @@
-"""Project names. PEP 508 says which are valid, PEP 503 how two spellings are compared."""
+"""Project names: PEP 508 defines which are valid, PEP 503 when two spellings are the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which JSON Schemas are published, of which types, with examples. The names are contracts.
+"""The published JSON Schemas, their types and examples. Their names are contracts.
 
 The name of a value's schema travels in each record's `ce_dataschema` header. A breaking change
 makes a `v2` beside the `v1`.

@@ -10,11 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
-SERIAL_MAX = 2**63 - 1  # what a signed 64-bit column holds, everywhere
+SERIAL_MAX = 2**63 - 1  # what a signed 64-bit column can hold
 
 
 class Kind(StrEnum):
-    """What a journal row's free text means to us. An unknown action is CHANGE."""
+    """The meaning of a journal row's free text. An unknown action is CHANGE."""
 
     CREATE = "create"
     NEW_RELEASE = "new-release"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class EventSource(StrEnum):
-    """Where an event comes from: PyPI's journal, or (without XML-RPC) a difference of its index."""
+    """Where an event comes from: PyPI's journal or, without XML-RPC, a change of its index."""
 
     JOURNAL = "journal"
     INDEX = "index"
@@ -54,8 +54,8 @@ class ChangelogEntry(msgspec.Struct, frozen=True):
 class Marker(msgspec.Struct, frozen=True, omit_defaults=True):
     """In `changelog`, key null: the partition's journal rows in (base, serial] lie before it.
 
-    Drawn from an index, it counts once everything before offset `refetch` of the partition's asks
-    is decided, too: an index tells of a removal only by what it lacks, and that is looked at.
+    One made from an index counts only once everything before offset `refetch` of the partition's
+    asks is decided, too: an index shows a removal only by what it lacks, which an ask checks.
     """
 
     base: int
@@ -113,7 +113,7 @@ class BackfillMarker(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Status(StrEnum):
-    """What is known of a name. All but OK and a settled ABSENT are exceptions to the watermark."""
+    """What is known of a name. All but OK and a final ABSENT are exceptions to the watermark."""
 
     OK = "ok"
     ABSENT = "absent"
@@ -180,25 +180,25 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.status is not Status.OK
 
     def settled_by_map(self, serial: int, map_serial: int) -> bool:
-        """Whether a map that gives the name `serial` says that what is published is the latest.
+        """Whether a map that has the name at `serial` proves that what is published is the latest.
 
-        That is said where the event's serial is above the body's and the map, as new as the event,
-        gives the body's own. A name that is pending has not been asked for yet, and content that
-        changed without a serial waits for its confirmation: no map speaks of those.
+        It does if the event's serial is above the body's and the map, as new as the event, has the
+        body's own. It proves nothing for a pending name, which has not been asked for yet, nor for
+        content that changed without a serial and waits for its confirmation.
         """
         waits = self.status in (Status.PARKED, Status.STALE, Status.DEAD) and not self.seen
         behind = self.published and self.body < self.event
         return waits and behind and map_serial >= self.event and serial == self.body
 
 
-ABSENT_LOOKS = 2  # a first 404 may be spurious; the second, a minute later, is believed
+ABSENT_LOOKS = 2  # a first 404 may be spurious; a second one, a minute later, is believed
 
 
 class BackfillProgress(msgspec.Struct, frozen=True):
     """A backfill in one partition: `done` of its `names` are decided.
 
-    `opened` is the offset of its opening marker in `refetch`, `known` what needed no ask. `closed`:
-    this partition is through; its names still count while other partitions are not.
+    `opened` is the offset of its opening marker in `refetch`, `known` the names that needed no ask.
+    `closed`: this partition is done; its names still count until the others are, too.
     """
 
     run: str
@@ -249,10 +249,10 @@ class Config(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """In partition N + 1 of `progress`, key `redaction:…`, one a rule: what is left out for ever.
+    """In partition N + 1 of `progress`, key `redaction:…`, one per rule: what is left out for ever.
 
     `name` (normalised) "" = of every project; `fields`: see `schemas.redaction`. `time` is when it
-    was made, and no part of what tells two rules apart.
+    was made; two rules that differ only in it are the same.
     """
 
     name: str
@@ -261,11 +261,11 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """How far the journal from before the log's base was read in, as rows with the header `late`.
+    """How much of the journal from before the log's base was read, as rows with the header `late`.
 
     Every row in (since, serial] lies before `changelog`, the next offset of each of its partitions;
-    in a log that was loaded from a dump with a journal, `since` is where that began. So does every
-    row in (0, earlier], which was asked for and read afterwards.
+    in a log that was loaded from a dump with a journal, `since` is where that journal began. The
+    same holds for every row in (0, earlier], which was asked for and read afterwards.
     """
 
     serial: int
@@ -275,10 +275,10 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """In partition N of `progress`, key `head`, after every page: how far the journal was read.
+    """In partition N of `progress`, key `head`, with every page: how far the journal was read.
 
-    `history` null = nobody has asked for the rows at or below `base`. `ahead`: names that an index
-    gave a serial above its own, and that serial: they have been events already.
+    `history` null = nobody has asked for the rows at or below `base`. `ahead`: names to which an
+    index gave a serial above its own, with that serial: they have been written as events already.
     """
 
     serial: int
@@ -297,14 +297,14 @@ class HistoryAsked(msgspec.Struct, frozen=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """In partition N + 1 of `progress`, key `hold`: until when upstream asked all to wait."""
+    """In partition N + 1 of `progress`, key `hold`: until when upstream asked us to wait."""
 
     until_ms: int
     reason: str
 
 
 class RateHanded(msgspec.Struct, frozen=True):
-    """A part of the rate (a partition) for the holder whose sign of that number claims it."""
+    """A part of the rate (a partition) handed to the holder whose sign of that number claims it."""
 
     part: int
     holder: str
@@ -314,8 +314,8 @@ class RateHanded(msgspec.Struct, frozen=True):
 class RateSign(msgspec.Struct, frozen=True, omit_defaults=True):
     """In partition N + 1 of `progress`, key `rate:…`: a process claims parts of the rate.
 
-    Written twice a second by each that shares a rate. `number` counts the signs of `holder`;
-    `parts` are partitions, none = all are given back; `handed` are those that go to another.
+    Written twice a second by each process that shares a rate. `number` counts signs of `holder`;
+    `parts`: the partitions it claims, none = all are given back; `handed`: those given to others.
     """
 
     holder: str
@@ -370,7 +370,7 @@ and state, which tell any two cuts of a log apart. None = no cut yet."""
 class Bootstrap(msgspec.Struct, frozen=True, omit_defaults=True):
     """In partition N of `progress`, key `bootstrap`: the log was loaded from another one's dump.
 
-    loading  a load is under way or was killed: nothing here may be believed, nobody may work on it
+    loading  a load is in progress or was killed: the log is incomplete, no process may work on it
     log      the other log's id, `places` how much of it was taken in, `source` where it came from
     cuts     what this log's own cuts were after that: with others it has gone its own way
     The same with `loading` alone stands in each worker's partition while it is true.

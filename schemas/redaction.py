@@ -1,9 +1,9 @@
-"""What is left out of documents and of the journal for good, and how: pure.
+"""The rules of redaction: what is left out of documents and of the journal for ever, and how. Pure.
 
-A field of `info` that is left out is null from then on, as is `ownership`; nothing else of the
-value changes. With `ownership` the user names in the journal's actions go, too. `trim` applies the
-rules to what is fetched, `processors.rewriting` to what lies in the log already,
-`streams.masking` to whatever a sink or a feed reads.
+A field of `info` that is left out becomes null, as does `ownership`; nothing else in the value
+changes. With `ownership` the user names in the journal's actions are masked, too. `trim` applies
+the rules to what is fetched, `processors.rewriting` to what the log holds already,
+`streams.masking` to what sinks and feeds read.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Rules:
     count: int = 0
 
     def fields(self, name: str) -> frozenset[str]:
-        """What is left out of the project of that (normalised) name."""
+        """The fields that are left out of the project with that (normalised) name."""
         own = self.by_name.get(name)
         return self.everywhere if own is None else self.everywhere | own
 
     @property
     def names(self) -> frozenset[str] | None:
-        """The only names that are concerned; None = every one may be."""
+        """The only names that any rule concerns; None = a rule concerns every project."""
         return None if self.everywhere else frozenset(self.by_name)
 
 
@@ -66,7 +66,7 @@ NO_RULES = Rules()
 
 
 def rules_of(config: Config | None, rules: Iterable[Rule]) -> Rules:
-    """What a log was told when it was founded and since. Fields that we do not know are ignored."""
+    """The rules that a log was founded with and was given since. Unknown fields are ignored."""
     found = tuple(dict.fromkeys(rules))
     everywhere = known_fields(config.leave_out if config is not None else ())
     count = len(found) + (1 if everywhere else 0)
@@ -81,15 +81,15 @@ def rules_of(config: Config | None, rules: Iterable[Rule]) -> Rules:
 
 
 def known_fields(fields: Iterable[str]) -> frozenset[str]:
-    """Those that can be left out, with `personal` spelled out."""
+    """Those of the fields that can be left out, with `personal` expanded."""
     given = frozenset(fields)
     return given & FIELDS | (PERSONAL if ALL_PERSONAL in given else frozenset())
 
 
 def redacted(metadata: bytes, fields: frozenset[str]) -> bytes:
-    """A value of `metadata` with null in place of these fields; the same object if none is there.
+    """A value of `metadata` with these fields set to null; the same object if it has none of them.
 
-    Raises msgspec.MsgspecError for what is no document.
+    Raises msgspec.MsgspecError if it is no document.
     """
     if not fields:
         return metadata
@@ -104,7 +104,7 @@ def redacted(metadata: bytes, fields: frozenset[str]) -> bytes:
 
 
 def _empty(values: dict[str, Raw], key: str) -> bool:
-    """Whether there was something to leave out."""
+    """Set a value to null; False if it is absent or null already."""
     if key not in values or bytes(values[key]).strip() == b"null":
         return False
     values[key] = _NULL
@@ -112,7 +112,7 @@ def _empty(values: dict[str, Raw], key: str) -> bool:
 
 
 def masked_action(action: str) -> str:
-    """An action about a role without the name of the user: `add Owner ***`."""
+    """An action about a role with the user's name masked: `add Owner ***`."""
     words = action.split(" ")
     for place, word in enumerate(words[1:], 1):
         if word.lower() in _ROLES:
@@ -129,7 +129,7 @@ def masked_action(action: str) -> str:
 
 
 def masked_entry(value: bytes, fields: frozenset[str]) -> bytes:
-    """A value of `changelog` without user names, if those are left out. Raises LogCorrupt."""
+    """A value of `changelog` with user names masked, if they are left out. Raises LogCorrupt."""
     if OWNERSHIP not in fields:
         return value
     entry = decode(value, ChangelogEntry)
@@ -139,6 +139,6 @@ def masked_entry(value: bytes, fields: frozenset[str]) -> bytes:
 
 
 def masked_letter(value: bytes) -> bytes:
-    """A value of `dead-letter` without the text that could not be read. Raises LogCorrupt."""
+    """A value of `dead-letter` without its excerpt. Raises LogCorrupt."""
     letter = decode(value, DeadLetter)
     return encode(replace(letter, excerpt="", hash="")) if letter.excerpt else value

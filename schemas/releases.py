@@ -1,8 +1,8 @@
 """The value of `releases`: every release of a project with its files in slim form.
 
-A slim file is PyPI's own file object (JSON API) without what a resolver or a mirror never asks
-for: the keys and their meaning are PyPI's. A key that PyPI did not give is absent; three old
-spellings are brought to today's (see `processors/slim.py`).
+A slim file is PyPI's own file object (JSON API) without the keys that no resolver or mirror needs;
+keys and meanings are PyPI's. A key that PyPI did not give is absent; three old spellings are
+modernised (see `processors/slim.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class SlimFile(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
-    gc=False,  # it holds no cycle, and there are thousands in one value
+    gc=False,  # without cycles, and one value has thousands
     rename={"core_metadata": "core-metadata"},
 ):
     """One file. `size` in bytes, null if upstream's is no number that fits 63 bits.

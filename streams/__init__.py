@@ -1,1 +1,1 @@
-"""Floor 2: the log port, its adapters, and what every stage shares to read and write it."""
+"""Floor 2: the log port, its adapters, and what all stages share to read and write the log."""

@@ -1,4 +1,4 @@
-"""Records of `refetch`: what any process writes to have a name fetched."""
+"""Records of `refetch`, which any process may write to have a name fetched."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Which partitions this process works on, and its share of the rate: a port, as the log is.
+"""The assignment port: which partitions this process works on, and its share of the rate.
 
-Order     What is assigned here is assigned to no other live member. During a change there is no
-          such promise: the writer id is the only fence, and work may go on until the new
-          assignment is known.
-Share     The shares of all members together are never more than 1, but for members that the
-          group has not heard of yet; where they are leased (`streams.leases`), never. 0 = fetch
+Order     What is assigned here is assigned to no other live member, except during a
+          change: the writer id is the only fence, and work may go on until the new assignment is
+          known.
+Share     The shares of all members add up to 1 at most, members aside that the group does not
+          know yet; where shares are leased (`streams.leases`) without exception. 0 = fetch
           nothing now.
 Errors    `run` raises LogUnavailable (Retriable) when the group cannot be reached; it is run
           again, and what was assigned stays so until something else is known.
@@ -16,11 +16,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-QUIET_SECONDS = 1.0  # after an assignment: others may learn of it that much later
+QUIET_SECONDS = 1.0  # after an assignment: others may learn of it this much later
 
 
 class Assignment(Protocol):
-    """See the module's text for the rules."""
+    """See the module's docstring for the rules."""
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -29,16 +29,16 @@ class Assignment(Protocol):
 
     @property
     def known(self) -> bool:
-        """Whether it was ever said what is assigned here, if only that nothing is."""
+        """Whether an assignment is known at all, be it an empty one."""
         ...
 
     @property
     def well(self) -> bool:
-        """Whether this process is known to be counted in."""
+        """Whether this process is known to be a member."""
         ...
 
     def share(self) -> float:
-        """The part of the rate that may be used now, 0 to 1."""
+        """The share of the rate that may be used now, 0 to 1."""
         ...
 
     async def changed(self, known: frozenset[int]) -> frozenset[int]:
@@ -51,7 +51,7 @@ class Assignment(Protocol):
 
 
 class Everything:
-    """The assignment of a process that shares with nobody."""
+    """The assignment of a process that works alone: all partitions."""
 
     def __init__(self, total: int) -> None:
         self._partitions = frozenset(range(total))
@@ -88,7 +88,7 @@ class Everything:
 
 @dataclass
 class Membership:
-    """What one member knows of its place in a group. Pure: all times are passed in.
+    """One member's view of its group. Pure: all times are passed in.
 
     Times are seconds of a clock that never goes back and that goes on while a process is stopped.
     `session_seconds`: after so long without a sign of life the group gives our partitions away.
@@ -100,7 +100,7 @@ class Membership:
     _since: float = field(default=float("-inf"), init=False)
     _before: int = field(default=0, init=False)  # how many were ours before this assignment
     _confirmed: float = field(default=float("-inf"), init=False)
-    _member: bool = field(default=False, init=False)  # False: what is held is only remembered
+    _member: bool = field(default=False, init=False)  # False: the assignment is only remembered
 
     @property
     def known(self) -> bool:
@@ -108,7 +108,7 @@ class Membership:
         return self._since > float("-inf")
 
     def assigned(self, partitions: frozenset[int], now: float) -> None:
-        """The group gave us these. That it did confirms us, too."""
+        """The group assigned these, which also confirms our membership."""
         self._before = len(self.partitions) if self._member else 0
         self.partitions, self._since = partitions, now
         self._member, self._confirmed = True, now
@@ -119,26 +119,27 @@ class Membership:
             self._member = False
 
     def confirmed(self, asked: float) -> None:
-        """To a question put at `asked` the group answered that we belong to it."""
+        """The group answered a question of time `asked`: we are a member."""
         self._confirmed = max(self._confirmed, asked)
 
     def denied(self, asked: float) -> None:
-        """To a question put at `asked` the group answered that it does not know us.
+        """The group answered a question of time `asked`: it does not know us.
 
-        It may have been answered before we joined, and heard after that: then it says nothing.
+        Ignored if the question is older than our joining.
         """
         if asked >= self._since:
             self._member = False
 
     def well(self, now: float) -> bool:
-        """Whether we are known to belong to the group."""
+        """Whether we are known to be a member of the group."""
         return self._member and not self._doubtful(now)
 
     def share(self, now: float) -> float:
         """The part of the rate that may be used now.
 
-        In the first second nobody takes more than before, and a newcomer nothing: whoever gave
-        something up may learn of it a little later than whoever got it.
+        During the first second after an assignment a member uses no more than before, and a
+        newcomer nothing: a member that lost a partition may learn of it later than the one that
+        gained it.
         """
         if not self.well(now):
             return 0.0

@@ -14,7 +14,7 @@ class _Listener(NamedTuple):
 
 
 class Bell:
-    """Readers listen before they look, so that nothing written in between goes unnoticed."""
+    """Wakes readers. They listen before they look, so that they miss nothing in between."""
 
     def __init__(self) -> None:
         self._listeners: dict[asyncio.Event, _Listener] = {}
@@ -34,7 +34,7 @@ class Bell:
 
     @property
     def heard(self) -> bool:
-        """True while anyone listens."""
+        """Whether anyone listens."""
         return bool(self._listeners)
 
     def ring(self, places: Collection[Hashable] = ()) -> None:
@@ -47,9 +47,9 @@ class Bell:
 
 
 async def woken_within(event: asyncio.Event, seconds: float | None) -> None:
-    """Wait for the event, which is set after so long (None = never) if nobody has set it.
+    """Wait for the event; it is set after so many seconds (None = never) if nobody sets it before.
 
-    For whoever looks afterwards in any case: a timer costs a fifth of a time-out that cancels.
+    For a caller that looks afterwards in any case: a timer costs a fifth of a cancelling time-out.
     """
     timer = None
     if seconds is not None:
@@ -62,7 +62,7 @@ async def woken_within(event: asyncio.Event, seconds: float | None) -> None:
 
 
 async def heard_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event for at most so long; True if it came."""
+    """Wait for the event for at most so many seconds; True if it was set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

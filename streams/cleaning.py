@@ -1,4 +1,4 @@
-"""How long the adapters that clean for themselves keep what may go. Kafka has its own settings."""
+"""How long records are kept, for adapters that do their own cleaning. Kafka has topic settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Limits(NamedTuple):
 
 
 def limits(topic: Topic, now_ms: int) -> Limits:
-    """What may go from a topic now."""
+    """The limits for a topic as of now."""
     spec = TOPICS[topic]
     if spec.cleanup == "delete":
         return Limits(None, None, None if spec.retention_ms is None else now_ms - spec.retention_ms)

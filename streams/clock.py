@@ -1,11 +1,11 @@
-"""Time as the stages see it: passed in, so that a test needs no real waiting."""
+"""The clock that is passed to the stages, so that a test can replace it."""
 
 from __future__ import annotations
 
 import time
 from typing import Protocol
 
-# Linux's monotonic clock stands still in a suspend: hours later all times would be hours old.
+# Linux's monotonic clock stops during a suspend: after hours all times would be hours old.
 _STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -18,9 +18,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Wall time at the start, carried on by a clock that is never set.
+    """The wall time at the start, advanced by a clock that nobody can set.
 
-    So a wall clock that is set, by hand or by NTP, moves no schedule.
+    So setting the wall clock, by hand or by NTP, shifts no schedule.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class SystemClock:
 
 
 def steady_ns() -> int:
-    """Nanoseconds of a clock that is never set; where there is one, it goes on in a suspend."""
+    """Nanoseconds of a monotonic clock, one that runs during a suspend where the system has it."""
     return time.clock_gettime_ns(_STEADY)
 
 

@@ -1,4 +1,4 @@
-"""How every SQLite file of ours is opened, whichever it is."""
+"""Opens a connection to any of our SQLite files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUSY_SECONDS = 5.0  # how long to wait for another process's transaction; ours t
 def open_connection(
     path: Path, pragmas: Iterable[str], *, statements_cached: int, create: bool
 ) -> sqlite3.Connection:
-    """Without implicit transactions; it may be handed from thread to thread, not shared.
+    """A connection without implicit transactions; threads may pass it on but not share it.
 
     Raises sqlite3.Error.
     """

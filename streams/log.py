@@ -1,12 +1,12 @@
-"""The log port, in Kafka's terms. Nothing outside `pypistream.wiring` knows which adapter it has.
+"""The log port, in Kafka's terms. Only `pypistream.wiring` knows which adapter is in use.
 
 Order     Records of one partition have rising offsets, are read in that order, and stay in it.
-          An offset is never used twice, also after a purge of a partition's last row.
+          An offset is never used twice, not even after a purge of a partition's last row.
 Atomic    A transaction's records become visible together or not at all, and are visible when
           `commit` returns; readers see committed records only. `append` (no writer) is as atomic
           on the embedded log; on Kafka an error may leave a part of it written.
 Fencing   `writer(id)` takes the id: the predecessor's open transaction is aborted and its next
-          `commit` raises WriterFenced. What the new writer reads after that is all there ever was.
+          `commit` raises WriterFenced. What the new writer reads after that is complete.
 Resume    A position names the next record to read. The log keeps no positions: they lie in
           `progress` or with the sink, in the same transaction as the effect.
 Compaction  cleanup=compact keeps at least the last record per key and the last of a partition;
@@ -29,7 +29,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class LogUnavailable(Retriable):
-    """The log's storage did not answer in time; what was asked for may or may not be done."""
+    """The log's storage did not answer in time; whether the request was carried out is unknown."""
 
 
 class TopicPartition(NamedTuple):
@@ -69,12 +69,12 @@ class Record(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A compacted partition folded to its last record per key (tombstones left out).
+    """A compacted partition, folded to the last record per key; tombstones are left out.
 
-    `next_offset` follows the last record that was folded: reading on from there misses nothing.
+    `next_offset` follows the last record that was folded: a reader that starts there misses none.
     """
 
-    rows: Mapping[str, Record]  # a record may be made anew at each look: large tables stay small
+    rows: Mapping[str, Record]  # large tables may make a record anew at each access
     next_offset: Offset
 
 
@@ -118,12 +118,12 @@ class Reader(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what the reader holds. Idempotent; never raises."""
+        """Release what the reader holds. Idempotent; never raises."""
         ...
 
 
 class Log(Protocol):
-    """One log of N = `partitions`; see the module's text for its rules."""
+    """One log of N = `partitions`; see the module's docstring for its rules."""
 
     @property
     def partitions(self) -> int:
@@ -135,7 +135,7 @@ class Log(Protocol):
         ...
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Offset]:
-        """Plain write of any process, without fencing: asks, hold, requests."""
+        """Write without fencing, which any process may do: asks, holds, requests."""
         ...
 
     async def reader(self, positions: Mapping[TopicPartition, Offset]) -> Reader:
@@ -155,14 +155,18 @@ class Log(Protocol):
         ...
 
     async def clean(self, now_ms: int) -> int:
-        """Compaction and retention, a bounded piece; how many records went. Kafka does its own."""
+        """A bounded piece of compaction and retention; how many records went.
+
+        Kafka does this itself.
+        """
         ...
 
     async def purge(self, letter: Changing) -> int:
-        """Compaction at once, whatever the age: nothing that was replaced stays in the storage.
+        """Compact at once, whatever the age: nothing that was replaced stays in the storage.
 
-        Dead letters get the values that `letter` makes of them, at their own offsets. Returns how
-        many records went or changed. Kafka lets nobody do that: 0, its settings say when they go.
+        Dead letters are replaced by what `letter` makes of their values, at the same offsets.
+        Returns how many records were removed or changed. On Kafka this is impossible: it returns 0,
+        and the topics' settings decide when records go.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""The log as sinks and feeds may see it: whatever a rule of redaction leaves out is not there.
+"""The log as sinks and feeds may see it: without what the rules of redaction leave out.
 
-What lies in the log follows more slowly, on Kafka for days, and the journal is never changed there.
+The log itself follows later, on Kafka after days, and the journal in it is never changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.topics import Offset, Topic
 from streams.log import Changing, Log, Outgoing, Reader, Record, Table, TopicPartition, Writer
 from streams.rules import RulesWatch
 
-LOOK_SECONDS = 1.0  # how late a reader that is open learns of a rule; a new one knows all of them
+LOOK_SECONDS = 1.0  # how late an open reader learns of a rule; a new one knows all of them
 
 
 class MaskedLog:
@@ -29,11 +29,11 @@ class MaskedLog:
 
     @classmethod
     def of(cls, log: Log) -> MaskedLog:
-        """`log`, masked; itself if it is so already."""
+        """`log` masked; the same object if it is masked already."""
         return log if isinstance(log, MaskedLog) else cls(log)
 
     async def look(self, after_seconds: float = 0.0) -> Rules:
-        """The rules as of now, or as of a look no longer ago than that. Raises LogUnavailable."""
+        """The rules as of now, or of a recent look. Raises LogUnavailable."""
         async with self._turn:
             now = asyncio.get_running_loop().time()
             if now - self._looked >= after_seconds:
@@ -60,7 +60,7 @@ class MaskedLog:
         return _MaskedReader(self, await self._inner.reader(positions))
 
     async def table(self, at: TopicPartition) -> Table:
-        """As the log below: what sinks fold is ours, and nothing is left out of it."""
+        """As the log below: the tables that sinks fold hold nothing to mask."""
         if at.topic in MASKED:
             raise ValueError(f"{at.topic} is read, not folded, where rules may leave something out")
         return await self._inner.table(at)
@@ -82,7 +82,7 @@ class MaskedLog:
         return await self._inner.purge(letter)
 
     async def leave(self) -> None:
-        """Close nothing but what is ours: the log below is somebody else's, too."""
+        """Close only what this object opened: others use the log below, too."""
         await self._watch.__aexit__()
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class _MaskedReader:
         self._inner = inner
 
     async def read(self, max_records: int, wait_seconds: float) -> list[Record]:
-        # Before reading: an error after it would lose what was read.
+        # Look before reading: an error afterwards would lose what was read.
         rules = await self._log.look(LOOK_SECONDS)
         records = await self._inner.read(max_records, wait_seconds)
         return records if not rules.count else [masked(record, rules) for record in records]
@@ -113,7 +113,7 @@ MASKED = (Topic.METADATA, Topic.CHANGELOG, Topic.DEAD_LETTER)
 
 
 def masked(record: Record, rules: Rules) -> Record:
-    """The record without what the rules leave out; the same one if that is nothing. Pure.
+    """The record without what the rules leave out; the same object if nothing is. Pure.
 
     Raises LogCorrupt.
     """
@@ -121,7 +121,7 @@ def masked(record: Record, rules: Rules) -> Record:
         return record
     value = record.value
     if record.topic is Topic.DEAD_LETTER:
-        # What has no key could not even be attributed to a project.
+        # A letter without a key belongs to no project that a rule could name.
         if not record.key or rules.fields(record.key):
             value = masked_letter(value)
     elif record.key is not None and (fields := rules.fields(record.key)):
@@ -136,4 +136,4 @@ def _document(value: bytes, fields: frozenset[str]) -> bytes:
     try:
         return redacted(value, fields)
     except NO_JSON:
-        return value  # no document: whoever reads it says so
+        return value  # no document: its reader will report that

@@ -1,7 +1,7 @@
 """The log in memory: for tests and simulations, and the simplest honest implementation of the port.
 
-It lives as long as the object. `another()` gives a second handle on the same records, as a second
-process would have: closing or losing one leaves the other as it is.
+It lives as long as the object. `another()` returns a second handle on the same records, like that
+of a second process: closing or losing one does not affect the other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Partition:
 
 
 class _Store:
-    """What all handles of one log share."""
+    """The records that all handles of one log share."""
 
     def __init__(self, partitions: int, now_ms: Callable[[], int]) -> None:
         self.partitions = partitions
@@ -61,7 +61,7 @@ class _Store:
         return {at: Offset(held.end) for at, held in self.held.items()}
 
     def write(self, records: Sequence[Outgoing], places: Sequence[TopicPartition]) -> list[Offset]:
-        """Append without any further question; nothing in it can fail half way."""
+        """Append without further checks: nothing in here can fail half-way."""
         timestamp_ms = self.now_ms()
         offsets = []
         for record, at in zip(records, places, strict=True):
@@ -276,7 +276,7 @@ def _check_position(at: TopicPartition, position: Offset, held: _Partition) -> N
 
 
 def _clean(topic: Topic, held: _Partition, now_ms: int) -> int:
-    """Drop what may go; the last row of a partition stays, so that offsets are never used twice."""
+    """Drop what may go. A partition's last row stays, so that offsets are never used twice."""
     limit = limits(topic, now_ms)
     before = len(held.rows)
     if TOPICS[topic].cleanup == "delete":

@@ -1,4 +1,4 @@
-"""Headers as few bytes: what is the same in every record is a code of one byte.
+"""Packs headers into few bytes: what is the same in every record becomes a code of one byte.
 
 A packed list is MessagePack: a code below 100 stands for a whole header, a code from 100 on (or a
 name as text) is followed by the value. The tables are part of the stored form: only ever append.
@@ -58,7 +58,7 @@ _FIRST_NAME = 100  # codes below are pairs
 _CODE_OF_PAIR = {pair: code for code, pair in enumerate(_PAIRS)}
 _CODE_OF_NAME = {name: _FIRST_NAME + index for index, name in enumerate(_NAMES)}
 
-# Names and values of headers have no more bytes than so many times those of their packed form.
+# Headers unpack to at most this many times the bytes of their packed form.
 UNPACKED_PER_BYTE_MAX = 1 + max(len(name) + len(value) for name, value in _PAIRS)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -85,7 +85,7 @@ def unpack_headers(packed: bytes) -> Headers:
     """The reverse. Raises ValueError for bytes that `pack_headers` never makes."""
     if not packed:
         return ()
-    headers: list[tuple[Any, Any]] = []  # as typed as what was stored; the checksum came first
+    headers: list[tuple[Any, Any]] = []  # typed as it was stored; the checksum was verified before
     parts = iter(_decode(packed))  # msgspec's errors are ValueErrors
     try:
         for part in parts:

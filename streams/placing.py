@@ -1,4 +1,4 @@
-"""What every adapter asks of a record before it is written. Pure."""
+"""Checks and places a record before any adapter writes it. Pure."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def every_partition(partitions: int) -> list[TopicPartition]:
 def placed(record: Outgoing, partitions: int) -> TopicPartition:
     """Where the record goes in a log of N = `partitions`.
 
-    Raises as `check_size`; ValueError for what is a mistake of the caller: no such partition, or no
-    key where one is needed.
+    Raises what `check_size` raises, and ValueError for a programming error: no such partition, or
+    no key where one is needed.
     """
     check_size(record)
     return place_of(record, partitions)
@@ -46,7 +46,7 @@ def check_size(record: Outgoing) -> None:
 
 
 def place_of(record: Outgoing, partitions: int) -> TopicPartition:
-    """`placed` of a record whose size is known to be right."""
+    """`placed` for a record whose size was checked."""
     if record.key is None and TOPICS[record.topic].cleanup == "compact":
         raise ValueError(f"a record of {record.topic} needs a key: the topic is compacted")
     if record.partition is None:

@@ -1,4 +1,4 @@
-"""What the `progress` topic says: how far the workers are, and what that allows to claim."""
+"""Reads the topic `progress`: how far the workers are, and what may be claimed from that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOOTSTRAP_KEY = "bootstrap"
 
 
 def worker_id(partition: int) -> str:
-    """The writer id of that partition's worker: whoever holds it is alone in writing there."""
+    """The writer id of that partition's worker; only its holder can write there."""
     return f"worker-{partition}"
 
 
@@ -42,9 +42,9 @@ class Watermark(NamedTuple):
 
 
 def watermark(cuts: Sequence[Cut | None]) -> Watermark:
-    """The claim of one cut per partition: the least of what the partitions say. Pure.
+    """The claim of these cuts, one per partition: the least that any of them makes. Pure.
 
-    None = that partition's worker has not written any progress.
+    A cut that is None: that partition's worker has not written any yet.
     """
     known = [cut for cut in cuts if cut is not None]
     marked = len(known) == len(cuts) and all(cut.serial for cut in known) and bool(known)
@@ -59,7 +59,7 @@ def watermark(cuts: Sequence[Cut | None]) -> Watermark:
 
 
 def history_since(head: Head | None, cuts: Sequence[Cut | None]) -> int | None:
-    """After which serial no journal row is missing up to these cuts; None = not known. Pure."""
+    """The serial after which no journal row is missing up to these cuts; None = unknown. Pure."""
     if head is None:
         return None
     if head.history is None or head.history.serial < head.base:
@@ -70,7 +70,7 @@ def history_since(head: Head | None, cuts: Sequence[Cut | None]) -> int | None:
 
 
 def redacted_under(cuts: Sequence[Cut | None]) -> int:
-    """So many rules of redaction are applied to everything that these cuts hold. Pure."""
+    """How many rules of redaction are applied to everything up to these cuts. Pure."""
     return min((cut.redacted for cut in cuts if cut is not None), default=0)
 
 
@@ -87,7 +87,7 @@ class Progress(NamedTuple):
 
     @property
     def loading(self) -> bool:
-        """Whether a load is under way or was killed: what lies here is no log yet."""
+        """Whether a load is in progress or was killed, so that the log is incomplete."""
         return self.bootstrap is not None and self.bootstrap.loading
 
     @property
@@ -97,7 +97,7 @@ class Progress(NamedTuple):
 
 
 def check_loaded(bootstrap: Bootstrap | None) -> None:
-    """Raises LogMismatch if a load has not ended: nobody may work on half of a log."""
+    """Raise LogMismatch if a load has not ended: no process may work on an incomplete log."""
     if bootstrap is not None and bootstrap.loading:
         raise LogMismatch(
             "a `pypistream bootstrap` into this log has not ended: it is under way, or was killed",
@@ -108,7 +108,7 @@ def check_loaded(bootstrap: Bootstrap | None) -> None:
 def progress_record(
     partition: int, key: str, value: msgspec.Struct, now_ms: int, *, of: str = "", kind: str = ""
 ) -> Outgoing:
-    """A record of the topic. `of` is its id, `kind` what it is called if not like its key."""
+    """A record of the topic. `of` is its id, `kind` its type's name if that is not its key."""
     envelope = Envelope(
         id=of or f"{key}:{now_ms}",
         type=f"pypistream.{kind or key}",
@@ -120,7 +120,7 @@ def progress_record(
 
 
 async def unread_asks(log: Log, progress: Progress) -> list[int]:
-    """How many asks each partition's worker has not decided yet, whoever wrote them."""
+    """How many asks each partition's worker has not decided yet."""
     ends = await log.ends(Topic.REFETCH)
     return [
         ends[TopicPartition(Topic.REFETCH, partition)] - (cut.refetch if cut else 0)
@@ -129,7 +129,7 @@ async def unread_asks(log: Log, progress: Progress) -> list[int]:
 
 
 async def read_progress(log: Log) -> Progress:
-    """One look at the topic as it is now; who looks again uses ProgressWatch. Raises LogCorrupt."""
+    """The topic as it is now. For repeated looks use ProgressWatch. Raises LogCorrupt."""
     progress = Progress(None, None, (None,) * log.partitions)
     for table in (await tables_of(log, _places(log))).values():
         for record in table.rows.values():
@@ -160,7 +160,7 @@ class ProgressWatch:
         return self._progress
 
     async def look(self, wait_seconds: float = 0.0) -> Progress:
-        """Everything committed up to now; waits at most so long for something new."""
+        """The progress committed up to now; waits at most so many seconds for something new."""
         for record in await self._watch.look(wait_seconds):
             self._progress = folded(self._progress, record)
         return self._progress
@@ -185,5 +185,5 @@ def folded(progress: Progress, record: Record) -> Progress:
 
 
 def _places(log: Log) -> list[TopicPartition]:
-    """N holds config and head; N + 1 is not for sinks."""
+    """The partitions to read: N holds config and head; sinks do not need N + 1."""
     return [TopicPartition(Topic.PROGRESS, partition) for partition in range(log.partitions + 1)]

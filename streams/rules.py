@@ -1,7 +1,7 @@
 """The rules of redaction as the log keeps them: plain records of `progress`, one key a rule.
 
-Any process may write one, and none is ever taken back. So the rules that a reader knows are some of
-the first ones, and their number tells how many.
+Any process may write one, and none is ever taken back. So a reader knows the first so many of the
+rules, and a count tells which these are.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ RULE_PREFIX = "redaction:"
 
 
 def rule_key(rule: Rule) -> str:
-    """The record's key: rules that say the same have the same."""
+    """The record's key, the same for rules that say the same."""
     return f"{RULE_PREFIX}{rule.name}:{','.join(sorted(rule.fields))}"
 
 
 def rule_record(log: Log, rule: Rule, now_ms: int) -> Outgoing:
-    """The record by which any process makes a rule."""
+    """The record that makes a rule."""
     key = rule_key(rule)
     partition = plain_place(log).partition
     return progress_record(partition, key, rule, now_ms, of=key, kind="redaction")
 
 
 async def read_rules(log: Log) -> Rules:
-    """One look at the rules as they are now. Raises LogCorrupt, LogUnavailable."""
+    """The rules as they are now. Raises LogCorrupt, LogUnavailable."""
     tables = await tables_of(log, _places(log))
     return _folded({at: table.rows for at, table in tables.items()})
 
@@ -59,7 +59,7 @@ class RulesWatch:
         await self._watch.__aexit__()
 
     async def look(self, wait_seconds: float = 0.0) -> Rules:
-        """As of now; waits at most so long for something new in the same place."""
+        """The rules as of now; waits at most so many seconds for something new there."""
         if await self._watch.look(wait_seconds):
             self.rules = _folded(self._watch.rows)
         return self.rules
@@ -78,7 +78,7 @@ def _folded(tables: Mapping[TopicPartition, Mapping[str, Record]]) -> Rules:
 
 
 def _rule_of(key: str, record: Record) -> Rule | None:
-    """None for what is none: any process may write here."""
+    """The rule in a record, None if it cannot be decoded: any process may write here."""
     if not key.startswith(RULE_PREFIX) or record.value is None:
         return None
     try:

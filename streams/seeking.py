@@ -1,8 +1,9 @@
-"""Finding a place in `changelog` by a number that its rows carry, such as their serial.
+"""Finds an offset in `changelog` by a number that its rows carry, such as their serial.
 
-Rows of one partition are in the order of their serials but for two kinds. `late` ones, from before
-the log began, are left out here. Those that an index showed ahead of itself stand before a few rows
-with lower serials: whoever must not miss them begins a little earlier (DISPLACED_OFFSETS_MAX).
+Rows of one partition are in the order of their serials, with two exceptions. `late` ones, from
+before the log began, are skipped here. Those that an index showed ahead of itself come before a few
+rows with lower serials: a reader that must not miss them starts a little earlier
+(DISPLACED_OFFSETS_MAX).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from schemas.topics import Offset
 from streams.log import Log, Record, TopicPartition
 
 PROBE_RECORDS = 200  # of one look
-PROBE_WAIT_SECONDS = 0.5  # of one read; what lies below an end has been committed
+PROBE_WAIT_SECONDS = 0.5  # of one read; everything below an end has been committed
 SERIAL_DIGITS_MAX = 19  # of 2**63 - 1
-DISPLACED_OFFSETS_MAX = 2_000  # serials that appear while one index is made: seconds of upstream
+DISPLACED_OFFSETS_MAX = 2_000  # serials that appear while upstream makes one index, in some seconds
 
 Spans = Mapping[TopicPartition, tuple[Offset, Offset]]
 Number = Callable[[Record], int | None]
@@ -31,16 +32,16 @@ def serial_of(record: Record) -> int | None:
 
 
 def is_late(record: Record) -> bool:
-    """Whether it is a row from before the log began, written in later on."""
+    """Whether it is a row from before the log began, which was added later."""
     return record.header("late") == "true"
 
 
 async def seek(
     log: Log, spans: Spans, above: int, number: Number = serial_of
 ) -> dict[TopicPartition, Offset]:
-    """Offsets within `spans` with every row whose number is above `above` at or after them.
+    """Offsets within `spans` such that every row with a number above `above` is at or after them.
 
-    Halving finds it, in all partitions at once, with one reader each time. Raises LogUnavailable.
+    A binary search, in all partitions at once with one reader per step. Raises LogUnavailable.
     """
     low = {at: span[0] for at, span in spans.items()}
     high = {at: span[1] for at, span in spans.items()}
@@ -62,7 +63,7 @@ async def _rows_at_or_after(
     ends: Mapping[TopicPartition, Offset],
     number: Number,
 ) -> dict[TopicPartition, tuple[Offset, int]]:
-    """The first row in order from each place on, before its end: its offset and number."""
+    """Offset and number of each place's first row from there on that is in order."""
     found: dict[TopicPartition, tuple[Offset, int]] = {}
     reader = await log.reader(places)
     try:

@@ -1,4 +1,4 @@
-"""What is known per name, folded from the `state` topic: kept encoded, 900 000 names are usual."""
+"""The state of every name, folded from the topic `state` and kept encoded: 900 000 are usual."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from streams.log import Record
 
 
 class States:
-    """A map name -> State that holds the JSON bytes of each row (150 B, not 1 kB of objects)."""
+    """A map from name to State, kept as JSON bytes: 150 B a name, as objects 1 kB."""
 
     def __init__(self, rows: Mapping[str, Record]) -> None:
         self._rows: dict[str, bytes] = {}
         self._status: dict[Status, int] = Counter()
-        self._written: dict[NormalizedName, bytes | None] = {}  # of those changed since, as it was
+        self._written: dict[NormalizedName, bytes | None] = {}  # the written rows of changed names
         for name, record in rows.items():
             if record.value is not None:
                 self._rows[name] = record.value
@@ -27,7 +27,7 @@ class States:
         return len(self._rows)
 
     def get(self, name: NormalizedName) -> State | None:
-        """The name's state, None if it was never heard of."""
+        """The name's state, None if the log does not know it."""
         raw = self._rows.get(name)
         return None if raw is None else codec.decode(raw, State)
 
@@ -42,7 +42,10 @@ class States:
         return raw
 
     def unwritten(self, name: NormalizedName) -> bytes | None:
-        """The row to write now; None if it is what was written last. Counts as written."""
+        """The row to write now, None if it is the one last written.
+
+        Counts as written from then on.
+        """
         raw = self._rows[name]
         written = self._written.pop(name, raw)
         return None if raw == written else raw
@@ -55,7 +58,7 @@ class States:
     def owed(self) -> Iterator[tuple[NormalizedName, State]]:
         """Names that still have an attempt to come."""
         for name, raw in self._rows.items():
-            # Two substrings tell without decoding: 99 of 100 rows are settled ones.
+            # Two substrings tell without decoding: 99 of 100 rows are settled.
             if b'"next_ms"' in raw or b'"pending"' in raw:
                 state = codec.decode(raw, State)
                 if state.next_ms or state.status is Status.PENDING:
@@ -70,9 +73,9 @@ class States:
                     yield NormalizedName(name), state
 
     def by_index(self) -> Iterator[tuple[NormalizedName, State]]:
-        """Names of which the index had the last word, not the JSON API."""
+        """Names for which the index had the last word, not the JSON API."""
         for name, raw in self._rows.items():
-            # Left out where it is the JSON API's; the text may stand in a name of a project, too.
+            # The key is left out for the JSON API. Its text may also occur in a project's name.
             if b'"source"' in raw:
                 state = codec.decode(raw, State)
                 if state.source is not Source.JSON:

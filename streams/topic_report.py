@@ -1,4 +1,4 @@
-"""How the log's topics are and what is wrong with them, whatever the log lies on."""
+"""A report on the log's topics and their faults, for any adapter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.topics import RECORD_BYTES_MAX, TOPICS, Topic, partition_count
 
 
 class Fault(NamedTuple):
-    """What is wrong with a topic, as `name is found, wanted value`, and what mends it."""
+    """A fault of a topic, as `name is found, wanted value`, and what mends it."""
 
     what: str
     mend: str
@@ -42,19 +42,19 @@ class TopicReport:
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """All seven topics, in their order. `partitions` = N, None = no topic is there."""
+    """All seven topics, in their order. `partitions`: N, None if no topic exists."""
 
     partitions: int | None
     topics: tuple[TopicReport, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether everything is there and as it should be."""
+        """Whether every topic exists and is as it should be."""
         return not any(each.faults or each.missing for each in self.topics)
 
 
 def embedded_report(partitions: int) -> LogReport:
-    """The embedded log's topics: they are as they should be, or it could not have been opened."""
+    """The embedded log's topics. They are as they should be: else it could not have been opened."""
     return LogReport(
         partitions,
         tuple(

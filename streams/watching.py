@@ -1,7 +1,8 @@
-"""Reading up to now, and keeping compacted partitions folded with one reader.
+"""Reads topics up to their present end, and keeps compacted partitions folded.
 
-On brokers a reader is a client of its own that has to connect and knows nothing at first: opening
-one per look is dear, and an empty read is no end. So readers are kept, and positions are compared.
+On Kafka a reader is a client of its own, which has to connect first: to open one per look is
+expensive, and an empty read does not mean the end. So readers are kept, and their positions
+compared with the ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from streams.log import Log, LogUnavailable, Reader, Record, Table, TopicPartiti
 
 READ_RECORDS_MAX = 5_000  # of one batch of small records; a busy worker writes 20 cuts a second
 READ_WAIT_SECONDS = 0.5  # of one read; what lies below an end has been committed
-STALL_SECONDS = 30.0  # without a record or a position that moves, though there is more
+STALL_SECONDS = 30.0  # without a record or any movement of a position, though there is more
 
 
 async def up_to_now(
@@ -24,11 +25,11 @@ async def up_to_now(
     places: Collection[TopicPartition],
     batch_records_max: int = READ_RECORDS_MAX,
 ) -> AsyncIterator[list[Record]]:
-    """Everything committed up to now in `places`, which the reader reads; its other ones, too.
+    """Everything committed up to now in `places`, and the reader's other places, too.
 
-    Ends where the reader stands at ends that were asked for after the last batch. Up to those of
-    the beginning is not enough for a fold: a record below them may have been compacted away
-    meanwhile, and the one that replaced it lies above. Raises LogUnavailable, LogCorrupt.
+    It is done when the reader stands at ends that were asked for after the last batch. The ends of
+    the beginning would not do for a fold: a record below them may be compacted away meanwhile, and
+    the one that replaced it lies above. Raises LogUnavailable, LogCorrupt.
     """
     while missing := await _missing(log, reader, places):
         async for records in up_to(reader, missing, batch_records_max):
@@ -40,8 +41,8 @@ async def up_to(
 ) -> AsyncGenerator[list[Record], None]:
     """Records, none of them an empty list, until the reader stands at or beyond all of `ends`.
 
-    What lies beyond comes, too, if a read brings it. `ends` are such that all before them is
-    committed. Raises LogUnavailable, LogCorrupt.
+    Later records may be among them. Everything before `ends` must be committed. Raises
+    LogUnavailable, LogCorrupt.
     """
     loop = asyncio.get_running_loop()
     patience = loop.time() + STALL_SECONDS
@@ -59,7 +60,7 @@ async def up_to(
 async def _missing(
     log: Log, reader: Reader, places: Collection[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """Ends that the reader has not reached."""
+    """The ends that the reader has not reached."""
     missing: dict[TopicPartition, int] = {}
     for topic in {at.topic for at in places}:
         ends = await log.ends(topic)
@@ -93,12 +94,12 @@ class TableWatch:
         return self._rows
 
     async def look(self, wait_seconds: float = 0.0) -> Sequence[Record]:
-        """Take in everything committed up to now; what is new, in the order of each partition.
+        """Read everything committed up to now; the new records, in the order of each partition.
 
-        If there is nothing new it waits at most so long for something. After trouble what was known
-        before comes again.
+        If there is nothing new it waits at most so many seconds. After an error known records come
+        again.
         """
-        reader, self._reader = self._reader, None  # until this look is known to be whole
+        reader, self._reader = self._reader, None  # until this look is complete
         if reader is None:
             self._reader = await self._fold()
             return [record for rows in self._rows.values() for record in rows.values()]
@@ -132,13 +133,13 @@ class TableWatch:
 
 
 async def tables_of(log: Log, places: Collection[TopicPartition]) -> dict[TopicPartition, Table]:
-    """Small compacted partitions, all at once: each may take a connection and an answer."""
+    """Fold small compacted partitions, all at once: each may take a connection and an answer."""
     wanted = list(places)
     found = await asyncio.gather(*(log.table(at) for at in wanted), return_exceptions=True)
     tables: dict[TopicPartition, Table] = {}
     for at, table in zip(wanted, found, strict=True):
         if isinstance(table, BaseException):
-            raise table  # the first one, when all have ended: as the caller of one would see it
+            raise table  # the first error once all have ended, as if only one had been read
         tables[at] = table
     return tables
 

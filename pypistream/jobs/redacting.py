@@ -169,7 +169,7 @@ async def _seen(log: Log, count: int, seconds: float) -> None:
 
 
 async def _purged(log: Log) -> None:
-    """Delete older copies, and the dead letters of the projects concerned."""
+    """Delete older copies, and excerpts in dead letters of the projects concerned."""
     rules = await read_rules(log)
     await log.purge(lambda record: masked(record, rules).value)
 
