@@ -1,4 +1,4 @@
-"""What a journal row's free text means. Source: pypi/warehouse; older rows hold other tags."""
+"""The meaning of a journal row's free text. Source: pypi/warehouse; older rows have other tags."""
 
 from __future__ import annotations
 

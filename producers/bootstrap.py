@@ -1,9 +1,9 @@
-"""Another instance's topics into this log: `pypistream bootstrap`.
+"""Loads another instance's topics into this log, for `pypistream bootstrap`.
 
-What is loaded is compared with what is there: the same is left alone, what the other lacks gets a
-tombstone. So into an empty log everything is written, a load that was killed goes on, and --replace
-writes the difference. Until the last transaction a mark in `progress` says that nothing here may be
-believed; workers, `produce` and sinks look for it.
+What is loaded is compared with what is there: equal records are left alone, and what the other
+lacks gets a tombstone. So an empty log gets everything, a load that was killed is resumed, and
+--replace writes only the difference. Until the last transaction a mark in `progress` says that the
+log is incomplete; workers, `produce` and sinks check for it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from streams.progress import (
 )
 from streams.watching import up_to_now
 
-BATCH_RECORDS_MAX = 6_000  # of one transaction: a disk takes a while for each, a broker has 8 s
-BATCH_BYTES_MAX = 32 * 1024 * 1024  # as a worker's transaction
+BATCH_RECORDS_MAX = 6_000  # of one transaction: a disk needs time for each, a broker allows 8 s
+BATCH_BYTES_MAX = 32 * 1024 * 1024  # as in a worker's transaction
 FOLD_RECORDS_MAX = 2_000  # of one read of what is there already
 
 Projects = Iterator[Sequence[Outgoing]]
@@ -47,7 +47,7 @@ Projects = Iterator[Sequence[Outgoing]]
 class Loader:
     """Holds every writer id of the log. `begin` or `resume`, then `load` or `take`; `close`.
 
-    `gone(topic, name)` makes the tombstone of what the other instance does not have.
+    `gone(topic, name)` makes the tombstone for a name that the other instance lacks.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Loader:
     ) -> None:
         self.written = 0  # records, tombstones among them
         self.same = 0  # records that were there already
-        self.rows = 0  # of the other's journal
+        self.rows = 0  # rows of the other's journal
         self._log = log
         self._clock = clock
         self._gone = gone
@@ -69,7 +69,7 @@ class Loader:
         self._history: History | None = None
 
     async def begin(self, rule: Filter, releases: str, *, replace: bool) -> None:
-        """Take the log over for a load. Raises LogMismatch for one that holds something already.
+        """Take the log over for a load. Raises LogMismatch if it is not empty.
 
         `rule` and `releases` are the other log's: this one holds the same projects from now on.
         """
@@ -81,7 +81,7 @@ class Loader:
                 hint="add --replace (what the other instance does not have gets lost), "
                 "or use a new --data directory",
             )
-        await self._mark()  # before the ids: a worker that takes its own back sees it
+        await self._mark()  # before the ids: a worker that takes its own id back sees the mark
         await self._take_ids()
         self._config = self._new_config(progress.config, rule, releases)
         self._begin, self._head = await self._ends_of_input(), progress.head
@@ -91,9 +91,10 @@ class Loader:
         await self._fold()
 
     async def resume(self, log: str) -> Bootstrap:
-        """Take the log over to go on with what was loaded from `log`; what that was.
+        """Take the log over to continue what was loaded from `log`; returns what that was.
 
-        Raises LogMismatch if it was not, or if the log has gone its own way since.
+        Raises LogMismatch if it was loaded from elsewhere, or has been written by its own roles
+        since.
         """
         self._produce = await self._log.writer(PRODUCE_ID)
         await self._take_ids()
@@ -109,9 +110,9 @@ class Loader:
     async def load(
         self, projects: Projects, origin: Origin, journal: Journal | None = None
     ) -> None:
-        """Make the log hold exactly `projects`, whose iterator raises if they are not whole.
+        """Make the log hold exactly `projects`, whose iterator raises if they are incomplete.
 
-        Of `journal` it holds then what came before the log begins.
+        From `journal` it gets the rows from before the log begins.
         """
         wanted = self._is_new if any(self._known.values()) else None
         async with aclosing(_Batches(projects, wanted)) as batches:
@@ -132,7 +133,7 @@ class Loader:
         await self._finish([], origin)
 
     async def take(self, projects: Projects, origin: Origin) -> None:
-        """Write a delta's records; one that fits into a transaction is written by one."""
+        """Write a delta's records, in one transaction if they fit."""
         async with aclosing(_Batches(projects, None)) as batches:
             first = await batches.next()
             second = await batches.next() if first else []
@@ -143,7 +144,7 @@ class Loader:
                     await self._commit(second)
                     second = await batches.next()
                 first = []
-        if self._head is not None:  # rows of our own lie between: that is no longer told apart
+        if self._head is not None:  # rows of our own lie between and could not be told apart
             self._head = self._history = None
         await self._finish(first, origin)
 
@@ -158,7 +159,7 @@ class Loader:
         """Nobody else writes from here on, and all that was written can be seen."""
         for partition in range(self._log.partitions):
             self._writers.append(await self._log.writer(worker_id(partition)))
-        self._produce = await self._log.writer(PRODUCE_ID)  # it knows the ends as of this moment
+        self._produce = await self._log.writer(PRODUCE_ID)  # it knows the ends as of now
 
     async def _mark(self) -> None:
         of = Bootstrap(loading=True, source=self._source, time=self._clock.now_ms() // 1000)
@@ -191,9 +192,10 @@ class Loader:
         ]
 
     async def _place_head(self, origin: Origin) -> None:
-        """Keep the log's own journal where it reaches further than what was loaded.
+        """Keep the log's own journal if it reaches further than what was loaded.
 
-        Its rows after `reached` are decided again: that changes nothing where it was done.
+        Its rows after `reached` are decided again, which changes nothing where that was done
+        before.
         """
         head = self._head
         if head is None or head.serial < origin.reached:
@@ -205,7 +207,7 @@ class Loader:
         ]
 
     async def _add(self, journal: Journal | None) -> None:
-        """Rows from before the log begins, as far as they join what it has."""
+        """Add the rows from before the log begins, if they join what it has."""
         self._history = self._head.history if self._head is not None else None
         history = journal.history(self._head) if journal is not None else None
         if journal is None or history is None:
@@ -218,7 +220,7 @@ class Loader:
         self._history = history
 
     async def _fold(self) -> None:
-        """Know what is there, as digests: of 900 000 projects they take half a GB."""
+        """Read what is there, as digests, which take half a GB for 900 000 projects."""
         starts = {}
         for topic in COMPACTED:
             places, ends = await self._log.starts(topic), await self._log.ends(topic)
@@ -236,7 +238,7 @@ class Loader:
             await reader.close()
 
     def _is_new(self, record: Outgoing) -> bool:
-        """Whether it says something else than what is there, which is now accounted for."""
+        """Whether the record differs from what is there; marks the latter as seen."""
         before = self._known[record.topic].pop(record.key or "", None)
         if before is None or before != digest(record.topic, record.value, record.headers):
             return True
@@ -264,7 +266,7 @@ class Loader:
 
 
 def follows(progress: Progress, log: str) -> Bootstrap:
-    """What the log holds of `log` if it holds just that. Pure. Raises LogMismatch."""
+    """What the log has loaded from `log`, if it holds nothing else. Pure. Raises LogMismatch."""
     known = progress.bootstrap
     if known is None or known.log != log:
         raise LogMismatch(
@@ -281,7 +283,7 @@ def follows(progress: Progress, log: str) -> Bootstrap:
 
 
 class _Batches:
-    """Transactions' worth of records, made in a thread while the one before is written."""
+    """The records of each transaction, made in a thread while the previous is written."""
 
     def __init__(self, projects: Projects, wanted: Callable[[Outgoing], bool] | None) -> None:
         records = chain.from_iterable(projects)
@@ -302,7 +304,7 @@ class _Batches:
         return batch
 
     async def aclose(self) -> None:
-        """Wait for the thread; what it found does not matter any more."""
+        """Wait for the thread, ignoring its result."""
         if self._ahead is not None:
             await _ended(self._ahead)
 
@@ -321,7 +323,7 @@ class _Batches:
 
 
 def _told(record: Outgoing) -> int:
-    """Bytes of a tombstone: what is said of a project that is gone stands in its headers."""
+    """Bytes of a tombstone's headers, which hold what is kept of a removed project."""
     return sum(len(text) for _, text in record.headers)
 
 
@@ -333,13 +335,13 @@ async def _ended(task: asyncio.Task[list[Outgoing]]) -> None:
 
 
 class _Serial(msgspec.Struct):
-    """A journal row or a marker, as far as it matters here."""
+    """The serial of a journal row or a marker; other keys are skipped."""
 
     serial: int
 
 
 async def _first_rows_after(log: Log, serial: int) -> dict[int, int]:
-    """Per partition the offset of the first journal row or marker above `serial`, if one is."""
+    """Per partition the offset of the first journal row or marker above `serial`, if any."""
     found: dict[int, int] = {}
     starts = await log.starts(Topic.CHANGELOG)
     reader = await log.reader(starts)

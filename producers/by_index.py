@@ -1,4 +1,4 @@
-"""PyPI's index into `changelog`, once there is no journal: one look at a time."""
+"""Writes PyPI's index into `changelog` once there is no journal: one look at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upstream.source import SerialMap, Upstream
 
 
 class IndexFollower:
-    """`look` now and then; it remembers the last index and what it has asked for."""
+    """Call `look` repeatedly; it remembers the last index and what it has asked for."""
 
     def __init__(
         self, log: Log, upstream: Upstream, clock: Clock, writer: HeadWriter, marker: LastMarker
@@ -29,10 +29,10 @@ class IndexFollower:
         self._checks = Checks()
 
     async def look(self, config: Config) -> int:
-        """Publish what an index shows that the log does not know, then a marker. Rows written.
+        """Publish what the index shows and the log does not know, then a marker; the rows written.
 
-        Removals are asks, and the marker waits for them: see Marker. Raises as upstream and writes
-        do, and SerialJumped.
+        Removals become asks, for which the marker waits: see Marker. Raises what upstream and
+        writes raise, and SerialJumped.
         """
         answer = await self._upstream.serial_map(self._etag)
         if not isinstance(answer, SerialMap):

@@ -1,7 +1,8 @@
 """The journal that comes with another instance's dump, as history of the log that loads it.
 
-Its rows are `late`: workers, markers and the ordered feed skip them, and nothing is fetched. Each
-is written once, also by a load that goes on after a kill, or into a log that holds some already.
+Its rows are `late`: workers, markers and the ordered feed skip them, and nothing is fetched for
+them. Each is written once, even by a load that resumes after a kill, or into a log that has some
+already.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PAGE_SERIALS = 65_536  # 8 KB: serials lie close together
 class Journal(NamedTuple):
     """Every row in (since, reached] of the other instance's, in the order of the serials.
 
-    A row is what it was, and whether it had been read in afterwards there, too.
+    With each row comes whether it was `late` in the other log, too.
     """
 
     rows: Iterable[tuple[ChangelogEntry, bool]]
@@ -50,9 +51,9 @@ class _Row(msgspec.Struct):
 
 
 async def carried(log: Log, journal: Journal, upto: int) -> Iterator[Outgoing]:
-    """The records for the journal's rows up to that serial that the log does not hold yet.
+    """The records for the journal's rows up to that serial that the log lacks.
 
-    Blocking: it reads files. Raises what reading the log does, and `journal.rows`.
+    Blocks, since it reads files. Raises what reading the log and `journal.rows` raise.
     """
     known = await _held(log)
 
@@ -82,7 +83,7 @@ class _Serials:
 
 
 async def _held(log: Log) -> _Serials:
-    """Of every row in the log; none at all in a new one."""
+    """The serials of every row in the log; none in a new one."""
     found = _Serials()
     starts, ends = await log.starts(Topic.CHANGELOG), await log.ends(Topic.CHANGELOG)
     places = {at: place for at, place in starts.items() if place < ends[at]}

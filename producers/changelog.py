@@ -1,4 +1,4 @@
-"""PyPI's journal into `changelog`: every row once, in order, with markers between them."""
+"""Writes PyPI's journal into `changelog`: every row once, in order, with markers between them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from streams.clock import Clock
 from streams.log import Log, LogUnavailable
 from upstream.source import BadRow, JournalPage, SerialMap, Upstream
 
-RETRY_SECONDS_MAX = 60.0  # the longest wait between two tries that upstream did not ask for
-RETRY_POLLS_MAX = 8  # and never more than so many poll periods
+RETRY_SECONDS_MAX = 60.0  # the longest wait between two attempts, unless upstream asks for more
+RETRY_POLLS_MAX = 8  # and at most this many poll periods
 INDEX_POLLS = 6  # poll periods between two looks at the index: 8 MB, if it has changed
 BELOW_CHECK_MS = 300_000  # how often to ask whether upstream's serial fell below ours
 
@@ -38,15 +38,15 @@ class ProducerSettings:
     wanted: Filter | None = None
     releases: str | None = None
     leave_out: tuple[str, ...] = ()  # of a new log; another one has to have the same, if any
-    gone_seconds: float = 300.0  # without XML-RPC before the index takes its place
+    gone_seconds: float = 300.0  # without XML-RPC before the index is followed instead
     xmlrpc: bool = True  # False = the index from the beginning
 
 
 class ChangelogProducer:
     """Holder of the `produce` id. `begin()`, then `run()`; after an error a new one is made.
 
-    It polls the journal; `IndexFollower` takes its place when that is gone, and `HistoryReader`
-    has what is left of the time. All three write by one `HeadWriter`.
+    It polls the journal, or the index by an `IndexFollower` once the journal is gone; in between
+    `HistoryReader` uses the time that is left. All three write through one `HeadWriter`.
     """
 
     def __init__(
@@ -66,22 +66,23 @@ class ChangelogProducer:
         self._by_index = not settings.xmlrpc
         self._gone_since: float | None = None  # the loop's time
         self.reached: int | None = None  # upstream's head as the last complete poll saw it
-        self.trouble = ""  # why the last poll failed, for people to look at
+        self.trouble = ""  # why the last poll failed, for people
         self.rows = 0  # read so far
         self.polled_ms: int | None = None  # when the last complete poll ended
 
     @property
     def head(self) -> Head | None:
-        """Where we are in upstream's journal, as the log has it; None before `begin()`."""
+        """The position in upstream's journal, as stored in the log; None before `begin()`."""
         return self._writer.known
 
     async def begin(self) -> Config:
-        """Take the id, read or found the log. Raises Retriable, LogMismatch."""
+        """Take the writer id, then read the log or found it. Raises Retriable, LogMismatch."""
         await self.close()
         await self._writer.take()
         base = self._settings.base
         if self.head is None and base is None:
-            # First of all: a mistyped upstream founds no log, with a filter that binds for ever.
+            # First of all, so that no log is founded for a mistyped upstream, with a filter for
+            # ever.
             base = await self._newest_serial()
         now_ms = self._clock.now_ms()
         given = self._settings
@@ -105,7 +106,7 @@ class ChangelogProducer:
         await self._writer.write([sign_record(self._log, sign, self._clock.now_ms())])
 
     async def run(self) -> None:
-        """Poll for ever. Waits out upstream's errors; those of the log and SerialJumped end it."""
+        """Poll until an error of the log or SerialJumped; upstream's errors are waited out."""
         failures = 0
         while True:
             wait = self._settings.poll_seconds
@@ -119,7 +120,7 @@ class ChangelogProducer:
                     wait = await self.history.serve(wait)
                 failures, self.trouble = 0, ""
             except LogUnavailable:
-                raise  # the writer is spent: whoever runs us takes the id anew
+                raise  # the writer cannot be used again: the caller makes a new producer
             except (Retriable, JournalGone) as error:
                 if isinstance(error, JournalGone) and self._gone_for_good():
                     log_.warning("the index is followed from now on", error=str(error))
@@ -132,7 +133,7 @@ class ChangelogProducer:
             await asyncio.sleep(wait)
 
     async def poll(self) -> int:
-        """Read until a short page, publish every page, then a marker if one is due. Rows read."""
+        """Read pages up to a short one, publish each, then a marker if one is due; rows read."""
         count = 0
         while True:
             head = self._writer.head
@@ -146,14 +147,14 @@ class ChangelogProducer:
                 self._arrived()
                 break
             if self._writer.head.serial <= head.serial:
-                # Asked for again at once it would come again, as fast as the pace allows.
+                # Asked for again it would come again, as fast as the pace allows.
                 raise no_further(head.serial)
         if count == 0:
             await self._check_below()
         return count
 
     def _gone_for_good(self) -> bool:
-        """Whether the journal was gone for long enough, or before this process began."""
+        """Whether the journal has been gone for long enough, or was when this process began."""
         now = asyncio.get_running_loop().time()
         self._gone_since = now if self._gone_since is None else self._gone_since
         known = self._writer.head.source is EventSource.INDEX
@@ -172,7 +173,7 @@ class ChangelogProducer:
         self.reached, self.polled_ms = self._writer.head.serial, self._clock.now_ms()
 
     async def _check_below(self) -> None:
-        """A serial below ours: warn, keep polling, never rewind."""
+        """Warn if upstream's serial is below ours; keep polling, never rewind."""
         now_ms = self._clock.now_ms()
         if now_ms - self._below_ms < BELOW_CHECK_MS:
             return
@@ -200,7 +201,7 @@ class ChangelogProducer:
                 await self._writer.commit(records, read_to(head, serial))
             if marker:
                 self._marker.written(serial, self._clock.now_ms())
-        self._bad_before = frozenset(page.bad)  # one without a serial comes again with every poll
+        self._bad_before = frozenset(page.bad)  # a row without a serial comes again with every poll
 
     def _marker_due(self, serial: int) -> bool:
         return self._marker.precedes(serial) and self._marker.is_old(self._clock.now_ms())
@@ -215,7 +216,7 @@ def _backoff(error: Exception, failures: int, poll_seconds: float) -> float:
     """Upstream's own wait if it named one, else doubling from the poll period, with jitter."""
     named = error.retry_after_seconds if isinstance(error, Retriable) else None
     if named is not None:
-        return max(named, CALL_SECONDS)  # it may say 0, or a moment that is past by our clock
+        return max(named, CALL_SECONDS)  # it may say 0, or a time that is past by our clock
     factor = min(RETRY_POLLS_MAX, 1 << min(failures - 1, RETRY_POLLS_MAX))
     longest = max(poll_seconds, min(RETRY_SECONDS_MAX, poll_seconds * factor))
     return random.uniform(0.5, 1.0) * longest  # jitter, no secret

@@ -1,7 +1,8 @@
-"""What upstream's serial map has and the log does not: pure.
+"""The difference between upstream's serial map and the log. Pure.
 
-Made for all of PyPI at once: the map's lines are numbers, what is said of one lies at its number,
-asks are made as they are written.
+It is computed for all of PyPI at once. To save memory, names are numbered by their lines in the
+map, what is known of a line is stored under its number, and asks are made only when they are
+written.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run is about. `rule` None = the log's own filter, else it narrows that.
+    """The names that a run compares. `rule` narrows the log's own filter; None = that filter.
 
-    `changed_since`: only names whose serial in the map is above; what is not in the map is not
-    looked at then. A run with either proves nothing to the watermark (see BackfillMarker).
+    `changed_since`: only names whose serial in the map is above it; names that the map lacks are
+    not compared then. A run with either proves nothing for the watermark (see BackfillMarker).
     """
 
     reason: Reason
@@ -50,7 +51,7 @@ class Gone(ProjectSerial, frozen=True, gc=False):
 
 
 class Plan(NamedTuple):
-    """One partition's difference, in the order in which it is to be asked for.
+    """One partition's difference, in the order of asking.
 
     `names` is how many names of the scope the map has here; `known` of them need no ask.
     """
@@ -67,7 +68,7 @@ def ask_for(wanted: ProjectSerial, reason: Reason, map_serial: int) -> tuple[Nor
 
 
 class Wanted(Sequence[ProjectSerial]):
-    """Lines of a map and what it lacks, by their places: a backfill wants all of PyPI."""
+    """The wanted lines of a map, and names it lacks, as numbers: a backfill wants all."""
 
     def __init__(self, lines: Listing, gone: Sequence[Gone], places: array[int]) -> None:
         self._lines = lines
@@ -89,7 +90,7 @@ class Wanted(Sequence[ProjectSerial]):
         return self._line(self._places[at])
 
     def sort(self, order: Order) -> None:
-        """Put them into the order of asking."""
+        """Sort by the order of asking."""
         newest = order is Order.NEWEST
         key = self._serial if newest else self._name
         self._places = array("I", sorted(self._places, key=key, reverse=newest))
@@ -114,7 +115,7 @@ def index_of(lines: Listing, rules: Sequence[Filter] = ()) -> dict[str, int]:
         try:
             name = normalize(line.name)
         except InvalidName:
-            continue  # the index itself refuses such names today; nothing could be asked for it
+            continue  # the index itself refuses such names today; they cannot be asked for
         if rules and not all(kept(name, rule) for rule in rules):
             continue
         known = index.setdefault(name, place)
@@ -124,14 +125,14 @@ def index_of(lines: Listing, rules: Sequence[Filter] = ()) -> dict[str, int]:
 
 
 class _Row(msgspec.Struct):
-    """As much of a state as says whether it is known: for 99 of 100 names that is enough."""
+    """The fields of a state that tell if the name is up to date: enough for 99 of 100."""
 
     event: int
     body: int = 0
 
 
 class Difference:
-    """A map against states, which are put in as the topic holds them: the last of a name counts."""
+    """Compares a map with states, given in the topic's order: the last state of a name counts."""
 
     def __init__(self, serial_map: SerialMap, own: Filter, partitions: int, scope: Scope) -> None:
         self._scope = scope
@@ -160,24 +161,24 @@ class Difference:
         row, serial = codec.decode(value, _Row), self._lines.serial(place)
         if serial <= max(row.event, row.body):
             self._known_at[place] = partition
-        if row.body < row.event:  # else it owes nothing that a map could settle
+        if row.body < row.event:  # else it is owed nothing that a map could settle
             state = codec.decode(value, State)
             self._settled[place] = state.settled_by_map(serial, self._map_serial)
 
     def heard(self, partition: int, key: str, name: str, serial: int) -> None:
-        """An event that no worker has seen yet; put in after the states."""
+        """Add an event that no worker has seen yet; call it after the states."""
         there = key in self._index
         if not there and serial <= self._map_serial and all(kept(key, r) for r in self._rules):
             self._gone[partition][key] = Gone(name, serial)
 
     def gone(self) -> list[Gone]:
-        """What the map, as new as its newest event, lacks."""
+        """The names that the map lacks although it is as new as their newest event."""
         return [each for gone in self._gone for each in gone.values()]
 
     def _is_gone(self, key: str, state: State) -> bool:
         """Whether the name is published here and the map, as new as its event, lacks it."""
         if self._scope.changed_since is not None:
-            return False  # its serial in a map that lacks it is above nothing
+            return False  # a name that the map lacks has no serial there to compare
         there = state.published and self._map_serial >= state.event
         return there and all(kept(key, rule) for rule in self._rules)
 
@@ -187,7 +188,7 @@ class Difference:
     def plans(self) -> list[Plan]:
         """Per partition: an ask for each name that is unknown or newer in the map.
 
-        And a check for each that disappeared, and the map's word for each that it settles.
+        Also a check for each name that disappeared, and the map's serial for each that it settles.
         """
         since = self._scope.changed_since
         lines, count = self._lines, len(self._gone)
@@ -212,5 +213,5 @@ class Difference:
 
 
 def listing(lines: Sequence[ProjectSerial]) -> Listing:
-    """The lines of a map as few bytes."""
+    """The lines of a map in few bytes."""
     return lines if isinstance(lines, Listing) else Listing(lines)

@@ -1,4 +1,4 @@
-"""The `produce` id: what is read goes into the log together with where that brings us."""
+"""The holder of the `produce` id: writes what was read together with the new position."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.progress import HEAD_KEY, check_loaded, progress_record, read_progr
 
 # Some 300 KB: far below every broker's limit; a commit is 13 ms whatever its size.
 TRANSACTION_ROWS_MAX = 1_000
-SERIAL_JUMP_MAX = 10_000_000  # two years of journal: more at once is a wrong upstream, not news
+SERIAL_JUMP_MAX = 10_000_000  # two years of journal: a larger step means a wrong upstream
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ T = TypeVar("T")
 class HeadWriter:
     """Holder of the `produce` id, and of the head as it is in the log.
 
-    A write that fails or is cancelled leaves the writer in a state unknown: it is spent then, and
-    the id has to be taken anew.
+    A write that fails or is cancelled leaves the writer in an unknown state: it cannot be used
+    again, and the id has to be taken anew.
     """
 
     def __init__(self, log: Log, clock: Clock) -> None:
@@ -40,14 +40,14 @@ class HeadWriter:
 
     @property
     def head(self) -> Head:
-        """Where we are."""
+        """The position in the journal."""
         if self.known is None:
             raise AssertionError("begin() comes first")
         return self.known
 
     async def take(self) -> None:
         """Take the id and read the head. Raises Retriable, LogMismatch."""
-        # Before the id is taken: that would end a load that is under way.
+        # Before the id is taken, which would end a load in progress.
         check_loaded((await read_progress(self._log)).bootstrap)
         self._writer, self._spent = await self._log.writer(PRODUCE_ID), False
         self.known = (await read_progress(self._log)).head
@@ -59,7 +59,7 @@ class HeadWriter:
         return await found(self._log, self._held(), now_ms, wanted, releases, leave_out)
 
     async def start_at(self, base: int, now_ms: int) -> None:
-        """The first head of a log: what is above `base` is to be read."""
+        """Set the first head of a log: rows above `base` are to be read."""
         ends = await self._log.ends(Topic.CHANGELOG)
         offsets = tuple(ends[at] for at in sorted(ends))
         self.known = Head(base, base, now_ms // 1000, offsets)
@@ -77,9 +77,10 @@ class HeadWriter:
     async def commit(
         self, records: Sequence[Outgoing], head: Head, history: History | None = None
     ) -> None:
-        """Write rows and where they bring us, in one transaction. `history` None = nothing of it.
+        """Write rows and the new position in one transaction. `history` None = no history.
 
-        Its offsets are those after this. Raises as `write` does; the head stays as it was then.
+        The offsets in `history` are those after this transaction. Raises as `write` does, with the
+        head unchanged.
         """
         now_ms = self._clock.now_ms()
 
@@ -100,7 +101,10 @@ class HeadWriter:
         self.known = head
 
     async def write(self, records: Sequence[Outgoing], closing: Closing | None = None) -> None:
-        """One transaction. Raises WriterFenced, LogUnavailable; then the writer is spent."""
+        """One transaction.
+
+        Raises WriterFenced, LogUnavailable: then the writer cannot be used again.
+        """
         async with self._turn:
             writer = self._held()
             if self._spent:
@@ -121,9 +125,9 @@ class HeadWriter:
 
 
 def in_transactions(rows: Sequence[T]) -> Iterator[tuple[Sequence[T], bool]]:
-    """Rows as they go in, one transaction after another, and whether it is the last. Pure.
+    """The rows of one transaction after the other, and whether it is the last. Pure.
 
-    Where there are none, that is one transaction without a row.
+    If there are no rows it is one transaction without any.
     """
     starts = range(0, max(1, len(rows)), TRANSACTION_ROWS_MAX)
     for start in starts:

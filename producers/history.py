@@ -1,4 +1,4 @@
-"""The journal from before the log began, read in afterwards: who asks for it, and how far it is.
+"""Reads the journal from before the log began: requests for it, and how far it was read.
 
 Its rows come into `changelog` marked as late: workers, markers and the ordered feed skip them, and
 nothing is fetched for them. One page at a time, between polls, by the holder of the `produce` id.
@@ -26,26 +26,26 @@ from upstream.source import BadRow, JournalPage, JournalRow, Upstream
 
 HISTORY_KEY = "history"
 CALL_SECONDS = 1.0  # between two calls: PyPI's own request for the journal
-RETRY_SECONDS = 60.0  # after a page that upstream did not give: the live journal goes first
+RETRY_SECONDS = 60.0  # after a page that failed: the live journal goes first
 
 log_ = structlog.get_logger("produce")
 
 
 def history_request(log: Log, now_ms: int) -> Outgoing:
-    """The record by which any process asks for it."""
+    """The record by which any process asks for the history."""
     asked = HistoryAsked(now_ms // 1000)
     return progress_record(plain_place(log).partition, HISTORY_KEY, asked, now_ms)
 
 
 class HistoryWatch:
-    """Hears whether somebody has asked, also before. To be closed."""
+    """Watches for requests, earlier ones included. To be closed."""
 
     def __init__(self, log: Log) -> None:
         self._at = plain_place(log)
         self._watch = TableWatch(log, [self._at])
 
     async def asked(self) -> bool:
-        """Whether it was asked for up to now. Raises LogUnavailable."""
+        """Whether somebody has asked for the history. Raises LogUnavailable."""
         await self._watch.look()
         row = self._watch.rows[self._at].get(HISTORY_KEY)
         if row is None or row.value is None:
@@ -53,19 +53,19 @@ class HistoryWatch:
         try:
             codec.decode(row.value, HistoryAsked)
         except LogCorrupt:
-            return False  # any process may write here: what is no request asks for nothing
+            return False  # any process may write here, so what cannot be decoded is ignored
         return True
 
     async def close(self) -> None:
-        """Let go of the log; it may be asked again."""
+        """Release the log; it may be used again."""
         await self._watch.__aexit__()
 
 
 def next_serial(head: Head, *, asked: bool) -> int | None:
-    """After which serial to read on; None = nothing is owed. Pure.
+    """The serial after which to read on; None = nothing to read. Pure.
 
-    What came with a dump is read on by itself to where the log begins: those are the rows of an
-    hour at most. What was before it is read only if it was asked for.
+    The gap between a dump's journal and the log's beginning, an hour of rows at most, is read
+    without being asked for. What came before the dump's journal is read only if somebody asked.
     """
     held = head.history
     if held is None:
@@ -76,13 +76,13 @@ def next_serial(head: Head, *, asked: bool) -> int | None:
 
 
 def end_of(head: Head) -> int:
-    """Up to which serial it is to be read, from `next_serial` on. Pure."""
+    """The serial up to which to read, from `next_serial` on. Pure."""
     held = head.history
     return head.base if held is None or held.serial < head.base else held.since
 
 
 def read_up_to(head: Head, reached: int) -> History:
-    """What is held after that, its offsets still to be filled in. Pure."""
+    """The history held after that, its offsets still to be filled in. Pure."""
     held = head.history
     if held is None:
         return History(reached, ())
@@ -93,7 +93,7 @@ def read_up_to(head: Head, reached: int) -> History:
 
 
 class Part(NamedTuple):
-    """Of a page what is history: rows up to where it ends, and how far it is read then."""
+    """The part of a page that is history: its rows, and how far it is read with them."""
 
     rows: Sequence[JournalRow]
     bad: Sequence[BadRow]
@@ -113,12 +113,12 @@ def history_of(page: JournalPage, since: int, base: int) -> Part:
 
 
 def no_further(since: int) -> UpstreamUnavailable:
-    """What is said of a full page that leads no further."""
+    """The error for a full page that leads no further."""
     return UpstreamUnavailable(f"the journal's page after serial {since} leads no further")
 
 
 class HistoryReader:
-    """Reads it in while there is nothing else to do. To be closed; may be used again."""
+    """Reads the history while there is nothing else to do. To be closed; may be used again."""
 
     def __init__(self, log: Log, upstream: Upstream, clock: Clock, writer: HeadWriter) -> None:
         self._upstream = upstream
@@ -128,9 +128,9 @@ class HistoryReader:
         self._not_before = 0.0  # of the loop's time
 
     async def serve(self, seconds: float) -> float:
-        """Read in what was asked for until the next poll is due; the seconds left until then.
+        """Read what was asked for until the next poll is due; returns the seconds left until then.
 
-        Raises LogUnavailable, WriterFenced; upstream's errors put it off.
+        Raises LogUnavailable, WriterFenced. After an error of upstream it pauses.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
@@ -139,14 +139,14 @@ class HistoryReader:
             since = await self._owed()
             if since is None or loop.time() < self._not_before:
                 break
-            rest = CALL_SECONDS  # after the poll's own call, too
+            rest = CALL_SECONDS  # also after the poll's own call
             await asyncio.sleep(rest)
             try:
                 await self.read(since)
             except LogUnavailable:
                 raise
             except (Retriable, JournalGone) as error:
-                # The live journal has been read just now: nothing is the matter with that.
+                # The live journal was read just now, so it is well.
                 self._not_before = loop.time() + RETRY_SECONDS
                 log_.warning("a page of the history could not be read", error=str(error))
         return max(rest, end - loop.time())
@@ -164,7 +164,7 @@ class HistoryReader:
             await self._writer.commit(records, head, read_up_to(head, reached))
 
     async def close(self) -> None:
-        """Let go of the log."""
+        """Release the log."""
         await self._asks.close()
 
     async def _owed(self) -> int | None:

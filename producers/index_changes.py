@@ -1,7 +1,7 @@
-"""The index in place of the journal: what one shows that the log does not know.
+"""The index in place of the journal: what an index shows and the log does not know.
 
 A name whose serial in the index is above what was read is one event, whatever happened to it. An
-index tells of a removal only by what it lacks, so that is an ask: the document decides.
+index shows a removal only by lacking the name, so that becomes an ask: the document decides.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from streams.progress import read_progress
 from streams.watching import up_to_now
 from upstream.source import JournalRow, ProjectSerial, SerialMap
 
-ACTION = "index"  # what such an event has in place of the journal's own words
+ACTION = "index"  # the action of such an event, in place of the journal's
 _SCOPE = Scope(Reason.RECONCILE)
 
 
 def changes_of(index: SerialMap, head: Head) -> list[ProjectSerial]:
-    """Projects that changed above the head and were no event for that yet, rising. Pure."""
+    """Projects with a serial above the head that had no event for it yet, in rising order. Pure."""
     newest: dict[NormalizedName, ProjectSerial] = {}
     for project in index.projects:
         if project.serial <= head.serial:
@@ -68,15 +68,15 @@ def read_to(head: Head, serial: int) -> Head:
 
 
 def change_record(project: ProjectSerial, now_ms: int) -> Outgoing:
-    """The event. When it happened is not known: it is as old as our knowledge of it."""
+    """The event. Its time is not known, so it is the time when we saw it."""
     row = JournalRow(project.name, None, now_ms // 1000, ACTION, project.serial)
     return entry_record(row, now_ms, source=EventSource.INDEX)
 
 
 async def vanished(log: Log, config: Config, index: SerialMap) -> list[Gone]:
-    """What the log holds and an index lacks that is as new as its newest event.
+    """The names that the log holds and the index, as new as their newest event, lacks.
 
-    Also what workers have not come to yet: an event of a project that was removed after it. Raises
+    Including events that no worker has decided yet, whose project was removed afterwards. Raises
     LogUnavailable, LogCorrupt.
     """
     # First the positions: what is decided after this look is read twice, not never.

@@ -1,4 +1,4 @@
-"""When a marker is due in `changelog`: often enough to claim by it, too seldom to cost much."""
+"""When a marker is due in `changelog`: often enough to be of use, seldom enough to be cheap."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class LastMarker:
         self._at_ms = 0
 
     def precedes(self, serial: int) -> bool:
-        """Whether one at `serial` would say more."""
+        """Whether a marker at `serial` would claim more."""
         return self._serial is None or serial > self._serial
 
     def is_old(self, now_ms: int) -> bool:
-        """Whether it is time for another one, if that says more."""
+        """Whether it is time for another one, if that claims more."""
         return self._serial is None or now_ms - self._at_ms >= MARKER_MS_MIN
 
     def written(self, serial: int, now_ms: int) -> None:

@@ -1,8 +1,8 @@
 """Whether somebody holds the `produce` id: signs of life in `progress`, written by that id alone.
 
-A broker's fencing lets the newest win, so a supervisor that restarts the older one would have the
-two throw each other out for ever. So whoever begins looks first, and whoever was fenced looks
-again. No clock of another machine is believed: what counts is whether signs keep coming.
+A broker's fencing lets the newest win: if a supervisor restarted the older one, the two would fence
+each other for ever. So a process looks for another one before it begins, and again when it was
+fenced. No clock of another machine is trusted: what counts is whether signs keep coming.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from streams.progress import progress_record
 
 ALIVE_KEY = "alive"
 SIGN_SECONDS = 2.0  # between two signs: one small transaction each
-# Three signs missed. A successor waits for so long, and all it does until it holds the id has to
-# fit into the 15 s for which a killed `produce` may hold readers up.
+# Three signs missed. A successor waits this long, and everything until it holds the id has to fit
+# into the 15 s for which a killed `produce` may block readers.
 SILENT_SECONDS = 7.0
 READ_RECORDS_MAX = 100  # there is one every few seconds
 
@@ -34,11 +34,11 @@ def sign_record(log: Log, sign: Alive, now_ms: int) -> Outgoing:
 async def other_holder(
     log: Log, own: str, has_ended: Callable[[Alive], bool], *, fenced: bool = False
 ) -> Alive | None:
-    """The sign of another live holder; None if none comes for SILENT_SECONDS.
+    """The sign of another live holder; None if there is none for SILENT_SECONDS.
 
-    None at once if there never was one, if the last one says that it has ended, or if `has_ended`
-    knows it of who gave it; but not to whoever was `fenced`: its successor may not have signed
-    yet. Raises LogUnavailable.
+    It is None at once if there never was a sign, if the last one says that its holder has ended, or
+    if `has_ended` knows that. A process that was `fenced` waits in any case: its successor may not
+    have signed yet. Raises LogUnavailable.
     """
     at = TopicPartition(Topic.PROGRESS, log.partitions)
     table = await log.table(at)
@@ -70,4 +70,4 @@ def _sign(record: Record | None) -> Alive | None:
     try:
         return codec.decode(record.value, Alive)
     except LogCorrupt:
-        return None  # what is no sign of life proves no life
+        return None  # what cannot be decoded is no sign of life

@@ -2,7 +2,7 @@
 
 Backfill is a reconcile from empty, between two markers that say when a partition is complete.
 
-Nothing here fetches a document: asks go into `refetch`, the workers serve them after live events.
+Nothing here fetches a document: asks go into `refetch`, and workers serve them after live events.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from upstream.source import SerialMap
 
 T = TypeVar("T")
 
-UNREAD_ASKS_MAX = 5_000  # per partition: a backfill of all of PyPI is not put into the log at once
+UNREAD_ASKS_MAX = 5_000  # per partition: a backfill of PyPI is not written into the log all at once
 CHUNK_ASKS_MAX = 1_000  # of one append, per partition
-IN_THREAD_NAMES = 20_000  # about 50 ms of work: more would delay whatever else this process does
+IN_THREAD_NAMES = 20_000  # about 50 ms of work: more would delay the rest of this process
 ROOM_SECONDS = 0.2  # how often to look whether the workers have read on
 
 
 @dataclass
 class Reconciler:
-    """Writes the asks of one run. Several may be at work at once; `asked` counts for displays."""
+    """Writes the asks of one run; several runs may go on at once. `asked` counts, for displays."""
 
     log: Log
     clock: Clock
@@ -46,9 +46,9 @@ class Reconciler:
     asked: int = 0
 
     async def run(self, serial_map: SerialMap, reason: Reason) -> int:
-        """Ask for the difference to `serial_map`; a backfill is framed by markers. How many asks.
+        """Ask for the difference to `serial_map`, a backfill between markers; how many asks.
 
-        With reason BACKFILL the caller has a map whose serial reaches the log's base.
+        With reason BACKFILL the map's serial must reach the log's base.
         """
         scope = Scope(reason)
         return await self.ask(await self.plans(serial_map, scope), serial_map.last_serial, scope)
@@ -59,10 +59,10 @@ class Reconciler:
         return await made(found.plans, len(serial_map.projects))
 
     async def ask(self, plans: Sequence[Plan], map_serial: int, scope: Scope) -> int:
-        """Write what `plans` ask for as fast as the workers read; how many asks.
+        """Write what `plans` ask for as fast as the workers read; the number of asks.
 
-        Plain writes, which any process may do beside any other: of two asks for a name the workers
-        serve the second without a fetch, and each run's markers prove that run alone.
+        These are plain writes, which any process may make: of two asks for a name the second is
+        served without a fetch, and a run's markers count for that run only.
         """
         rule = self.config.filter if scope.rule is None else scope.rule
         run = BackfillMarker(
@@ -133,14 +133,14 @@ class _Asking:
 
 
 async def made(make: Callable[[], T], names: int) -> T:
-    """What `make` gives, made in a thread if it is about so many names that it takes a while."""
+    """The result of `make`, called in a thread if `names` are so many that it takes long."""
     return await asyncio.to_thread(make) if names >= IN_THREAD_NAMES else make()
 
 
 async def difference(log: Log, config: Config, serial_map: SerialMap, scope: Scope) -> Difference:
     """The map against all states. Raises LogUnavailable, LogCorrupt.
 
-    States are read one after the other: as a table 900 000 of them would take half a gigabyte.
+    States are read as a stream: a table of 900 000 of them would take half a gigabyte.
     """
     names, own, partitions = len(serial_map.projects), config.filter, config.partitions
     found = await made(lambda: Difference(serial_map, own, partitions, scope), names)
@@ -150,7 +150,7 @@ async def difference(log: Log, config: Config, serial_map: SerialMap, scope: Sco
         async for records in up_to_now(log, reader, places):
             for record in records:
                 found.put(record.partition, record.key or "", record.value)
-            await asyncio.sleep(0)  # whoever runs beside it waits for no more than a batch
+            await asyncio.sleep(0)  # other tasks wait for one batch at most
     finally:
         await reader.close()
     return found

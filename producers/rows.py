@@ -1,4 +1,7 @@
-"""Records of what upstream says: journal rows, evidence of what is none, markers. Pure."""
+"""The records of `changelog`: journal rows and markers; and dead letters of malformed rows.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def entry_record(
     late: bool = False,
     source: EventSource = EventSource.JOURNAL,
 ) -> Outgoing:
-    """An event; evidence, if its name is none."""
+    """The record of an event, or a dead letter if its name is invalid."""
     try:
         name = normalize(row.name)
     except InvalidName as error:
@@ -33,9 +36,9 @@ def entry_record(
 
 
 def carried_record(entry: ChangelogEntry, *, late: bool) -> Outgoing | None:
-    """A row out of another instance's journal: history here, whatever it was there.
+    """A row of another instance's journal, which is history here.
 
-    `late`: there, too. None if its name is none.
+    `late`: it was history there, too. None if its name is invalid.
     """
     try:
         name = normalize(entry.name)
@@ -62,7 +65,7 @@ def _entry_record(
 
 
 def bad_row_record(row: BadRow, now_ms: int) -> Outgoing:
-    """Evidence of a row that cannot be an event; markers cover its serial all the same."""
+    """The dead letter of a row that cannot be an event; markers cover its serial all the same."""
     letter = DeadLetter("", f"bad-row: {row.reason}", row.serial, 1, now_ms, "", row.excerpt)
     envelope = Envelope(
         id=f"row:{row.serial}:{now_ms}",

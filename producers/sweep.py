@@ -1,8 +1,8 @@
-"""Which names a round of the sweep asks for, in which order and how fast: pure, without a clock.
+"""Which names a round of the sweep asks for, in which order and how fast. Pure, without a clock.
 
-A round is one look at every name that has a document: first those that were given up (`dead` and
-`stale`), then all others in the order of their names. Absent names are left out: the serial map
-tells when they come back. Times: seconds.
+A round asks once for every name that has a document: first those that were given up (`dead` and
+`stale`), then all others by name. Absent names are left out: the serial map shows when they come
+back. Times: seconds.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from streams.log import Record
 
 SWEEP_KEY = "sweep"
 UNREAD_ASKS_MAX = 32  # per partition: what a backfill's asks find before them in the window
-# Of the fetch rate. All of PyPI is 740 000 documents: 3.4 days at a quarter of 10 per second, so a
-# week is kept with a day to spare, and three quarters are there for events and a backfill always.
+# Of the fetch rate. All of PyPI has 740 000 documents: 3.4 days at a quarter of 10 per second, so a
+# round fits into a week, and three quarters always remain for events and a backfill.
 RATE_SHARE = 0.25
-UNLIMITED_PER_SECOND = 1_000.0  # without a rate: more than a worker serves
-# Every so many rounds a name is asked for without its ETag. A wrong body may have come under the
-# true one, and then "unchanged" confirms it for ever; all of them each time were 44 GB a round.
+UNLIMITED_PER_SECOND = 1_000.0  # if the rate is unlimited: more than a worker serves
+# Every so many rounds a name is asked for without its ETag: a wrong body may have come with the
+# right ETag, and then "unchanged" would confirm it for ever. All names each time would be 44 GB a
+# round.
 WHOLE_ROUNDS = 4
 BATCH_ASKS = 16  # of one append, as far as the pace allows: a write a second would be a waste
 TICK_SECONDS_MIN, TICK_SECONDS_MAX = 0.2, 10.0  # between two appends
@@ -37,13 +38,13 @@ _USED_UP = (Status.DEAD, Status.STALE)
 
 
 class _Row(msgspec.Struct):
-    """As much of a row of `state` as matters here."""
+    """The fields of a `state` row that matter here."""
 
     status: Status
 
 
 class Known:
-    """`state` folded to what a round needs. Give every record, each partition's in order."""
+    """What a round needs of `state`. Call `put` with every record, each partition's in order."""
 
     def __init__(self) -> None:
         self._used_up: dict[str, bool] = {}
@@ -57,17 +58,17 @@ class Known:
             self._used_up.pop(name, None)
 
     def names(self, *, used_up: bool, after: str = "") -> list[str]:
-        """Names of one of the two kinds that come after a name, in order."""
+        """The names of one of the two kinds that come after a given name, in order."""
         return sorted(
             name for name, given_up in self._used_up.items() if given_up is used_up and name > after
         )
 
 
 class Round:
-    """What is left of the round of `cursor`: made from what is known, then taken bit by bit."""
+    """The rest of the round of `cursor`, to be taken bit by bit."""
 
     def __init__(self, cursor: Sweep, known: Known) -> None:
-        # Where the end of the first part is not written they are asked for again: one look each.
+        # If the end of the first part was not stored, its names are asked for again, once each.
         first = [] if cursor.name else known.names(used_up=True)
         rest = known.names(used_up=False, after=cursor.name)
         self._first, self._rest = _Packed(first), _Packed(rest)
@@ -78,7 +79,7 @@ class Round:
     def take(self, count: int, room: Sequence[int]) -> list[tuple[NormalizedName, Ask]]:
         """Up to `count` asks, the next in order; `room` has what each partition may take.
 
-        Ends before a name whose partition takes no more: a round knows one place, not one of each.
+        It stops at a name whose partition is full: a round has one position, not one per partition.
         """
         space = list(room)
         taken: list[tuple[NormalizedName, Ask]] = []
@@ -100,7 +101,7 @@ class Round:
 
 
 class _Packed:
-    """Texts in order, in a sixth of a list's memory: a round lasts for days."""
+    """A sorted list of texts in a sixth of a list's memory, since a round lasts for days."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._bytes = "\n".join(texts).encode()
@@ -120,12 +121,12 @@ class _Packed:
 
 
 def is_whole(name: str, number: int) -> bool:
-    """Whether a name is asked for without its ETag in this round: each in turn, evenly spread."""
+    """Whether a name is asked for without its ETag in this round; names take turns."""
     return zlib.crc32(name.encode()) % WHOLE_ROUNDS == number % WHOLE_ROUNDS
 
 
 def pace(left: int, seconds_left: float, rate: float) -> float:
-    """Asks per second, so that `left` end in time; never above the share of `rate` (0 = none)."""
+    """Asks per second so that `left` end in time; at most the share of `rate` (0 = unlimited)."""
     most = RATE_SHARE * rate if rate else UNLIMITED_PER_SECOND
     return most if seconds_left <= 0 else min(most, left / seconds_left)
 
@@ -137,16 +138,16 @@ def tick(speed: float) -> float:
 
 
 def credit(before: float, seconds: float, speed: float) -> float:
-    """Asks that may be made now; what could not be made for long is not made up for in a rush."""
+    """The number of asks that may be made now; after a long pause there is no rush to catch up."""
     return min(before + seconds * speed, max(1.0, 2 * tick(speed) * speed))
 
 
 def following(last: Sweep | None, now: int, every: float) -> tuple[Sweep, float]:
     """The round to work on, and in how many seconds it begins (0 = now).
 
-    One that has not ended goes on; after one that has the next begins a period after its start,
-    also if that lies in the future: another machine's clock may have been wrong. Who wants a round
-    at once (`every` 0) begins one, unless another such was broken off.
+    A round that has not ended goes on. The next one begins a period after the start of the last,
+    but no later than a period from now: another machine's clock may have been wrong. With `every` 0
+    a round begins at once, unless another such round was interrupted.
     """
     if last is None:
         return Sweep(1, every, now, now), 0.0

@@ -1,6 +1,6 @@
-"""The sweep at work: asks into `refetch`, a few at a time, and the place it has come to.
+"""Runs the sweep: writes asks into `refetch`, a few at a time, and stores its position.
 
-Plain writes, which any process may make beside any other: two sweepers ask twice, that is all.
+These are plain writes, which any process may make: two sweepers merely ask twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streams.log import Log, TopicPartition
 from streams.progress import Progress, ProgressWatch, progress_record, unread_asks
 from streams.watching import plain_place, up_to_now
 
-WAIT_SECONDS_MAX = 60.0  # of one sleep between two rounds: the machine may have slept as well
+WAIT_SECONDS_MAX = 60.0  # of one sleep between two rounds, since the machine may be suspended
 SERVED_SECONDS = 0.5  # of one wait for the workers' progress
 
 
@@ -53,9 +53,9 @@ class Sweeper:
             await self.round(wait=True)
 
     async def round(self, *, wait: bool = False) -> Sweep:
-        """The round that is under way, to its end; else the next one, with `wait` when it is due.
+        """Finish the current round, else do the next one; with `wait`, once it is due.
 
-        It has ended when its last ask is written. Raises LogUnavailable, LogFull, LogCorrupt.
+        A round ends when its last ask is written. Raises LogUnavailable, LogFull, LogCorrupt.
         """
         cursor = await self._next(wait=wait)
         async with ProgressWatch(self.log) as watch:
@@ -78,7 +78,7 @@ class Sweeper:
                 await watch.look(SERVED_SECONDS)
 
     async def _next(self, *, wait: bool) -> Sweep:
-        """The round to work on; where it has to wait it looks again what others have done."""
+        """The round to work on. After each wait it checks what other processes have done."""
         while True:
             table = await self.log.table(plain_place(self.log))
             last = cursor_of(table.rows.get(SWEEP_KEY))
@@ -89,7 +89,7 @@ class Sweeper:
             await asyncio.sleep(min(seconds, WAIT_SECONDS_MAX))
 
     async def _known(self) -> Known:
-        """Everything that `state` says now."""
+        """Everything that `state` holds now."""
         known = Known()
         places = await self.log.starts(Topic.STATE)
         reader = await self.log.reader(places)
@@ -103,7 +103,7 @@ class Sweeper:
         return known
 
     async def _ask(self, present: Round, watch: ProgressWatch) -> None:
-        """Until nothing is left, at the pace that is due, and no further than workers follow."""
+        """Ask until nothing is left, at the pace that is due, as fast as the workers follow."""
         may, before_ms = 0.0, self.clock.now_ms()
         while present.left:
             end = present.cursor.started + self.every
@@ -114,7 +114,7 @@ class Sweeper:
                 if asks:
                     now_ms = self.clock.now_ms()
                     await self.log.append([ask_record(name, ask, now_ms) for name, ask in asks])
-                    # After the asks: whoever is killed in between asks for them once more.
+                    # After the asks: if we are killed in between they are written again.
                     await self._note(present.cursor)
                     may -= len(asks)
             if present.left:
@@ -123,11 +123,14 @@ class Sweeper:
             may, before_ms = credit(may, (now_ms - before_ms) / 1000, speed), now_ms
 
     async def _room(self, progress: Progress) -> Sequence[int]:
-        """How many asks each partition may take: others' asks count, so a backfill goes first."""
+        """How many asks each partition may take.
+
+        Others' asks count, too, so a backfill goes first.
+        """
         return [UNREAD_ASKS_MAX - unread for unread in await unread_asks(self.log, progress)]
 
     async def _note(self, cursor: Sweep) -> Sweep:
-        """Write where we are."""
+        """Store our position."""
         now_ms = self.clock.now_ms()
         self.cursor = replace(cursor, time=now_ms // 1000)
         partition = plain_place(self.log).partition

@@ -1,1 +1,1 @@
-"""Floor 3: what materialises the topics: DuckDB and dumps."""
+"""Floor 3: materialised views of the topics: DuckDB, dumps, and the HTTP service's view."""

@@ -1,8 +1,8 @@
-"""What a feed takes in next, read and made ready beside the sink's own work.
+"""Reads and prepares the next batches of a feed while the sink works on the present one.
 
-One process can do that for itself. Far behind the log others help (`Elsewhere`): Python makes rows
-on one core only, so that DuckDB has another one for most of the time. They are no more than quick:
-whatever they cannot do is done here.
+Usually this process does that itself. Far behind the log other processes help (`Elsewhere`): one
+Python process makes rows on one core only. They are merely faster: whatever they cannot do is done
+here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log_ = structlog.get_logger("sinks.ahead")
 
 
 class Next(NamedTuple):
-    """What one batch is made of: `records`, or others read `number` of them elsewhere."""
+    """The contents of a batch: `records`, or what other processes made of `number` of them."""
 
     records: Sequence[Record]
     positions: Positions
@@ -35,9 +35,9 @@ class Next(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What others made of `number` records of some partitions: for `Portable.unpacked`.
+    """What other processes made of `number` records of some partitions, for `Portable.unpacked`.
 
-    They lie from `before` to `after`, which name the same partitions.
+    The records lie from `before` to `after`, which name the same partitions.
     """
 
     before: Positions
@@ -59,24 +59,24 @@ class Elsewhere(Protocol):
     """
 
     async def begin(self, config: Config, due: Positions, positions: Positions) -> None:
-        """Set about everything from `positions` to `due`. Raises HelpersGone."""
+        """Begin with everything from `positions` to `due`. Raises HelpersGone."""
         ...
 
     async def following(self) -> Made | None:
-        """What is ready first; None once all is done."""
+        """The batch that is ready first; None once all is done."""
         ...
 
     async def end(self) -> None:
-        """Leave nothing running. Idempotent; never raises."""
+        """End the processes. Idempotent; never raises."""
         ...
 
     async def forget(self) -> None:
-        """Leave nothing lying about of what was made; none of it is being taken in any more."""
+        """Remove the files that were made; the caller has stopped taking them in."""
         ...
 
 
 class Ahead:
-    """Gives what follows, batch by batch. Not for use by several tasks at once.
+    """Returns what follows, batch by batch. Not for use by several tasks at once.
 
     `elsewhere`: who helps, for a sink that is `Portable`.
     """
@@ -85,11 +85,11 @@ class Ahead:
         self.elsewhere: Elsewhere | None = None
         self._reader = CutReader(log)
         self._sink = sink
-        self._helped = False  # others are at work
+        self._helped = False  # other processes are at work
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"for-{sink.name}")
 
     async def begin(self, config: Config, due: Positions, positions: Positions) -> None:
-        """Get help if that pays for what lies between."""
+        """Start helpers if they pay for so many records."""
         behind = sum(max(place - positions[at], 0) for at, place in due.items())
         if self.elsewhere is None or behind < FAR_RECORDS_MIN:
             return
@@ -100,12 +100,15 @@ class Ahead:
             await self._alone(error)
 
     async def following(self, config: Config, due: Positions, positions: Positions) -> Next | None:
-        """What comes before `due`; None if `positions` is there. Raises as `CutReader.piece`."""
+        """The next batch before `due`; None if `positions` is there.
+
+        Raises as `CutReader.piece`.
+        """
         helped = await self._from_elsewhere(positions) if self._helped else None
         return helped or await self.read_here(config, due, positions)
 
     async def read_here(self, config: Config, due: Positions, positions: Positions) -> Next | None:
-        """The same, with the records themselves."""
+        """The next batch with the records themselves."""
         piece = await self._reader.piece(due, positions)
         if piece is None:
             return None
@@ -116,19 +119,19 @@ class Ahead:
         return Next(piece.records, piece.positions, ready, len(piece.records))
 
     async def start_afresh(self) -> None:
-        """Forget everything made ready: what comes next need not follow it."""
+        """Forget everything prepared: what comes next need not follow it."""
         await self._end_help()
         if self.elsewhere is not None:
             await self.elsewhere.forget()
         await self._reader.close()
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         await self.start_afresh()
         self._thread.shutdown()
 
     async def _from_elsewhere(self, positions: Positions) -> Next | None:
-        """What others have ready; None = no more comes from them."""
+        """The next batch of the helpers; None = they have no more."""
         assert self.elsewhere is not None
         assert isinstance(self._sink, Portable)
         try:

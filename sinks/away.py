@@ -1,11 +1,10 @@
 """Whether a sink was away for so long that it may have missed a tombstone: none is kept for ever.
 
-A sink that never sees the tombstone keeps the project: a ghost. What has been compacted away cannot
-be seen in the log, so the sink stores when it last stood at a cut (`Standing.as_of_ms`). Every
-record that it has not read was appended later; a tombstone among them is there as long as less than
-`TopicSpec.tombstone_ms` has passed since. Half of that is what a sink may be away. The other half
-is for what the time does not show: a cut that had been on its way for long, clocks that differ,
-and the reading itself.
+A sink that never sees the tombstone keeps the project as a ghost. The log does not show what was
+compacted away, so the sink stores when it last stood at a cut (`Standing.as_of_ms`). Every record
+that it has not read was appended later, and a tombstone among these is still there while less than
+`TopicSpec.tombstone_ms` has passed since. A sink may be away for half of that. The other half is a
+reserve for cuts that took long to arrive, for clocks that differ, and for the reading itself.
 """
 
 from __future__ import annotations
@@ -17,26 +16,27 @@ from streams.log import Log, TopicPartition
 TOMBSTONE_MS = min(TOPICS[topic].tombstone_ms or 0 for topic in COMPACTED)
 # Half of the tombstones' time: clocks differ, and compaction is no promise.
 AWAY_MS_MAX = TOMBSTONE_MS // 2
-FIRST_WAIT_SECONDS = 5.0  # for one record that is committed; without it the sink is built anew
-UNKNOWN_MS = 0  # stored by versions that knew no time: as long ago as can be
+FIRST_WAIT_SECONDS = 5.0  # for one committed record; without it the sink is rebuilt
+UNKNOWN_MS = 0  # stored by versions without times: as long ago as possible
 
 
 def away_too_long(standing: Standing, now_ms: int) -> bool:
-    """Whether a tombstone after `standing` may have gone by `now_ms` (Unix milliseconds). Pure.
+    """Whether a tombstone after `standing` may be gone at `now_ms` (Unix milliseconds). Pure.
 
-    A clock that was set back by less than the limit means nothing; a time that lies further ahead
-    than that tells nothing, so it counts as long ago. An empty sink misses nothing.
+    A clock that was set back by less than the limit does not matter; a time further in the future
+    than that cannot be trusted and counts as long ago. An empty sink misses nothing.
     """
     return standing.log_id != "" and abs(now_ms - standing.as_of_ms) > AWAY_MS_MAX
 
 
 async def as_of_by_log(log: Log, positions: Positions, now_ms: int) -> int:
-    """The time that the log itself vouches for, UNKNOWN_MS if it cannot.
+    """The time up to which the log itself proves that nothing was missed, else UNKNOWN_MS.
 
-    A log that stood still while the sink was away lost nothing, however long that was: nothing was
-    appended to a partition that ends at the sink's position, and where a record lies exactly there,
-    all others came after it. On Kafka a transaction's control record may lie there instead, which
-    looks just like a record that was compacted away. Raises LogTruncated, LogUnavailable.
+    A log that stood still while the sink was away has lost nothing, however long that was. If a
+    partition ends at the sink's position, nothing was appended to it; if a record lies exactly at
+    that position, all others came after it. On Kafka a transaction's control record may lie there
+    instead, which looks just like a record that was compacted away. Raises LogTruncated,
+    LogUnavailable.
     """
     as_of_ms = now_ms
     ends: dict[TopicPartition, Offset] = {}
@@ -51,7 +51,7 @@ async def as_of_by_log(log: Log, positions: Positions, now_ms: int) -> int:
 
 
 async def _appended_ms(log: Log, at: TopicPartition, place: Offset) -> int:
-    """When the record at exactly this place was appended, UNKNOWN_MS if none is there."""
+    """When the record at exactly this place was appended, UNKNOWN_MS if there is none."""
     reader = await log.reader({at: place})
     try:
         records = await reader.read(1, FIRST_WAIT_SECONDS)

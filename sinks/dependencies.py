@@ -1,8 +1,7 @@
-"""A requirement as it is written, taken apart as far as that goes (PEP 508). Pure.
+"""Parses a requirement as far as that is possible (PEP 508). Pure.
 
 The text is always kept: 1 of 5 real documents has spellings of the old index, some of which no
-parser takes (`pytz (>dev)`). Where parsing fails, all parts are None but for
-`parse_error`.
+parser accepts (`pytz (>dev)`). If parsing fails, all parts but `parse_error` are None.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-REQUIREMENT_CHARACTERS_MAX = 4_096  # longer ones are kept and not parsed: parsing is not linear
+REQUIREMENT_CHARACTERS_MAX = 4_096  # longer ones are kept unparsed: parsing is not linear
 PARENTHESES_MAX = 16  # packaging recurses per parenthesis; 500 exhaust the stack
-PARSE_ERROR_CHARACTERS_MAX = 200  # the reason may hold what it is about
-CACHED_PARTS_MAX = 8_192  # specifiers and markers of their own recur far more than whole texts
+PARSE_ERROR_CHARACTERS_MAX = 200  # the reason may quote the requirement
+CACHED_PARTS_MAX = 8_192  # specifiers and markers recur far more often than whole texts
 
 _EXTRA = re.compile(r"""\bextra\s*==\s*(?:"([^"]*)"|'([^']*)')""")
 
-# What nearly all are, so that packaging parses only specifiers and markers, which recur: five times
-# faster. Whatever is not exactly this goes to packaging as a whole; a test compares the two ways.
+# The form of nearly all requirements. It leaves only specifiers and markers to packaging, and since
+# these recur that is five times faster. Any other text is parsed by packaging as a whole; a test
+# compares the two ways.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _CLAUSE = r"(?:~=|==|!=|<=|>=|<|>)[ ]*[A-Za-z0-9.*+!_-]+"
 _CLAUSES = rf"{_CLAUSE}(?:[ ]*,[ ]*{_CLAUSE})*"
@@ -57,7 +57,7 @@ class Dependency(msgspec.Struct, frozen=True):
 
 
 def parse(requirement: str) -> Dependency:
-    """Take a requirement apart. Never raises."""
+    """Parse a requirement. Never raises."""
     if len(requirement) > REQUIREMENT_CHARACTERS_MAX:
         return _refused(requirement, f"more than {REQUIREMENT_CHARACTERS_MAX} characters")
     if requirement.count("(") > PARENTHESES_MAX:
@@ -87,7 +87,7 @@ def parse(requirement: str) -> Dependency:
 
 
 def _refused(requirement: str, reason: str) -> Dependency:
-    line = reason.partition("\n")[0][:PARSE_ERROR_CHARACTERS_MAX]  # then comes a picture of it
+    line = reason.partition("\n")[0][:PARSE_ERROR_CHARACTERS_MAX]  # then a drawing of it
     return Dependency(requirement, parse_error=line)
 
 

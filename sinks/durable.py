@@ -1,4 +1,4 @@
-"""Files that outlive a crash: synced, then renamed; and what a refusing disk means."""
+"""Writes files that survive a crash: synced, then renamed; and translates errors of the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _READ_ONLY = (
 
 @contextmanager
 def storage(what: Path) -> Iterator[None]:
-    """Turn what the disk refuses into our errors: DiskFull (try again) or StorageFailed (stop)."""
+    """Turn OSErrors of the block into ours: DiskFull (try again) or StorageFailed (stop)."""
     try:
         yield
     except OSError as error:
@@ -45,9 +45,9 @@ def sync_file(file: BinaryIO) -> None:
 
 
 def begin_sync(file: BinaryIO, start: int) -> None:
-    """Have the system write what lies behind `start` while the file grows; nothing is promised.
+    """Ask the system to write what lies after `start` while the file grows; only a hint.
 
-    Linux does when it is told that nobody needs these pages: it drops none that is not written yet.
+    Linux writes pages that it is told nobody needs: it does not drop unwritten ones.
     """
     file.flush()
     if hasattr(os, "posix_fadvise"):
@@ -55,17 +55,17 @@ def begin_sync(file: BinaryIO, start: int) -> None:
 
 
 def forget_pages(file: BinaryIO) -> None:
-    """Let the system have the memory that it keeps of a synced file for whoever reads it next.
+    """Free the memory in which the system caches a synced file.
 
-    For one of gigabytes: it would push out what others need, and memory that was in use just now
-    is written to three times as fast as such that the system has to find.
+    For files of gigabytes: they would displace what others need, and recently freed memory is three
+    times as fast to write to as memory that the system has to reclaim.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames, links and new names in `path` durable."""
+    """Make renames, links and new files in the directory `path` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -74,7 +74,7 @@ def sync_directory(path: Path) -> None:
 
 
 def discard(*paths: Path) -> None:
-    """Remove files that nothing refers to any more; one that stays is removed at the next start."""
+    """Remove files that nothing refers to; one that cannot be removed now is at the next start."""
     for path in paths:
         with suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""What the process that exports the DuckDB file's tables says to the one that asked for them."""
+"""The messages from the process that exports the DuckDB file's tables to its parent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CARRIED_FILES = (CHANGELOG_FILE, REMOVED_FILE, REMOVED_FILES_FILE)
 
 
 class TableFile(msgspec.Struct, frozen=True):
-    """A finished file: as of a manifest. Of the DuckDB file `rows` are its projects."""
+    """A finished file, as in a manifest. `rows` of the DuckDB file are its projects."""
 
     bytes: int
     sha256: str
@@ -22,7 +22,7 @@ class TableFile(msgspec.Struct, frozen=True):
 
 
 class Stood(msgspec.Struct, frozen=True):
-    """Where the DuckDB file stands: see `sinks.sink.Vector`, `schemas.manifest.Tables`."""
+    """The cut of the DuckDB file: see `sinks.sink.Vector`, `schemas.manifest.Tables`."""
 
     log_id: str
     cuts: tuple[Cut | None, ...]
@@ -30,7 +30,7 @@ class Stood(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What the exporting process says on its stdout. With an `error` there is nothing else."""
+    """The exporting process's message on stdout. With an `error` the rest is empty."""
 
     files: dict[str, TableFile] = {}
     stood: Stood | None = None

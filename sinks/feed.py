@@ -1,10 +1,10 @@
-"""Feeds one sink from the log: cut after cut, and publishes what it has reached.
+"""Feeds one sink from the log, cut after cut, and publishes what it has reached.
 
-A cut names the next offset of every topic per partition; the sink takes in what lies before it, in
-bounded batches, and then stands exactly there. While it takes one in, the next is read. Reading up
-to a cut may not take longer than the log keeps what was replaced since: after CUT_AGE_SECONDS_MAX
-the newest cut takes its place. A sink that was away for so long that a tombstone may be gone
-(`sinks.away`) is built anew. Of publishing, `sinks.publisher` knows how and when.
+A cut names the next offset of every topic per partition. The sink takes in what lies before it, in
+bounded batches, and then stands exactly there; while it takes one batch in, the next is read.
+Reading up to a cut must not take longer than the log keeps replaced records: after
+CUT_AGE_SECONDS_MAX the newest cut is used instead. A sink that was away for so long that a
+tombstone may be gone (`sinks.away`) is rebuilt. `sinks.publisher` decides how and when to publish.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from streams.log import Log, TopicPartition
 from streams.masking import MaskedLog
 from streams.progress import ProgressWatch
 
-APPLY_SECONDS = 1.0  # between two cuts: what comes within it goes in by one transaction
-RETRY_SECONDS = 5.0  # after a full disk, or a log that did not answer
-CUT_AGE_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # the other half is a reserve
+APPLY_SECONDS = 1.0  # between two cuts: records within this time share a transaction
+RETRY_SECONDS = 5.0  # after a full disk, or when the log did not answer
+CUT_AGE_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # half of that time; the other half is a reserve
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,15 +52,15 @@ log_ = structlog.get_logger("sinks.feed")
 
 
 class _OtherLog(Exception):
-    """What the sink holds is not of this log."""
+    """The sink was filled from another log."""
 
 
 class _Away(Exception):
-    """What the sink should have deleted may be gone from the log."""
+    """Tombstones that the sink has not seen may be gone from the log."""
 
 
 class _Redacted(Exception):
-    """What a rule leaves out may still lie in the sink's files."""
+    """The sink's files may still hold what a rule leaves out."""
 
 
 _REBUILD = (*DAMAGED, LogTruncated, _OtherLog, _Away, _Redacted)
@@ -69,7 +69,7 @@ _NO_FAILURE = (_Away, _Redacted)  # an empty sink is neither
 
 @dataclass
 class FeedCounters:
-    """What a feed did since it started, for people to look at. Times in Unix milliseconds."""
+    """What a feed has done since it started, for people. Times in Unix milliseconds."""
 
     records: int = 0
     cuts: int = 0
@@ -80,11 +80,12 @@ class FeedCounters:
 
 
 class Feed:
-    """One sink's runner; used as `async with`. See the module's text.
+    """Runs one sink; used as `async with`. See the module's docstring.
 
-    `on_published` is called, on the loop, after each publication. The sink's calls run in a thread
-    of the feed's own, one at a time; cancelling `run` waits for the call that is under way.
-    `clock` paces; `wall_ms` tells how long a sink was away, a machine's sleep included.
+    `on_published` is called, on the loop, after each publication. The sink's methods run in a
+    thread of the feed's own, one at a time; cancelling `run` waits for the call in progress.
+    `clock` sets the pace; `wall_ms` tells how long a sink was away, also while the machine was
+    suspended.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Feed:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{sink.name}")
         self._watch = ProgressWatch(log)
         self._ahead = Ahead(self._log, sink)
-        self._standing: Standing | None = None  # None = to be asked
+        self._standing: Standing | None = None  # None = the sink has to be asked
         self._reached: Vector | None = None
         self._on_published = on_published
         copier = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{sink.name}")
@@ -119,7 +120,7 @@ class Feed:
         self._turn = asyncio.Lock()  # `run` and `finish` may meet
 
     def helped_by(self, elsewhere: Elsewhere) -> Self:
-        """The same, with processes that make batches ready once it is far behind."""
+        """Let processes prepare batches whenever the sink is far behind."""
         self._ahead.elsewhere = elsewhere
         return self
 
@@ -136,7 +137,7 @@ class Feed:
         self._thread.shutdown()
 
     async def run(self) -> None:
-        """Follow the log until cancelled. Raises what neither waiting nor a reset mends."""
+        """Follow the log until cancelled. Raises errors that neither waiting nor a reset mends."""
         while True:
             try:
                 async with self._turn:
@@ -153,9 +154,9 @@ class Feed:
                 await asyncio.sleep(self._apply_every_seconds)
 
     async def finish(self) -> Published | None:
-        """Catch up to the newest cut and publish it now; None if the log holds no progress yet.
+        """Catch up with the newest cut and publish it now; None if the log has no progress yet.
 
-        Raises Retriable errors (nothing is lost, it may be called again) and what `run` raises.
+        Raises Retriable errors (nothing is lost, call it again) and what `run` raises.
         """
         while True:
             try:
@@ -172,7 +173,7 @@ class Feed:
                 self._start_over(error)
 
     async def _begin_to_publish(self) -> Publication | None:
-        """Of the newest cut; None if there is none."""
+        """Begin to publish the newest cut; None if there is none."""
         while True:
             await self._publisher.idle()
             async with self._turn:
@@ -188,14 +189,14 @@ class Feed:
         self._on_published(published)
 
     def _wait_for(self, error: Retriable) -> None:
-        """Begin with a look at where the sink stands, next time."""
+        """Note what the feed waits for; the next round asks the sink where it stands."""
         if self.counters.trouble != str(error):
             log_.warning("a sink waits", sink=self._sink.name, why=str(error), hint=error.hint)
         self.counters.trouble = str(error)
         self._standing = None
 
     def _start_over(self, error: Exception) -> None:
-        """Begin with an empty sink, next time."""
+        """Have the sink reset in the next round; raises the error if the last reset was in vain."""
         helped = not self.counters.resets or self.counters.cuts > self._cuts_at_reset
         if not helped and not isinstance(error, _NO_FAILURE):
             raise error
@@ -206,7 +207,7 @@ class Feed:
         self._standing = None
 
     async def _catch_up(self) -> bool:
-        """Stand at a cut that was read quickly enough; False if there is none yet."""
+        """Bring the sink to a cut, read quickly enough; False if there is no cut yet."""
         while True:
             try:
                 return await self._reach_newest()
@@ -214,7 +215,7 @@ class Feed:
                 self._standing = None
 
     async def _reach_newest(self) -> bool:
-        """The same; raises Rewound, too."""
+        """Bring the sink to the newest cut. Raises also Rewound."""
         standing = await self._stand()
         while True:
             looked_ms = self._wall_ms()
@@ -242,7 +243,10 @@ class Feed:
         return True
 
     async def _stand(self) -> Standing:
-        """Where the sink stands; after trouble it is asked, and reading begins afresh."""
+        """Where the sink stands.
+
+        After an error it is asked, and reading begins again from there.
+        """
         if self._standing is None:
             await self._ahead.start_afresh()
             self._reached = None
@@ -256,13 +260,16 @@ class Feed:
         return self._standing
 
     async def _check_rules(self, standing: Standing) -> None:
-        """Raises _Redacted if the sink was filled under fewer rules than there are now."""
+        """Raise _Redacted if the sink was filled under fewer rules than there are now."""
         count = (await self._log.look()).count
         if standing.log_id and standing.rules is not None and standing.rules < count:
             raise _Redacted("a rule says that something may not stay in it")
 
     async def _nothing_missed(self, standing: Standing, looked_ms: int) -> Standing:
-        """`standing` with a time that lets it read on; an empty one begins now. Raises _Away."""
+        """`standing` with a time up to which nothing was missed; for an empty sink now.
+
+        Raises _Away.
+        """
         if not standing.log_id:
             return standing._replace(as_of_ms=looked_ms)
         if away_too_long(standing, self._wall_ms()):
@@ -294,8 +301,8 @@ class Feed:
         return standing
 
     async def _take_in(self, config: Config, taken: Next, standing: Standing) -> Standing | None:
-        """Where the sink stands with that batch; None = it wants its records."""
-        # The first batch says under which rules the sink is filled.
+        """Where the sink stands after that batch; None = it needs the records themselves."""
+        # The first batch sets the rules under which the sink is filled.
         rules = (standing.rules or 0) if standing.log_id else self._log.rules.count
         place = (taken.records, taken.positions, standing.as_of_ms, rules, taken.ready)
         try:
@@ -311,7 +318,7 @@ class Feed:
     async def _take_in_here(
         self, config: Config, taken: Next, positions: Positions, standing: Standing
     ) -> Standing:
-        """The same for one that was made elsewhere, from `positions` on, with its records."""
+        """Take in, with its records, a batch from `positions` on that was made elsewhere."""
         while (
             piece := await self._ahead.read_here(config, taken.positions, positions)
         ) is not None:
@@ -321,7 +328,7 @@ class Feed:
         return standing
 
     async def _begin(self, due: Positions, positions: Positions) -> Positions:
-        """Positions of everything that is due; the log's start for what was never read."""
+        """The positions for everything that is due; the log's start for what was never read."""
         starts: dict[TopicPartition, Offset] = {}
         for topic in {at.topic for at in due if at not in positions}:
             starts.update(await self._log.starts(topic))
@@ -331,7 +338,10 @@ class Feed:
         }
 
     async def _call(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        """In the sink's thread. A cancel waits for its end: two calls must never overlap."""
+        """Call it in the sink's thread.
+
+        A cancellation waits for its end: calls must never overlap.
+        """
         work = asyncio.wrap_future(self._thread.submit(function, *given, **named))
         try:
             return await asyncio.shield(work)

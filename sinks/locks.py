@@ -1,4 +1,4 @@
-"""One process owns a sink's files; the lock goes with the process, however it ends."""
+"""Only one process owns a sink's files; its lock ends with the process, however that ends."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def lock(path: Path) -> int:
 
 
 def locked(path: Path) -> BinaryIO:
-    """The same, until the file is closed."""
+    """Take the lock; it is held until the returned file is closed."""
     return os.fdopen(lock(path), "ab")
 
 
 def locked_with(path: Path, scratch: Path) -> BinaryIO:
-    """The same, with a folder for files of a moment: what a killed process left there is removed.
+    """As `locked`, with a folder for short-lived files; leftovers in it are removed.
 
-    The folder is its holder's alone, and only who holds the lock may empty it.
+    The folder belongs to the holder of the lock: nobody else may empty it.
     """
     with storage(scratch):
         scratch.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a sink notes down in its own file about where it stands, as JSON texts. Pure."""
+"""The notes about where a sink stands, which it keeps in its own file as JSON texts. Pure."""
 
 from __future__ import annotations
 

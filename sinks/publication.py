@@ -1,17 +1,17 @@
-"""A directory of files that belong together, replaced as one.
+"""Publishes files that belong together as one: all of them are replaced at once.
 
     dumps/.versions/000000012/   one complete dump, never changed: its files and manifest.json
     dumps/<file>                 hard links to the current version's; manifest.json too
 
-A new version is written aside, synced and renamed to its number. Then the plain names are renamed
-over one by one, `manifest.json` last: it names its version, so that one rename is what publishes.
+A new version is written aside, synced and renamed to its number. Then the plain names are replaced
+one by one, `manifest.json` last: it names its version, so that single rename publishes.
 
-What a reader sees: at every instant, also after a kill or on a full disk, `manifest.json` is that
-of a complete dump whose files lie, unchanged, in the version's directory; there they stay until the
-second publication after. `DumpReader` reads them there. Who reads the plain names sees whole files
-always, but for the 0.1 ms between the renames perhaps of two dumps, which the manifest's sha256
-tells; a kill just then is mended at the next start. (Symbolic links would switch all names in one
-rename, but the `zstd` command refuses to read through them.)
+What a reader sees: at any moment, also after a kill or on a full disk, `manifest.json` is that of a
+complete dump whose files lie unchanged in the version's directory, where they stay until the second
+publication after. `DumpReader` reads them there. A reader of the plain names always sees whole
+files; only within the 0.1 ms of the renames they may be of two dumps, which the manifest's SHA-256
+reveals. A kill at that moment is mended at the next start. (Symbolic links would switch all names
+in one rename, but the `zstd` command refuses to read through them.)
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from schemas.manifest import MANIFEST_FILE, Manifest
 from sinks.durable import storage, sync_directory, sync_file, write_synced
 
 VERSIONS, ASIDE = ".versions", ".tmp-"
-KEPT_VERSIONS = 2  # the current one, and the previous for who is still reading it
+KEPT_VERSIONS = 2  # the current one, and the previous for readers that are still at it
 
-# Where a hard link is refused: another file system, one without links, or too many links.
+# Why a hard link may be refused: another file system, one without links, or too many links.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 class Publication:
-    """See the module's text. Raises DiskFull (what was published stays) and StorageFailed."""
+    """See the module's docstring. Raises DiskFull (what was published stays) and StorageFailed."""
 
     def __init__(self, root: Path) -> None:
         """Mends and removes what a killed run left behind."""
@@ -53,8 +53,8 @@ class Publication:
     ) -> Path:
         """Make `files` (plain name -> immutable file) and `manifest` the current version.
 
-        Links the files where it can: they must never be written to again. Returns the version.
-        `alone`: no older version is kept, not even for who is still reading it.
+        Returns the version. The files are linked where possible, so they must not be changed
+        afterwards. `alone`: no older version is kept, not even for present readers.
         """
         newest = max((int(path.name) for path in self._complete()), default=0)
         version = self._versions / f"{newest + 1:09}"
@@ -86,7 +86,7 @@ class Publication:
         moves = []
         for name in (*names, MANIFEST_FILE):
             source, plain, aside = version / name, self._root / name, self._root / f"{ASIDE}{name}"
-            # Renaming one link over another of the same file does nothing, and would leave both.
+            # To rename a link over another one of the same file does nothing, and would leave both.
             if not (plain.exists() and plain.samefile(source)):
                 aside.unlink(missing_ok=True)
                 link(source, aside)
@@ -94,7 +94,7 @@ class Publication:
         for aside, plain in moves:
             aside.replace(plain)
         before = {path.name for each in self._complete() for path in each.iterdir()}
-        for name in before - {*names, MANIFEST_FILE}:  # what this version does not have
+        for name in before - {*names, MANIFEST_FILE}:  # names that this version does not have
             (self._root / name).unlink(missing_ok=True)
         if moves:
             sync_directory(self._root)
@@ -104,7 +104,7 @@ class Publication:
         return sorted(path for path in self._versions.iterdir() if path.name.isdigit())
 
     def _remove_rubbish(self, kept_versions: int = KEPT_VERSIONS) -> None:
-        """What lies aside, versions never published, and versions that are too old."""
+        """Remove what lies aside, versions never published, and versions that are too old."""
         current = version_of(self._root)
         complete = self._complete()
         older = [path for path in complete if current and path < current]
@@ -123,7 +123,7 @@ _version = msgspec.json.Decoder(_Version)
 
 
 def version_of(root: Path) -> Path | None:
-    """The directory of the version that `root`'s manifest names; None if it is not there.
+    """The directory of the version that `root`'s manifest names; None if it does not exist.
 
     A downloaded copy has none: its files lie beside its manifest.
     """
@@ -136,7 +136,7 @@ def version_of(root: Path) -> Path | None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Another name for an immutable file; a copy where there can be none."""
+    """Give an immutable file another name; copy it where links are impossible."""
     try:
         target.hardlink_to(source)
     except OSError as error:

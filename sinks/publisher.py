@@ -1,4 +1,4 @@
-"""When and how a feed publishes its sink: now and then, and beside the stream where a sink can."""
+"""When and how a feed publishes its sink: periodically, and while it goes on where a sink can."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 from sinks.sink import Copying, Published, Publishing, Sink, Vector
 from streams.clock import Clock
 
-PUBLISH_SHARE_MAX = 0.2  # of the time at most goes into publishing, however large the sink is
+PUBLISH_SHARE_MAX = 0.2  # the most of the time that publishing may take, at any size
 
 Publication = asyncio.Task[Published | None]
 """None = it was given up, and nothing was published."""
@@ -24,15 +24,16 @@ class Call(Protocol):
     """Calls one of the sink's methods in the sink's thread."""
 
     async def __call__(self, function: Callable[..., Any], *given: Any) -> Any:
-        """See above."""
+        """Call the method; returns its result."""
         ...
 
 
 class Publisher:
-    """Of one sink, at most one publication at a time.
+    """Publishes one sink, at most one publication at a time.
 
-    `begin` and `settle` belong to whoever has the feed's turn. `told` is called, on the loop, with
-    what was published and the clock's milliseconds. `copier` has one thread, and is shut down here.
+    `begin` and `settle` are for the caller that has the feed's turn. `told` is called, on the loop,
+    with what was published and the clock's milliseconds. `copier` has one thread, and is shut down
+    here.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Publisher:
         every_ms: float,
         told: Callable[[Published, int], None],
     ) -> None:
-        self.published: Vector | None = None  # what readers see, as far as is known
+        self.published: Vector | None = None  # what readers see, as far as known
         self._sink = sink
         self._call = call
         self._copier = copier
@@ -58,17 +59,18 @@ class Publisher:
 
     @property
     def busy(self) -> bool:
-        """Whether a publication is under way, or not settled."""
+        """Whether a publication is in progress, or not settled."""
         return self._task is not None
 
     def due(self, reached: Vector | None) -> bool:
-        """Whether it is time to publish that cut."""
+        """Whether that cut is to be published now."""
         return not self.busy and reached != self.published and self._clock.now_ms() >= self._next_ms
 
     async def begin(self, reached: Vector | None) -> Publication:
-        """Begin to publish the cut reached last; the sink's other calls may follow.
+        """Begin to publish the cut reached last; afterwards the sink's other methods may be called.
 
-        Of a sink that is not `Publishing` all is done when this returns. Raises what it raises.
+        For a sink that is not `Publishing` it is done when this returns. Raises what the sink
+        raises.
         """
         assert not self.busy
         held = asyncio.Event()
@@ -105,7 +107,7 @@ class Publisher:
         return await asyncio.wrap_future(work)
 
     async def settle(self) -> None:
-        """Let the sink go on as ever if a publication has ended. Raises what that one raised."""
+        """If a publication has ended, release the sink. Raises what the publication raised."""
         publication = self._task
         if publication is None or not publication.done():
             return
@@ -116,14 +118,16 @@ class Publisher:
         publication.result()
 
     async def idle(self) -> None:
-        """Until nothing is under way; it may not be settled yet."""
+        """Wait until nothing is in progress; it may still have to be settled."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def outcome(self, publication: Publication, turn: asyncio.Lock) -> Published | None:
-        """What became of a publication that was begun. Raises what it raised, if nobody was told.
+        """The result of a publication that was begun.
 
-        None = it is to be begun again.
+        Raises what it raised, unless that was reported.
+
+        None = it has to be begun again.
         """
         await asyncio.wait([publication])
         async with turn:
@@ -132,7 +136,7 @@ class Publisher:
         return None if publication.exception() is not None else publication.result()
 
     async def give_up(self) -> None:
-        """End a publication that is under way; the sink's `reset` or `close` comes next."""
+        """End a publication in progress; the sink's `reset` or `close` follows."""
         publication, self._stopping = self._task, True
         if publication is not None:
             if self._copying is not None:
@@ -144,6 +148,6 @@ class Publisher:
         self._stopping = False
 
     async def end(self) -> None:
-        """The same, for good."""
+        """End a publication in progress, and allow no further one."""
         await self.give_up()
         self._copier.shutdown()

@@ -1,4 +1,4 @@
-"""Reading the log up to a cut, in bounded batches, with one reader that is kept between cuts."""
+"""Reads the log up to a cut, in bounded batches, with one reader that is kept between cuts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from schemas.topics import Offset
 from sinks.sink import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Positions
 from streams.log import Log, LogUnavailable, Reader, Record, TopicPartition
 
-AHEAD_BYTES_MAX = 32 * 1024 * 1024  # of records read that lie after the cut: the next one's
-READ_WAIT_SECONDS = 0.5  # of one read; what a cut names has been committed
-STALL_SECONDS = 30.0  # without any progress towards a cut, though its records are committed
+AHEAD_BYTES_MAX = 32 * 1024 * 1024  # of records read beyond the cut, which belong to the next one
+READ_WAIT_SECONDS = 0.5  # of one read; everything before a cut has been committed
+STALL_SECONDS = 30.0  # without progress towards a cut, although its records are committed
 
 
 class Piece(NamedTuple):
@@ -24,21 +24,21 @@ class Piece(NamedTuple):
 
 
 class CutReader:
-    """Gives what lies between positions and a cut. Not for use by several tasks at once."""
+    """Returns what lies between positions and a cut. Not for use by several tasks at once."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._reader: Reader | None = None
         self._ahead: dict[TopicPartition, deque[Record]] = {}
         self._ahead_bytes = 0
-        self._given: dict[TopicPartition, Offset] = {}  # up to here everything was handed out
+        self._given: dict[TopicPartition, Offset] = {}  # everything up to here was returned
 
     async def piece(
         self, due: Positions, positions: Positions, records_max: int = BATCH_RECORDS_MAX
     ) -> Piece | None:
-        """The next piece of what lies before `due`; None if `positions` is there.
+        """The next piece before `due`; None if `positions` is there.
 
-        Raises LogTruncated, LogCorrupt, LogUnavailable; `close` makes it start afresh.
+        Raises LogTruncated, LogCorrupt, LogUnavailable; after `close` it starts again.
         """
         needy = {at for at, place in due.items() if positions[at] < place}
         if not needy:
@@ -52,7 +52,7 @@ class CutReader:
             piece = self._take(due, positions, needy, most)
             if piece is not None:
                 return piece
-            if self._ahead_bytes > AHEAD_BYTES_MAX:  # others run ahead of the cut: not now
+            if self._ahead_bytes > AHEAD_BYTES_MAX:  # the other partitions have enough read ahead
                 await self._open({at: positions[at] for at in needy})
             if await self._read(most):
                 patience = loop.time() + STALL_SECONDS
@@ -88,7 +88,7 @@ class CutReader:
         needy: set[TopicPartition],
         records_max: int,
     ) -> Piece | None:
-        """What is at hand, as much as fits; None if nothing is and no position moves."""
+        """What was read already, as far as it fits; None if nothing was and no position moves."""
         assert self._reader is not None
         taken: list[Record] = []
         after = dict(positions)

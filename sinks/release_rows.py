@@ -15,9 +15,9 @@ from schemas.releases import SlimFile, SlimReleases
 from sinks.softly import Fields, moment_of
 
 WHEEL_DASHES = 4  # name-version-python-abi-platform.whl; one more where there is a build tag
-MUSL = "musllinux"  # in the names that stand in `musl_wheels`
+MUSL = "musllinux"  # in the names listed in `musl_wheels`
 
-NEVER = "~"  # after every moment
+NEVER = "~"  # later than any time
 
 
 class _Columns(NamedTuple):
@@ -83,7 +83,10 @@ class ReleaseRow(msgspec.Struct):
 
 
 def release_row(value: bytes, omitted: int) -> ReleaseRow:
-    """The row of a `releases` record. Raises msgspec.MsgspecError or RecursionError if not JSON."""
+    """The row of a `releases` record.
+
+    Raises msgspec.MsgspecError or RecursionError if it is not JSON.
+    """
     try:
         slim = _typed.decode(value)
     except msgspec.ValidationError:
@@ -94,14 +97,14 @@ def release_row(value: bytes, omitted: int) -> ReleaseRow:
 
 
 def document_releases(document: Fields, latest: str | None, notes: list[str]) -> ReleaseRow:
-    """The same of a project document, whose `releases` are few and in no order of versions."""
+    """The row of a project document, whose `releases` are few and in no order of versions."""
     row = ReleaseRow(latest, document.number("last_serial"), 0, notes)
     _fill(row, releases_in_document(document, latest))
     return row
 
 
 def releases_in_document(document: Fields, latest: str | None) -> dict[str, list[SlimFile]]:
-    """By version what a project document has: the latest release, and those above it."""
+    """A project document's files by version: the latest release, and those above it."""
     found = files_by_version(document.child("releases"))
     if latest is not None and not found.get(latest):
         found[latest] = [_slim(each) for each in document.children("urls")]
@@ -109,7 +112,7 @@ def releases_in_document(document: Fields, latest: str | None) -> dict[str, list
 
 
 def files_by_version(releases: Fields) -> dict[str, list[SlimFile]]:
-    """Of an object whose values are lists of files of any shape."""
+    """The files by version of an object whose values are lists of files of any shape."""
     return {
         version: [_slim(each) for each in releases.children(version, "*")]
         for version, _ in releases.items()
@@ -192,9 +195,9 @@ def _fill_files(
 def built_wheels(
     names: Sequence[str], kinds: Sequence[str | None], versions: Sequence[str]
 ) -> list[str]:
-    """`filename/version` of the wheels that are made for some platform, not for `any`.
+    """`filename/version` of the wheels that are built for a platform, not for `any`.
 
-    By file: its name, package type and version. No wheel's name has a slash, or fewer parts.
+    The arguments have an element per file. A name with a slash or fewer parts is no wheel's.
     """
     return [
         f"{name}/{version}"
@@ -231,7 +234,7 @@ def _urls(
 
 
 def _fill_releases(row: ReleaseRow) -> None:
-    """What a release has of its files, which stand one release after the other."""
+    """Fill the columns of releases from those of their files, in the order of releases."""
     sizes = iter([size or 0 for size in row.size])
     uploaded = iter([moment or NEVER for moment in row.uploaded])
     counts = row.release_files
@@ -247,7 +250,7 @@ def _fill_releases(row: ReleaseRow) -> None:
 
 
 def _fill_yanked(row: ReleaseRow) -> None:
-    """A release is yanked if it has files and all are; the first reason is its own."""
+    """A release is yanked if it has files and all of them are; it takes the first one's reason."""
     files = iter(zip(row.yanked, row.yanked_reason, strict=True))
     for place, count in enumerate(row.release_files):
         mine = list(islice(files, count))

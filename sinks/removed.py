@@ -1,9 +1,9 @@
-"""How much is kept of what was last held of a project that is gone: `--keep-removed`.
+"""How much of the last known data of a removed project is kept: `--keep-removed`.
 
-The log itself forgets it: a tombstone replaces the document. So a sink keeps it, and one that
-begins with nothing has it only of what the log still holds. In a log that was loaded from a dump
-that is what the other instance had kept, as a header of the tombstones: versions, names of files
-and hashes, nothing about persons.
+The log itself forgets a removed project: a tombstone replaces its document. So a sink keeps the
+data, and a new sink knows only of what the log still holds. In a log that was loaded from a dump,
+the tombstones have a header with what the other instance had kept: versions, names of files and
+hashes, nothing about persons.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from schemas.codec import NO_JSON
 from schemas.records import SERIAL_MAX
 
 NONE = "none"
-HASHES = "hashes"  # last version, and every file's version, name and hashes
-ALL = "all"  # everything that was held, persons' names and addresses too
+HASHES = "hashes"  # the last version, and each file's version, name and hashes
+ALL = "all"  # everything, also persons' names and addresses
 KEEP_REMOVED = (NONE, HASHES, ALL)
 
 HELD = "held"  # the header of a tombstone, JSON: a HeldProject in metadata, HeldFiles in releases
@@ -27,9 +27,9 @@ SerialHeld = Annotated[int, msgspec.Meta(ge=0, le=SERIAL_MAX)]
 
 
 class HeldProject(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When the project went (RFC 3339, null = that was forgotten), and what it had last.
+    """When the project was removed (RFC 3339, null = forgotten), and its last data.
 
-    `held` false: that is not known.
+    `held` false: its last data is unknown.
     """
 
     time: str | None = None
@@ -39,7 +39,7 @@ class HeldProject(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HeldFiles(msgspec.Struct, frozen=True):
-    """Version, name and hash per file last held, side by side."""
+    """Version, name and hash of each file last known, as parallel lists."""
 
     latest: str | None
     serial: SerialHeld | None
@@ -49,7 +49,7 @@ class HeldFiles(msgspec.Struct, frozen=True):
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """A project that is gone, as a dump's tables have it. `files` None = they are not known."""
+    """A removed project, as a dump's tables have it. `files` None = unknown."""
 
     name: str
     reason: str | None
@@ -62,7 +62,7 @@ T = TypeVar("T", HeldProject, HeldFiles)
 
 
 def held_of(text: str | None, kind: type[T]) -> T | None:
-    """What the header says; None where there is none, or nothing that can be read. Pure."""
+    """The content of the header; None if there is none, or it cannot be read. Pure."""
     if text is None:
         return None
     try:

@@ -5,7 +5,7 @@ Order     `sinks.feed` calls apply* -> reached -> publish?, one call at a time, 
 Atomic    `apply` stores a batch's effect and its positions together, or nothing of either.
 Resume    A position names the next record to read. `standing` says where a sink stands; the feed
           reads on from there. Records come in offset order per partition; a sink compares nothing.
-Away      `standing` tells since when it may have missed something, too: see `sinks.away`.
+Away      `standing` also tells since when it may have missed something: see `sinks.away`.
 Cut       Between two cuts a sink may hold half of a worker's transaction. `reached` says that it
           stands exactly at a cut of all topics: only then, before the next `apply`, may it publish.
 Rules     Nothing that a rule of redaction leaves out is handed over. A sink whose files keep
@@ -28,9 +28,7 @@ from schemas.topics import COMPACTED, Offset, Topic
 from streams.log import Record, TopicPartition
 
 BATCH_RECORDS_MAX = 8_000  # of one `apply`: a second of work; DuckDB's costs half of 2 000's each
-BATCH_BYTES_MAX = (
-    32 * 1024 * 1024
-)  # of keys and values of one `apply`; one record more may exceed it
+BATCH_BYTES_MAX = 32 * 1024 * 1024  # of keys and values of one `apply`; the last may exceed it
 DAMAGED = (ViewCorrupt, DumpCorrupt)
 """Errors that a reset cures."""
 
@@ -38,9 +36,9 @@ Positions = Mapping[TopicPartition, Offset]
 
 
 class Vector(NamedTuple):
-    """Identity of a snapshot: the log and its cut per partition, in the order of the partitions.
+    """The identity of a snapshot: the log's id and a cut per partition, in their order.
 
-    None = that partition's worker has not written any progress yet, and so no record either.
+    A cut that is None: that partition's worker has not written anything yet.
     """
 
     log_id: str
@@ -48,7 +46,7 @@ class Vector(NamedTuple):
 
 
 def positions_of(vector: Vector, topics: tuple[Topic, ...]) -> Positions:
-    """Where a sink of these topics stands when it has reached the vector."""
+    """The positions of a sink of these topics when it has reached the vector."""
     return {
         TopicPartition(topic, partition): Offset(_place(cut, topic))
         for partition, cut in enumerate(vector.cuts)
@@ -71,9 +69,9 @@ def _place(cut: Cut, topic: Topic) -> int:
 class Standing(NamedTuple):
     """Where a sink stands: the log it was built from, and the next offset to read per partition.
 
-    `as_of_ms`: Unix time by which it had read everything appended before, 0 = not known; stored
-    with the positions, from the `Batch` or `Reached` that came last. An empty sink: ("", {}, 0).
-    `rules`: of the first `Batch`; None = nothing of what is replaced stays in its files.
+    `as_of_ms`: it has read everything that was appended before this Unix time, 0 = unknown; stored
+    with the positions, from the last `Batch` or `Reached`. An empty sink: ("", {}, 0). `rules`:
+    those of the first `Batch`; None = nothing that was replaced stays in its files.
     """
 
     log_id: str
@@ -85,9 +83,9 @@ class Standing(NamedTuple):
 class Batch(NamedTuple):
     """What one `apply` takes in: records, each partition's in order, and `positions` after them.
 
-    `positions` has all of the sink's, also those that did not move. `records` may be empty.
-    `ready`: what a `Preparing` sink made of the records, None = it was not asked. Where that was
-    done in another process (`Portable`) the records are not here: it stands for them.
+    `positions` has every partition of the sink, also those that did not move. `records` may be
+    empty. `ready`: what a `Preparing` sink made of the records, None = it was not asked. If that
+    was done in another process (`Portable`) it takes the place of the records.
     """
 
     config: Config
@@ -99,7 +97,7 @@ class Batch(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """A cut that the sink stands at exactly. `head` None = the journal was not read yet."""
+    """A cut at which the sink stands exactly. `head` None = the journal was not read yet."""
 
     vector: Vector
     config: Config
@@ -108,7 +106,7 @@ class Reached(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What others can read from now on: the file renamed last, and the bytes of all files."""
+    """A publication: the file that was renamed last, and the bytes of all files."""
 
     path: Path
     bytes: int
@@ -116,7 +114,7 @@ class Published(NamedTuple):
 
 
 class Sink(Protocol):
-    """One materialised view; see the module's text for its rules. Every call may block."""
+    """One materialised view; see the module's docstring for its rules. Every call may block."""
 
     @property
     def name(self) -> str:
@@ -125,11 +123,14 @@ class Sink(Protocol):
 
     @property
     def topics(self) -> tuple[Topic, ...]:
-        """What it reads, out of metadata, releases, state and changelog."""
+        """The topics it reads, out of metadata, releases, state and changelog."""
         ...
 
     def standing(self) -> Standing:
-        """Where it stands. Opens or makes its files; raises a DAMAGED error if they are."""
+        """Where it stands.
+
+        Opens or creates its files; raises one of DAMAGED if they are damaged.
+        """
         ...
 
     def apply(self, batch: Batch) -> None:
@@ -153,44 +154,44 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and locks. Idempotent; never raises."""
+        """Release files and locks. Idempotent; never raises."""
         ...
 
 
 class RecordsWanted(Exception):
-    """Raised by `apply`, which did nothing: it wants this batch again, with its records."""
+    """Raised by `apply`, which did nothing: it needs this batch again, with its records."""
 
 
 class Rewound(Exception):
-    """Raised by `apply`, which took nothing in: the sink stands at an earlier place than before.
+    """Raised by `apply`, which took nothing in: the sink now stands at an earlier place.
 
-    `standing` tells where; what came since is to be handed over again.
+    `standing` tells where; records from there on have to be passed again.
     """
 
 
 @runtime_checkable
 class Preparing(Protocol):
-    """A sink part of whose work needs nothing but the records, and can be done ahead of `apply`."""
+    """A sink that can do part of its work from the records alone, ahead of `apply`."""
 
     def prepared(self, records: Sequence[Record], config: Config) -> object:
-        """For `Batch.ready`. Pure: it runs beside the other calls, in another thread."""
+        """What goes into `Batch.ready`. Pure: it runs in another thread, beside the other calls."""
         ...
 
 
 @runtime_checkable
 class Portable(Preparing, Protocol):
-    """One whose preparations may come from another process."""
+    """A sink whose preparations may come from another process."""
 
     def unpacked(self, data: bytes) -> object:
-        """What `prepared` had made there. Pure, as that is."""
+        """What `prepared` made in that process. Pure."""
         ...
 
 
 class Copying(Protocol):
-    """A publication that is under way beside the sink's other calls, in another thread."""
+    """A publication in progress, in another thread beside the sink's other calls."""
 
     def copied(self) -> Published | None:
-        """Publish the cut that was held. Called once; None = given up, and nothing was done."""
+        """Publish the cut that was held. Called once; None = it was given up, nothing was done."""
         ...
 
     def stop(self) -> None:
@@ -207,5 +208,5 @@ class Publishing(Protocol):
         ...
 
     def release(self) -> None:
-        """The copy has ended, whatever became of it."""
+        """The copy has ended, successfully or not."""
         ...

@@ -1,4 +1,4 @@
-"""Reading what strangers wrote: what has another type than it should is None and noted. Pure."""
+"""Reads values of unreliable type: one of the wrong type becomes None, and is noted. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from schemas.records import SERIAL_MAX
 
 T = TypeVar("T")
 
-SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that can be written
-NOTES_MAX = 50  # of one record: more say nothing new
+SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z, the last time that can be written
+NOTES_MAX = 50  # of one record: more tell nothing new
 NOTE_CHARACTERS_MAX = 100  # a key may be of any length
 NOTHING = ("", "UNKNOWN")  # upstream's older spellings of null
 
@@ -20,7 +20,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.
 
 
 class Fields:
-    """A JSON object that should be one. `notes` collects `type:<field>` for what is not as due."""
+    """The fields of a JSON object. `notes` collects `type:<field>` for values of the wrong type."""
 
     def __init__(self, value: object, where: str, notes: list[str]) -> None:
         self._notes = notes
@@ -37,11 +37,11 @@ class Fields:
             self._notes.append(note)
 
     def raw(self, key: str) -> object:
-        """The value as it is."""
+        """The value unchanged."""
         return self._fields.get(key)
 
     def text(self, key: str) -> str | None:
-        """A text that says something."""
+        """A text that is not empty."""
         value = self._fields.get(key)
         if isinstance(value, str):
             return None if value in NOTHING else value
@@ -67,7 +67,7 @@ class Fields:
         return None
 
     def time(self, key: str) -> str | None:
-        """A moment in UTC, without a zone."""
+        """A time in UTC, without a zone."""
         value = self.text(key)
         moment = moment_of(value)
         if value is not None and moment is None:
@@ -75,11 +75,11 @@ class Fields:
         return moment
 
     def texts(self, key: str) -> list[str] | None:
-        """A list of texts; what is none is left out."""
+        """A list of texts; other elements are left out."""
         return None if self._fields.get(key) is None else self._elements(key, str)
 
     def children(self, key: str, called: str | None = None) -> list[Fields]:
-        """A list of objects; what is none is left out. `called`: how notes name its elements."""
+        """A list of objects; other elements are left out. `called`: how notes name its elements."""
         where = f"{self._where}{key if called is None else called}."
         return [Fields(each, where, self._notes) for each in self._elements(key, dict)]
 
@@ -101,7 +101,7 @@ class Fields:
 
 
 def moment_of(text: str | None) -> str | None:
-    """ISO 8601 text in UTC as DuckDB reads it, None if it is no moment."""
+    """The time as ISO 8601 text in UTC that DuckDB reads, None if it is no time."""
     if text is None:
         return None
     bare = text.removesuffix("Z")
@@ -115,7 +115,7 @@ def moment_of(text: str | None) -> str | None:
 
 
 def moment(unix_seconds: float) -> str | None:
-    """The same, of a time that is known."""
+    """The same for a datetime."""
     if not 0 <= unix_seconds <= SECONDS_MAX:
         return None
     return datetime.fromtimestamp(unix_seconds, UTC).replace(tzinfo=None).isoformat()

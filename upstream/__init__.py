@@ -1,1 +1,1 @@
-"""Floor 2: PyPI's side. The port (`source`), the one HTTP client, a stand-in for tests and demo."""
+"""Floor 2: PyPI's side. The port (`source`), the HTTP client, a stand-in for tests and demo."""

@@ -1,4 +1,4 @@
-"""What an answer means: status and headers in, an error or a plain value out. Pure."""
+"""The meaning of an answer: status and headers in, an error or a plain value out. Pure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from upstream.source import Answer, Document, NotFound, NotModified
 SERIAL_MAX = 2**63 - 1  # what a signed 64-bit column holds
 SERIAL_DIGITS_MAX = 19  # of SERIAL_MAX
 ETAG_CHARACTERS_MAX = 256  # PyPI's have 24
-RETRY_AFTER_SECONDS_MAX = 3_600.0  # a longer wait is asked for again when this one is over
+RETRY_AFTER_SECONDS_MAX = 3_600.0  # if upstream wants a longer wait it will ask again
 
-# A 429 without a time, and a journal that refuses (401, 403): long enough to be no nuisance, short
-# enough that a slip of the edge heals within a minute.
+# After a 429 without a time, or a journal that refuses (401, 403): long enough to be polite, short
+# enough that a glitch of the CDN passes within a minute.
 LIMITED_SECONDS = 30.0
 REFUSED_SECONDS = 30.0
 
@@ -58,7 +58,7 @@ class Head(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """The ETag if it can be sent back, else ""."""
+        """The ETag if it may be sent back as a header, else ""."""
         return usable_etag(self.headers.get("etag", ""))
 
     @property
@@ -79,7 +79,7 @@ class Reply(NamedTuple):
 
 
 def hold_seconds(head: Head, now_unix_seconds: float) -> float | None:
-    """How long this answer asks everyone to wait; None if it does not."""
+    """Seconds for which this answer asks everyone to wait; None if it does not."""
     if head.status == HTTPStatus.TOO_MANY_REQUESTS:
         seconds = retry_after_seconds(head, now_unix_seconds)
         return LIMITED_SECONDS if seconds is None else seconds
@@ -96,7 +96,7 @@ def retry_after_seconds(head: Head, now_unix_seconds: float) -> float | None:
     until = _http_date(text)
     if until is None:
         return None
-    # Against upstream's own clock if it says what time it is; a date has no fractions of a second.
+    # By upstream's own clock if it sends a date; that has no fractions of a second.
     sent = _http_date(head.headers.get("date", ""))
     seconds = until - (now_unix_seconds if sent is None else sent) + 1.0
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
@@ -106,7 +106,8 @@ def document_answer(reply: Reply, what: str, *, etag_sent: bool) -> Answer:
     """Give what upstream said about a document. Raises BrokenBody and UpstreamUnavailable."""
     head = reply.head
     if head.status == HTTPStatus.OK:
-        # HTML among documents is no case of its own: it is no JSON, and that is judged later.
+        # HTML in place of a document needs no case of its own: it is no JSON, which is noticed
+        # later.
         return Document(reply.body, head.serial, head.etag)
     if head.status in _ABSENT:
         return NotFound()
@@ -114,12 +115,12 @@ def document_answer(reply: Reply, what: str, *, etag_sent: bool) -> Answer:
         if etag_sent:
             return NotModified(head.serial)
         raise BrokenBody(f"{what}: 304 Not Modified, but no ETag was sent")
-    # 401 and 403 too: one document that is refused must not stop the program; it is parked.
+    # 401 and 403 too: one document that is refused is parked, and does not stop the program.
     raise UpstreamUnavailable(f"{what}: upstream answered {head.status}")
 
 
 def journal_refusal(reply: Reply) -> str | None:
-    """Give a reason if no journal is to be had here, perhaps for a while; None if this is one.
+    """Give the reason why this answer is no journal, None if it is one.
 
     Raises JournalGone (404, 410, 501) and UpstreamUnavailable (any other status but 200).
     """
@@ -146,7 +147,7 @@ def refuses(head: Head) -> bool:
 
 
 def looks_like_html(reply: Reply) -> bool:
-    """Whether this is a page for people: a captive portal, a maintenance note, a wrong URL."""
+    """Whether this is an HTML page: a captive portal, a maintenance note, a wrong URL."""
     start = reply.body[:256].lstrip()[:15].lower()
     return "html" in reply.head.content_type.lower() or start.startswith(
         (b"<!doctype html", b"<html")
@@ -181,11 +182,11 @@ def same_origin(url: str, base: str) -> bool:
 
 
 def file_metadata_url(url: str, base: str) -> str | None:
-    """Where the core metadata of the file at `url` lies (PEP 658); None if it is not to be asked.
+    """The URL of the core metadata of the file at `url` (PEP 658); None if not to be requested.
 
-    Files lie on a host of their own, which only the page names. Whoever can write a page must not
-    be able to have this machine ask its own network: upstream's origin, or HTTPS to a host with a
-    full name and no port, and nothing that would be sent along.
+    Files are on a host of their own, which only the page names. Whoever can write a page must not
+    be able to make this machine send requests into its own network: so only upstream's origin is
+    allowed, or HTTPS to a host with a full domain name, without a port or credentials.
     """
     try:
         parts = urlsplit(url)
@@ -196,7 +197,7 @@ def file_metadata_url(url: str, base: str) -> str | None:
     if not plain or len(url) > FILE_URL_CHARACTERS_MAX or "@" in parts.netloc or parts.query:
         return None
     if not same_origin(url, base):
-        # A name of letters at its end is no IPv4 address, in whatever way that may be written.
+        # A name that ends in letters is no IPv4 address in any notation.
         named = re.fullmatch(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", host) is not None
         if parts.scheme != "https" or port is not None or not named or host.endswith(_LOCAL):
             return None

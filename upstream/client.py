@@ -1,9 +1,9 @@
 """The upstream port over HTTP, paced and bounded. The one module that imports httpx.
 
-One transport per connection, kept in a stack: httpx's shared pool looks at every connection for
-every request (three times the CPU at 16), and this way the slots *are* the bound on connections.
-Requests are built here and given to the transport straight: what httpx's client adds (cookies,
-redirects, decoding, merged headers) is either unwanted or done in this package.
+Each connection has a transport of its own, kept on a stack: httpx's shared pool checks every
+connection for every request (three times the CPU at 16), and this way the slots *are* the bound on
+connections. Requests are built here and passed to the transport directly: what httpx's client adds
+(cookies, redirects, decoding, merged headers) is unwanted or done in this package.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from upstream.proxies import proxy_for
 from upstream.routes import Call, PypiRoutes
 from upstream.settings import CONNECT_SECONDS_MAX, KIB, ClientSettings
 
-KEEPALIVE_SECONDS = 30.0  # longer than a poll, shorter than what edges grant (60 s and more)
+KEEPALIVE_SECONDS = 30.0  # longer than a poll period, shorter than CDNs grant (60 s)
 CONTROL_CONNECTIONS = 2  # one for the journal, one for the index
-# An error's body is read so that its connection can be kept; a longer one is cheaper to drop.
+# An error's body is read so that the connection can be kept; after a longer one it is cheaper to
+# close it.
 ERROR_BODY_BYTES_MAX = 64 * KIB
 
 
@@ -46,7 +47,7 @@ class HttpUpstream(PypiRoutes):
 
 
 class HttpSender:
-    """Sends calls when they may be sent, and reads answers within their limits.
+    """Sends requests when they are allowed, and reads answers within their limits.
 
     Errors: UpstreamUnavailable, RateLimited, BrokenBody, OversizedBody. A call that fails or is
     cancelled gives back its slot and its bytes. Belongs to one event loop.
@@ -74,8 +75,8 @@ class HttpSender:
         tls = httpx.create_ssl_context() if secure else False
         self._documents = _Lane(settings.in_flight, settings, tls)
         self._control = _Lane(CONTROL_CONNECTIONS, settings, tls)
-        # Made when a file is asked for on another host, and that is rare. Its requests count among
-        # those for documents; connections of its own keep the others from being closed.
+        # Made when a file is requested from another host, which is rare. Its requests count among
+        # those for documents; with connections of its own it closes none of the others.
         self._elsewhere: _Lane | None = None
         self._settings = settings
         self._closed = False
@@ -105,7 +106,7 @@ class HttpSender:
                 yield other
 
     def limited(self, error: RateLimited) -> RateLimited:
-        """Hold everything back as this error says, tell others, and give it back to be raised."""
+        """Begin the hold that this error asks for, report it, and return the error to be raised."""
         until = self.gate.hold(self._clock.wall() + (error.retry_after_seconds or 0.0))
         if self._on_hold is not None:
             self._on_hold(until, str(error))
@@ -151,7 +152,7 @@ class HttpSender:
         head = Head(response.status_code, _plain_headers(response.headers.raw))
         seconds = hold_seconds(head, self._clock.wall())
         if seconds is not None:
-            # Before the body is looked at: every other request waits from this moment on.
+            # Before the body is read: every other request waits from this moment on.
             message = f"{call.what}: upstream answered {head.status}"
             raise self.limited(RateLimited(message, retry_after_seconds=seconds))
         if head.status != HTTPStatus.OK:
@@ -162,7 +163,8 @@ class HttpSender:
             head.headers.get("content-encoding", ""),
             head.headers.get("content-length"),
         )
-        # Journal and index have limits of their own and no budget: they must not wait for giants.
+        # Journal and index have limits of their own and no byte budget: they must not wait for
+        # giants.
         begun, pieces = self._clock.monotonic(), 0
         with self._budget.lease() as lease:
             try:
@@ -179,8 +181,8 @@ class HttpSender:
             return Reply(head, decoder.finish())
 
     async def _before_wire(self, control: bool, event: str, _info: object) -> None:
-        # A connection may take seconds to be made; meanwhile another answer may have said "wait",
-        # or this process was stopped and goes on when its partitions are no longer its own.
+        # To connect may take seconds. Meanwhile another answer may have asked us to wait, or this
+        # process was suspended and resumes when its partitions belong to others.
         if event == "http11.send_request_headers.started":
             if not self.gate.open_to(control=control):
                 raise _HeldBack
@@ -188,7 +190,7 @@ class HttpSender:
 
 
 class FileAnswer(NamedTuple):
-    """An answer that is being read: names of headers in lower case, pieces as they were sent."""
+    """An answer being read: header names in lower case, pieces as they were sent."""
 
     status: int
     url: str
@@ -197,9 +199,9 @@ class FileAnswer(NamedTuple):
 
 
 class FileRequests:
-    """GET of files below `base_url`, from a server that is not the index: no pace, no hold.
+    """GET of files below `base_url`, from a server that is not PyPI: no pace, no hold.
 
-    What waits for `read_seconds` without a piece ends. Belongs to one event loop.
+    A request ends after `read_seconds` without a piece. Belongs to one event loop.
     """
 
     def __init__(
@@ -217,7 +219,7 @@ class FileRequests:
 
     @contextlib.asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[FileAnswer]:
-        """The answer, while the block reads it. Raises UpstreamUnavailable."""
+        """The answer, which the block reads. Raises UpstreamUnavailable."""
         try:
             async with self._client.stream("GET", url, headers=headers) as got:
                 plain = _plain_headers(got.headers.raw)
@@ -234,7 +236,7 @@ class FileRequests:
 
 
 class _HeldBack(Exception):
-    """What let this request go no longer holds: nothing was sent."""
+    """The request is not allowed any more; nothing was sent."""
 
 
 class _Lane:
@@ -247,7 +249,7 @@ class _Lane:
     def __init__(self, size: int, settings: ClientSettings, tls: SSLContext | bool) -> None:
         self._slots = asyncio.Semaphore(size)
         self._make = partial(_transport, settings, tls)
-        # The last one used comes first: few requests use few connections, and those stay warm.
+        # The last one used comes first: few requests use few connections, which stay open.
         self._idle = [self._make() for _ in range(size)]
         self._all = set(self._idle)
         self._closing: set[asyncio.Task[None]] = set()
@@ -307,7 +309,7 @@ def _plain_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 async def _drain(response: httpx.Response) -> None:
     seen = 0
-    # What an error's body says, and whether it is whole, does not matter.
+    # The content of an error's body does not matter, nor whether it is complete.
     with contextlib.suppress(httpx.HTTPError):
         async for chunk in response.aiter_raw():
             seen += len(chunk)

@@ -1,8 +1,8 @@
-"""Bodies: bounded unpacking while they are read. Pure: bytes in, bytes or an error out.
+"""Unpacks bodies while they are read, within limits. Pure: bytes in, bytes or an error out.
 
-httpx's own decoding makes 1 GiB of 2 KB inside one chunk, and takes a truncated gzip stream for a
-whole one. So: only gzip (RFC 1952) or nothing, one member, unpacked in small steps, its trailer
-(CRC and length) demanded, nothing after it.
+httpx's own decoding turns 2 KB into 1 GiB within one chunk, and accepts a truncated gzip stream. So
+this accepts only gzip (RFC 1952) or no encoding: one member, unpacked in small steps, its trailer
+(CRC and length) required, nothing after it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from io import BytesIO
 from schemas.errors import BrokenBody, OversizedBody
 from upstream.settings import KIB, BodyLimits
 
-STEP_BYTES = 64 * KIB  # the most that one step can unpack before the limits are looked at
+STEP_BYTES = 64 * KIB  # the most that one step unpacks before the limits are checked
 _GZIP_ONLY = 31  # zlib's window bits: 15 of window, 16 for a gzip header
 _IDENTITY = ("", "identity")
 _GZIP = ("gzip", "x-gzip")
@@ -53,14 +53,14 @@ class BodyDecoder:
         return self._decoded - before
 
     def finish(self) -> bytes:
-        """Give the whole body, or raise BrokenBody: shorter or longer than announced, or cut."""
+        """The whole body. Raises BrokenBody: shorter or longer than announced, or truncated."""
         if self._announced is not None and self.raw != self._announced:
             raise BrokenBody(f"body has {self.raw} bytes, {self._announced} were announced")
         if self._zlib is not None and not self._zlib.eof:
             raise BrokenBody(f"gzip stream ends early, after {self.raw} bytes")
         if self._rest is None:
             return self._first
-        # Not joined from parts: those of an index were 40 MB twice, and half of it never came back.
+        # Not joined from parts: an index's 40 MB were there twice then, and half was never freed.
         whole, self._rest = self._rest.getvalue(), None
         return whole
 
@@ -100,7 +100,7 @@ class BodyDecoder:
 
 
 def _length(content_length: str | None) -> int | None:
-    # Anything else than digits was judged by the HTTP parser already (a list of equal lengths).
+    # The HTTP parser has dealt with anything but digits (such as a list of equal lengths).
     if content_length is None or not (content_length.isascii() and content_length.isdigit()):
         return None
     return int(content_length[:19])

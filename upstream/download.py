@@ -1,8 +1,8 @@
-"""Files over HTTP from another instance: small ones into memory, large ones to disk, verified.
+"""Downloads files from another instance: small ones into memory, large ones to disk, verified.
 
-Nothing of PyPI's is asked for here, so neither pace nor hold of the upstream client apply. An
-answer is taken as it is sent (`identity`), redirects are followed. A file that was cut off is gone
-on with by a range, if the server says that it is still the same one.
+PyPI is not asked for anything here, so the upstream client's pace and holds do not apply. Answers
+are uncompressed (`identity`), redirects are followed. An interrupted download is resumed with a
+range request if the server says that the file is still the same.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from upstream.client import FileAnswer, FileRequests
 from upstream.settings import program_version
 
 READ_SECONDS_MAX = 30.0  # between two pieces of an answer
-SMALL_SECONDS_MAX = 120.0  # for all of a small file: a byte now and then would never end
-TRIES_MAX = 5  # in a row without a byte more than before; then whoever asked decides
-RETRY_SECONDS = 1.0  # before the second try; doubled with each
-REDIRECTS_MAX = 5  # a loop ends here
-WRITE_BUFFER_BYTES = 1024 * 1024  # pieces are small; what is written lands in the page cache
+SMALL_SECONDS_MAX = 120.0  # for all of a small file, since a slow drip would never end
+TRIES_MAX = 5  # attempts in a row without a byte more; then the caller decides
+RETRY_SECONDS = 1.0  # before the second attempt; doubled with each
+REDIRECTS_MAX = 5  # ends a redirect loop
+WRITE_BUFFER_BYTES = 1024 * 1024  # pieces are small, and are written into the page cache
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _NO_SPACE = 28  # errno.ENOSPC
@@ -50,7 +50,7 @@ class Fetched(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What a large file has to be: its length in bytes, its sha256 in hex."""
+    """What a large file must be: its length in bytes, its SHA-256 in hex."""
 
     bytes: int
     sha256: str
@@ -74,7 +74,7 @@ class Downloads:
         )
 
     async def small(self, path: str, bytes_max: int, etag: str = "") -> Fetched | None:
-        """A file of at most so many bytes; None if it still is what `etag` names."""
+        """A file of at most so many bytes; None if it is unchanged since `etag`."""
 
         async def once() -> Fetched | None:
             try:
@@ -108,12 +108,12 @@ class Downloads:
             return Fetched(bytes(body), answer.headers.get("etag", ""))
 
     async def large(self, path: str, into: Path, size: int, sha256: str) -> None:
-        """Have that file of `size` bytes at `into`; goes on with what an earlier call had got."""
+        """Download a file of `size` bytes to `into`, resuming what an earlier call has got."""
         wanted = _Wanted(size, sha256)
         if await asyncio.to_thread(_is_right, into, wanted):
             return
         part = into.with_name(f"{into.name}.{wanted.sha256[:16]}.part")
-        tries, most = 0, -1  # the most that was ever held: one that starts anew gains nothing
+        tries, most = 0, -1  # the most that was ever received: starting over is no progress
         while True:
             held = await asyncio.to_thread(_size, part)
             tries = 1 if held > most else tries + 1
@@ -142,20 +142,21 @@ class Downloads:
         async with self._files.get(self._url(path), headers) as answer:
             if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
-                raise self._other(path)  # it is shorter than what is held of it
+                raise self._other(path)  # it is shorter than what was received of it
             self._check(answer, (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT))
             ranged = answer.status == HTTPStatus.PARTIAL_CONTENT
             if ranged and not answer.headers.get("content-range", "").startswith(f"bytes {held}-"):
                 raise BrokenBody(f"{answer.url}: another range than asked for")
             held = held if ranged else 0
             mode = "ab" if ranged else "wb"
-            # What has come is kept when the answer ends early: the next request goes on from there.
-            # Opened here, not in a thread: there it would stay open if we are cancelled meanwhile.
+            # What was received is kept when the answer ends early: the next request resumes there.
+            # The file is opened here and not in a thread, where it would stay open if we were
+            # cancelled.
             with part.open(mode, WRITE_BUFFER_BYTES) as file:
                 async for piece in answer.pieces:
                     held += len(piece)
                     if held > wanted.bytes:
-                        break  # another file: its sha256 says so
+                        break  # another file, as its SHA-256 shows
                     file.write(piece)
 
     def _other(self, path: str) -> DumpCorrupt:
@@ -188,7 +189,7 @@ class Downloads:
             raise StorageFailed(f"what is downloaded cannot be written: {reason}") from error
 
     async def _wait(self, tries: int) -> None:
-        # Jitter, no secret: many followers of one server must not come back together.
+        # Jitter, no secret: many followers of one server should not return at the same moment.
         await asyncio.sleep(self._retry_seconds * 2 ** (tries - 1) * random.uniform(0.5, 1.0))
 
 

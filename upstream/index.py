@@ -1,4 +1,4 @@
-"""The index as PEP 691 JSON: body bytes in, the serial map out. Pure."""
+"""Reads the index as PEP 691 JSON: body bytes in, the serial map out. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Serial = Annotated[int, msgspec.Meta(ge=0, le=SERIAL_MAX)]
 
 
 class _Line(ProjectSerial, frozen=True, gc=False):
-    """One project; PEP 691 itself knows no serial, so a missing one must not lose the map."""
+    """One project. PEP 691 itself knows no serial, so a missing one must not fail the whole map."""
 
     serial: _Serial = msgspec.field(name="_last-serial", default=0)
 
@@ -67,10 +67,10 @@ def _at_once(body: bytes) -> tuple[_Meta, Listing]:
 
 
 def _in_pieces(body: bytes) -> tuple[_Meta, Listing] | None:
-    """The same; None if the body cannot be cut as PyPI's can, or cannot be read.
+    """Read the index piece by piece; None if the body cannot be cut so, or cannot be read.
 
-    What is left without the lines must be an index of none, and each piece whole lines: a cut that
-    falls into a text, or into anything else than the array of projects, leaves neither.
+    Without the lines the rest must be an index of no projects, and each piece must be whole lines:
+    neither is the case for a cut within a text, or anywhere but in the array of projects.
     """
     begin, end = body.find(_ARRAY) + len(_ARRAY), body.rfind(b"]")
     if begin < len(_ARRAY) or end <= begin:

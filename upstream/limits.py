@@ -1,9 +1,9 @@
 """Pace, hold and memory: when a request may be sent, and how many bytes may be read at once.
 
-Two gates. `permit` lets the askers of documents through no faster than the rate. `before_send`
-stands right before the wire and spaces the requests themselves, so that a permit kept for a while
-brings no burst. It is the only gate of journal and index, and permits wait for it a turn: so those
-two go first, and still cannot take it all. Both gates are shut while a hold is on.
+There are two gates. `permit` lets requests for documents through no faster than the rate.
+`before_send`, right before the wire, spaces the requests themselves, so that permits kept for a
+while cause no burst. It is the only gate for journal and index, and permits wait one turn for it:
+so these two go first, but cannot take all of it. Both gates are shut during a hold.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Protocol, Self
 
 from schemas.errors import UpstreamUnavailable
 
-# Requests leave evenly but arrive a little unevenly (a new connection, a busy loop): 4 % below the
-# rate a window of 10 s can take 400 ms of that before it holds one request too many. (With 2 % and
-# five programs on two cores windows of 99 % of the rate were seen.)
+# Requests leave evenly but arrive a little unevenly (a new connection, a busy loop). At 4 % below
+# the rate, a window of 10 s tolerates 400 ms of that before it has one request too many. (At 2 %,
+# with five programs on two cores, windows with 99 % of the rate were seen.)
 RATE_HEADROOM = 0.96
-# A turn that came a little late (a busy loop) does not put off those after it; or else 10 ms each
-# would take a sixth of 20 per second. More than this, or than a turn, is lost: no burst beyond 2.
+# A turn that is a little late (a busy loop) does not delay those after it: at 20 per second 10 ms
+# each would cost a sixth. Delays beyond this, or beyond a turn, are lost: no burst is longer than
+# 2.
 LATE_SECONDS_MAX = 0.1
 HOLD_SECONDS_MAX = 3_600.0  # whatever upstream or another process says
-HOLD_MARGIN_SECONDS = 0.1  # upstream's clock and ours tick apart
+HOLD_MARGIN_SECONDS = 0.1  # upstream's clock and ours run apart
 BARRED_LOOK_SECONDS = 0.1  # how soon a process that may fetch again notices that it may
 
 RateNow = Callable[[], float | None]
@@ -72,7 +73,7 @@ class Gate:
         self._permit_at = 0.0  # monotonic: the next permit not before
         self._send_at = 0.0  # monotonic: the next request not before
         self._patience_until = (
-            0.0  # monotonic: the first in the queue lets others go first till then
+            0.0  # monotonic: until then the first in the queue lets others go first
         )
         self._hold_until = 0.0  # monotonic
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -80,7 +81,7 @@ class Gate:
         self._closed = False
 
     def set_rate(self, rate: float) -> None:
-        """Take another share of the rate from the next permit on; 0 = unlimited."""
+        """Set this process's share of the rate, from the next permit on; 0 = unlimited."""
         self._rate_now = lambda: rate
 
     def follow(self, rate_now: RateNow) -> None:
@@ -89,12 +90,12 @@ class Gate:
 
     @property
     def barred(self) -> bool:
-        """Whether documents may not be asked for now, whatever the pace."""
+        """Whether no document may be asked for now, whatever the pace."""
         return self._rate_now() is None
 
     def hold(self, until_unix_seconds: float) -> float:
         """Shut both gates until then (the latest wins, an hour at most); returns until when."""
-        # Kept on the monotonic clock: a wall clock that is set must neither lift nor prolong it.
+        # By the monotonic clock: setting the wall clock must neither end nor prolong a hold.
         seconds = min(until_unix_seconds - self._clock.wall(), HOLD_SECONDS_MAX)
         self._hold_until = max(
             self._hold_until, self._clock.monotonic() + seconds + HOLD_MARGIN_SECONDS
@@ -131,16 +132,16 @@ class Gate:
             self._send_at = self._after(due, now)
             if due > now:
                 await self._clock.sleep(due - now)
-            if self.open_to(control=control):  # nothing came in while we slept
+            if self.open_to(control=control):  # nobody came before us while we slept
                 return
 
     def open_to(self, *, control: bool) -> bool:
-        """Whether a request whose turn it is may go out, as far as hold and bar are concerned."""
+        """Whether a request may go out now, as far as holds and bars are concerned."""
         held = self._hold_until > self._clock.monotonic()
         return not held and (control or not self.barred)
 
     async def close(self) -> None:
-        """Turn away all who wait, now and later. Idempotent."""
+        """Refuse everybody who waits, now and later. Idempotent."""
         self._closed = True
         for future in self._waiting:
             if not future.done():
@@ -151,8 +152,8 @@ class Gate:
             await asyncio.wait([self._pump])
 
     def _permit_due(self) -> float:
-        # Not before the sending gate is free either, where the request would only grow old; but one
-        # turn later all the same: a journal polled at the whole rate must leave some to documents.
+        # Not before the sending gate is free either, where the request would only wait; but at most
+        # one turn later: a journal polled at the whole rate must leave something to documents.
         return max(self._permit_at, min(self._send_at, self._patience_until), self._hold_until)
 
     def _grant(self) -> None:
@@ -168,12 +169,12 @@ class Gate:
                 await self._clock.sleep(wait)
                 continue  # the hold may have been prolonged meanwhile
             future = self._waiting.popleft()
-            if not future.done():  # who waited may have been cancelled
+            if not future.done():  # the waiter may have been cancelled
                 self._grant()
                 future.set_result(None)
 
     def _after(self, due: float, now: float) -> float:
-        """When the next turn is, after one that is due then."""
+        """When the turn after one that is due then comes."""
         interval = self._interval()
         late = now - due
         return (due if late < min(interval, LATE_SECONDS_MAX) else now) + interval
@@ -185,10 +186,10 @@ class Gate:
 
 
 class ByteBudget:
-    """Bytes that all bodies may take while they are read.
+    """A budget of bytes for all bodies that are being read.
 
-    The oldest reader may always go on, over the budget if need be: so nobody waits for ever, and
-    the most that is held is the budget plus one body.
+    The oldest reader may always go on, beyond the budget if necessary: so nobody waits for ever,
+    and the total never exceeds the budget plus one body.
     """
 
     def __init__(self, bytes_max: int) -> None:

@@ -1,4 +1,4 @@
-"""The lines of an index as text and numbers: all of PyPI in 30 MB, as objects it takes 130."""
+"""The lines of an index, packed: 30 MB for all of PyPI, where objects take 130."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from upstream.source import ProjectSerial
 
 
 class Listing(Sequence[ProjectSerial]):
-    """Lines in the order in which they were added; each is made anew when it is asked for."""
+    """A sequence of lines in the order in which they were added; each is made when accessed."""
 
     def __init__(self, lines: Iterable[ProjectSerial] = ()) -> None:
         self._names = bytearray()  # one after the other
@@ -42,7 +42,7 @@ class Listing(Sequence[ProjectSerial]):
     def __getitem__(self, place: int | slice) -> ProjectSerial | list[ProjectSerial]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        place = range(len(self))[place]  # from the end, too; IndexError where there is none
+        place = range(len(self))[place]  # negative ones count from the end; IndexError beyond
         begin = self._ends[place - 1] if place else 0
         name = self._names[begin : self._ends[place]].decode()
         return ProjectSerial(name, self._serials[place])

@@ -1,4 +1,4 @@
-"""PyPI's routes: which URL for which call, and what its answer means. Knows no HTTP library."""
+"""PyPI's routes: the URL of each call, and the meaning of its answer. Knows no HTTP library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from upstream.source import (
 )
 
 PARSE_IN_THREAD_BYTES = 256 * KIB  # about 20 ms of parsing: more would delay every fetch
-VERSION_CHARACTERS_MAX = 200  # nothing that long is a version, and it goes into a URL
+VERSION_CHARACTERS_MAX = 200  # no version is that long, and it goes into a URL
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,9 @@ _XML: _Headers = (("Accept", xmlrpc.CONTENT_TYPE), ("Content-Type", xmlrpc.CONTE
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to come. `what` names it in messages; `control`: the journal or the index.
+    """A request to be made.
+
+    `what` names it in messages; `control`: it is for the journal or the index.
 
     `elsewhere`: on another host than upstream's.
     """
@@ -59,7 +61,7 @@ class Call:
 
 
 class Sender(Protocol):
-    """What the routes need of HTTP. `gate` is theirs to share."""
+    """What the routes need of HTTP; `gate` is shared with them."""
 
     gate: Gate
     requests_sent: int
@@ -143,7 +145,7 @@ class PypiRoutes:
         """`/simple/<name>/` as PEP 691 JSON. Raises Retriable or OversizedBody."""
         url = f"{self._base}/simple/{name}/"
         headers = (("Accept", index.ACCEPT),)
-        # Names are normalised: PyPI has no reason to send us to another page.
+        # The name is normalised, so PyPI has no reason to redirect to another page.
         reply = await self._send(Call(name, url, headers, self._settings.document))
         answer = answers.document_answer(reply, f"{name}'s index page", etag_sent=False)
         if not isinstance(answer, Document):
@@ -229,13 +231,13 @@ class PypiRoutes:
         try:
             return await self._sender.send(call)
         except OversizedBody as error:
-            if call.control:  # there is nothing to dead-letter, only to ask again
+            if call.control:  # no dead letter for these: they are only asked for again
                 raise UpstreamUnavailable(f"{call.what}: {error}") from None
             raise
 
 
 def _any_target(_target: str) -> None:
-    """Let the index move anywhere on its own host."""
+    """The index may redirect anywhere on its own host."""
 
 
 def _etag_header(etag: str) -> _Headers:

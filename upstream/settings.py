@@ -1,4 +1,4 @@
-"""What the client is told: where PyPI is, who asks, how fast, and the limit of every route."""
+"""The client's settings: where PyPI is, who asks, how fast, and the limits of every route."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ IN_FLIGHT = 8  # connections for documents; upstream allows itself 16 at most
 
 CONNECT_SECONDS_MAX = 5.0  # a host that answers at all does so sooner
 READ_SECONDS_MAX = 10.0  # between two pieces of an answer
-DOCUMENT_SECONDS_MAX = 30.0  # a whole document, redirects not counted: a slow drip ends
+DOCUMENT_SECONDS_MAX = 30.0  # for a whole document without redirects: ends a slow drip
 JOURNAL_SECONDS_MAX = 60.0  # 50 000 rows are 9 to 12 MiB, made by one slow query
-INDEX_SECONDS_MAX = 300.0  # 48.6 MB over a poor line
-# Those two are long for the sake of poor lines. A drip is none and must not use them up: from
-# SLOW_AFTER_SECONDS on so many bytes must have come for every second more.
+INDEX_SECONDS_MAX = 300.0  # 48.6 MB over a slow line
+# These two are long for the sake of slow lines. A drip must not exhaust them: from
+# SLOW_AFTER_SECONDS on, this many bytes must arrive for every further second.
 SLOW_AFTER_SECONDS = 10.0
-SLOW_BYTES_PER_SECOND = 1 * KIB  # a full page, packed, needs twenty times that to come in time
-# Each chunk costs 10 us however short it is: so many may be as short as they like (0.1 s), after
-# that they must have so many bytes in the mean. A packet of a poor line has 1 400.
+SLOW_BYTES_PER_SECOND = 1 * KIB  # a full page, compressed, needs twenty times that in time
+# Each chunk costs 10 us however short it is. This many may be of any length (0.1 s in all); after
+# that they must have this many bytes on average. A packet of a slow line has 1 400.
 PIECES_FREE = 10_000
-PIECE_BYTES_MIN = 512  # in the mean, after PIECES_FREE; a packet of a poor line has 1 400
+PIECE_BYTES_MIN = 512  # on average, after PIECES_FREE; a packet of a slow line has 1 400
 
-DOCUMENT_BYTES_MAX = 64 * MIB  # nothing up to here is refused; the largest seen is over 50 MiB
+DOCUMENT_BYTES_MAX = 64 * MIB  # the largest seen has over 50 MiB
 JOURNAL_RAW_BYTES_MAX = 32 * MIB  # three times a full page
 JOURNAL_DECODED_BYTES_MAX = 64 * MIB  # five times a full page of 50 000 rows
 INDEX_BYTES_MAX = 256 * MIB  # 48.6 MB today, for 886 000 names
-# Most have under 20 KB; the longest descriptions stand in it, too.
+# Most have under 20 KB; it includes the description, which may be long.
 CORE_METADATA_BYTES_MAX = 8 * MIB
-RATIO_MAX = 100  # real documents pack 4 to 15 times
-RATIO_AFTER_BYTES = 1 * MIB  # below this even the best packing does no harm
+RATIO_MAX = 100  # real documents compress 4 to 15 times
+RATIO_AFTER_BYTES = 1 * MIB  # below this even the best compression does no harm
 JOURNAL_RATIO_MAX = 1_100  # rows of one project repeat: gzip's own limit (1032) is the bound
 
-# What bodies of documents may take while they are read, over all requests. Eight of the mean
-# (60 KB) are half a MiB, so this binds only when several giants come at once.
+# For the bodies of all documents being read. Eight of average size (60 KB) are half a MiB, so this
+# matters only when several giants come at once.
 BYTES_IN_FLIGHT_MAX = 64 * MIB
 
 CONTACT_CHARACTERS_MAX = 200  # a mail address or a URL, in each request's header
@@ -66,18 +66,18 @@ class RouteLimits:
     slow_bytes_per_second: int = 0
 
     def too_slow(self, raw_bytes: int, seconds: float) -> bool:
-        """Whether an answer of which that much came in that time is not worth waiting for."""
+        """Whether an answer is too slow, after so many bytes in so many seconds."""
         return raw_bytes < (seconds - self.slow_after_seconds) * self.slow_bytes_per_second
 
     @staticmethod
     def too_small(raw_bytes: int, pieces: int) -> bool:
-        """Whether an answer comes in pieces that cost more than they bring."""
+        """Whether an answer's pieces are too small on average to be worth their cost."""
         return pieces > PIECES_FREE and raw_bytes < pieces * PIECE_BYTES_MIN
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """All the client needs to know. Raises UsageError where it cannot work."""
+    """The client's settings. Raises UsageError for values that cannot work."""
 
     base_url: str
     contact: str = ""
@@ -113,7 +113,7 @@ class ClientSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work before the first request does."""
+        """Refuse what cannot work, before the first request."""
         check_base_url(self.base_url)
         if not (math.isfinite(self.rate) and self.rate >= 0):
             raise UsageError(f"rate {self.rate!r} is not a number of requests per second (0 = all)")
@@ -150,7 +150,7 @@ def check_base_url(url: str) -> None:
 
 
 def default_upstream() -> str:
-    """PyPI's own scheme and host, as distlib knows them."""
+    """PyPI's own scheme and host, as distlib has them."""
     # Imported here: distlib takes 0.1 s, and `--help` must not.
     from distlib.index import DEFAULT_INDEX
 

@@ -1,10 +1,10 @@
-"""The upstream port: what the stages may ask of PyPI, without a word of HTTP.
+"""The upstream port: what the stages may ask of PyPI, independent of HTTP.
 
 Order     A JournalPage's rows have rising serials, all above the one asked for. A row written later
           never has a serial at or below one already read (PyPI writes them under a lock).
 Resume    Ask again with the last serial read. A page of JOURNAL_ROWS_MAX rows means: ask on.
-Pace      `permit()` first, then one call: permits come no faster than the set rate, and none while
-          a hold is on. Who waits for permits can choose the most urgent work when one comes.
+Pace      `permit()` first, then one call: permits come no faster than the set rate, and none during
+          a hold. So a caller can choose the most urgent work at the moment that it gets a permit.
 Errors    Retriable: wait (`retry_after_seconds`), the call may be made again. Permanent: this
           document will not do. Fatal: JournalGone. A missing project is an answer.
 """
@@ -32,7 +32,7 @@ class JournalRow(NamedTuple):
 
 
 class BadRow(NamedTuple):
-    """A row of the wrong shape: why, its serial where one could be read (else 0), and its text."""
+    """A malformed row: why, its serial if that could be read (else 0), and its text."""
 
     reason: str
     serial: int
@@ -62,14 +62,14 @@ class NotModified(NamedTuple):
 
 
 class NotFound(NamedTuple):
-    """A 404 answer: never existed, deleted, without a release, quarantined, or a passing fault."""
+    """A 404 answer: never existed, deleted, without a release, quarantined, or a brief fault."""
 
 
 Answer = Document | NotModified | NotFound
 
 
 class Page(NamedTuple):
-    """A project's page of the index: decoded body, and the address that it came from."""
+    """A project's page of the index: decoded body, and the URL that it came from."""
 
     body: bytes
     url: str
@@ -97,7 +97,7 @@ class SerialMap(NamedTuple):
 
 
 class Upstream(Protocol):
-    """See the module's text for the rules."""
+    """See the module's docstring for the rules."""
 
     async def permit(self) -> None:
         """Wait for the right to make one call."""
@@ -130,8 +130,8 @@ class Upstream(Protocol):
     async def core_metadata(self, url: str) -> FileMetadata | NotFound:
         """The core metadata of the file at `url`, which an index page named: `<url>.metadata`.
 
-        NotFound also for an address that is not asked: whoever writes pages must not send us
-        anywhere.
+        NotFound also for a URL that must not be requested: the writer of a page must not be able to
+        direct our requests anywhere.
         """
         ...
 
@@ -150,6 +150,6 @@ class SharedUpstream(Upstream, Protocol):
     def follow(self, rate_now: Callable[[], float | None]) -> None:
         """Ask `rate_now` at every turn: requests per second, 0 = unlimited.
 
-        None = no document may be asked for; journal and index may.
+        None = no document may be asked for, but journal and index may.
         """
         ...

@@ -1,9 +1,10 @@
 """The journal's XML-RPC: request bytes out, checked values back. Pure functions on bytes.
 
-`parse_call` is the other side: what a server of the same methods is asked.
+`parse_call` is the server's side of the same methods.
 
-Parsed by the standard library's unmarshaller behind defusedxml's parser (no DTD, no entities), with
-a bound on nesting; then every row is checked, because XML-RPC promises nothing about shapes.
+Answers are parsed by the standard library's unmarshaller behind defusedxml's parser (no DTD, no
+entities), with a bound on nesting. Then every row is checked, because XML-RPC promises nothing
+about shapes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _NESTING = re.compile(rb"<(/?)(?:array|struct)\b")
 _REFERENCE = re.compile(r"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
 
-# What the unmarshaller and expat raise on what is no XML-RPC: tried by the fuzz test.
+# What the unmarshaller and expat raise on malformed XML-RPC, as found by the fuzz test.
 _NOT_XML_RPC = (
     ExpatError,
     ResponseError,
@@ -84,7 +85,7 @@ def parse_page(body: bytes, since: int) -> JournalPage:
 
 
 def check_rows(values: Sequence[object], since: int) -> JournalPage:
-    """Give the rows above `since`, rising and once each; those of a wrong shape apart."""
+    """Return the rows above `since`, rising and once each; malformed ones apart."""
     bad: list[BadRow] = []
     rows: list[JournalRow] = []
     for value in values:
@@ -116,8 +117,8 @@ def parse_value(body: bytes) -> object:
     except Fault as fault:
         raise _fault_error(fault) from None
     except ExpatError:
-        # One control character in one row, which XML 1.0 cannot hold, would poison its page for
-        # ever. No name has any (PyPI sees to that), so without them the row is what it should be.
+        # A single control character, which XML 1.0 forbids, would make its page unreadable for
+        # ever. PyPI allows none in names, so without them the row is what it should be.
         values = _unmarshal_or_refuse(without_forbidden_characters(body))
     except _NOT_XML_RPC as error:
         raise _not_xml_rpc(error) from None
@@ -141,9 +142,9 @@ def parse_call(body: bytes) -> tuple[str, Sequence[object]]:
 
 
 def without_forbidden_characters(body: bytes) -> bytes:
-    """Give the same XML without the characters XML 1.0 forbids, escaped or not, as UTF-8.
+    """Return the same XML without the characters that XML 1.0 forbids, escaped or not, as UTF-8.
 
-    Bytes that are no UTF-8 become U+FFFD: what they stood for is not known.
+    Bytes that are no UTF-8 become U+FFFD.
     """
     text = _FORBIDDEN.sub("", body.decode("utf-8", "replace"))
     return _REFERENCE.sub(_safe_reference, text).encode()
@@ -173,9 +174,9 @@ def _unmarshaller(body: bytes) -> Unmarshaller:
 
 def _refuse_deep(body: bytes) -> None:
     """Raise ResponseError for nesting that the standard library would take 200 000 levels of."""
-    # On the bytes, beforehand: 0.05 s for a full page, where counting in the unmarshaller's own
-    # callbacks takes five times that. Whoever hides tags from it (a comment, UTF-16) gains nothing:
-    # what comes out is a value of the wrong shape, looked at three levels deep.
+    # On the bytes, beforehand: 0.05 s for a full page; counting in the unmarshaller's callbacks
+    # takes five times that. Hiding tags from it (in a comment, by UTF-16) gains nothing: the result
+    # is a value of the wrong shape, of which three levels are read.
     depth = 0
     for tag in _NESTING.finditer(body):
         depth += -1 if tag[1] else 1
@@ -220,7 +221,7 @@ def _text(value: object) -> str:
 def _fault_error(fault: Fault) -> RateLimited | JournalGone | UpstreamUnavailable:
     text = " ".join(str(fault.faultString).split())[:EXCERPT_CHARACTERS_MAX]
     code = _text(fault.faultCode)
-    # The code alone does not tell: upstream wraps every exception of a call as -32500.
+    # The code alone is not enough: upstream wraps every exception of a call as -32500.
     reset = _RESET.search(str(fault.faultString))
     if reset is not None or _LIMITED.search(str(fault.faultString)):
         seconds = float(reset[1]) if reset is not None else LIMITED_SECONDS
