@@ -8,6 +8,7 @@ time-out; whatever client saw an error is thrown away. See docs/kafka.md.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
@@ -21,6 +22,7 @@ from schemas.topics import COMPACTED, RECORD_BYTES_MAX, TOPICS, Offset, Topic, p
 from streams.kafka_batches import BATCH_BYTES_MAX, grouped, packed, sent
 from streams.kafka_ending import stopped
 from streams.kafka_errors import translated
+from streams.kafka_hanging import end_hanging, told
 from streams.kafka_reader import (
     FETCH_BYTES_MAX,
     FOLD_BYTES_MAX,
@@ -41,6 +43,9 @@ CALL_SECONDS_MAX = 15.0  # of a question to the brokers: longer than they need t
 TAKE_SECONDS_MAX = 30.0  # to take a writer id: the predecessor's transaction is ended first
 FOLD_SECONDS_MAX = 600.0  # to fold one partition; silence in it ends much sooner
 REQUEST_BYTES_MAX = RECORD_BYTES_MAX + BATCH_BYTES_MAX  # a record of the largest size goes alone
+HANGING_SECONDS = 2.0  # open for so long after its id was taken: no marker will end it any more
+# Another's may be open: TRANSACTION_MS_MAX, and until the broker looks, which it does every 10 s.
+OTHERS_SECONDS = 20.0
 VISIBLE_SECONDS = 0.002  # between two looks whether the markers of a transaction are there
 
 
@@ -92,7 +97,7 @@ class KafkaLog:
             with self._translated(f"take the writer id {writer_id}"):
                 async with asyncio.timeout(TAKE_SECONDS_MAX):
                     await producer.start()
-                    await self._finished(writer_id)
+                    await self._finished(writer_id, producer)
             ends = await self._offsets(every_partition(self._partitions), "end")
         except BaseException:
             self._discard(producer)
@@ -109,22 +114,29 @@ class KafkaLog:
         self._writers.add(writer)
         return writer
 
-    async def _finished(self, writer_id: str) -> None:
+    async def _finished(self, writer_id: str, producer: AIOKafkaProducer) -> None:
         """Wait until nothing is open in the partitions that only this id writes.
 
         Taking the id should mean that. After a kill -9 of the broker it was seen not to: what the
-        predecessor had committed became visible only after its successor had read everything.
+        predecessor had begun stayed open for ever (`kafka_hanging`). Then it is ended here.
         """
-        own = written_by(writer_id, self._partitions)
-        if own:
-            asker = make_consumer(self._connection, committed=False)
-            await self._started(asker)
-            try:
-                places = {kafka_partition(self._settings.prefix, at): at for at in own}
-                found: Mapping[KafkaPartition, int] = await asker.end_offsets(list(places))
-            finally:
-                await stopped(asker)
-            await self._visible({at: Offset(found[place]) for place, at in places.items()})
+        own, shared = written_by(writer_id, self._partitions)
+        if not own:
+            return
+        asker = make_consumer(self._connection, committed=False)
+        await self._started(asker)
+        try:
+            places = {at: kafka_partition(self._settings.prefix, at) for at in (*own, *shared)}
+            found: Mapping[KafkaPartition, int] = await asker.end_offsets(list(places.values()))
+            written = {at: Offset(found[place]) for at, place in places.items()}
+            if hanging := await self._visible(written, HANGING_SECONDS):
+                stable = {places[at]: end for at, end in hanging.items()}
+                await end_hanging(producer, asker, stable, found)
+                left = await self._visible({at: written[at] for at in own}, OTHERS_SECONDS)
+                if left:
+                    raise LogUnavailable(told({places[at]: end for at, end in left.items()}))
+        finally:
+            await stopped(asker)
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Offset]:
         """Plain write. After an error some of the records may have been written."""
@@ -306,22 +318,40 @@ class KafkaLog:
                     hint="pypistream rebuild",
                 )
 
-    async def _visible(self, written: Mapping[TopicPartition, Offset]) -> None:
-        """Wait until committed readers see these partitions up to these offsets."""
-        missing = set(written)
+    async def _visible(
+        self, written: Mapping[TopicPartition, Offset], seconds: float = math.inf
+    ) -> Mapping[TopicPartition, Offset]:
+        """Wait until committed readers see these partitions up to these offsets.
+
+        Those that they do not see so far after `seconds`, and how far they see them.
+        """
+        loop = asyncio.get_running_loop()
+        until, missing = loop.time() + seconds, dict(written)
         while missing:
             ends = await self._offsets(missing, "end")
-            missing = {at for at in missing if ends[at] < written[at]}
+            missing = {at: ends[at] for at in missing if ends[at] < written[at]}
             if missing:
+                if loop.time() > until:
+                    break
                 await asyncio.sleep(VISIBLE_SECONDS)
+        return missing
 
 
-def written_by(writer_id: str, partitions: int) -> list[TopicPartition]:
-    """The partitions that no other transactional id writes; none for an id that is no role's."""
+def written_by(
+    writer_id: str, partitions: int
+) -> tuple[list[TopicPartition], list[TopicPartition]]:
+    """The partitions that no other transactional id writes, and those that another writes, too.
+
+    None of either for an id that is no role's.
+    """
+    shared = TopicPartition(Topic.DEAD_LETTER, 0)  # of its own worker, and of `produce`
     if writer_id == "produce":
         heads = TopicPartition(Topic.PROGRESS, partitions)
-        return [TopicPartition(Topic.CHANGELOG, number) for number in range(partitions)] + [heads]
+        rows = [TopicPartition(Topic.CHANGELOG, number) for number in range(partitions)]
+        return [*rows, heads], [shared]
     role, _, number = writer_id.partition("-")
     if role != "worker" or not number.isdigit() or int(number) >= partitions:
-        return []
-    return [TopicPartition(topic, int(number)) for topic in (*COMPACTED, Topic.PROGRESS)]
+        return [], []
+    own = [TopicPartition(topic, int(number)) for topic in (*COMPACTED, Topic.PROGRESS)]
+    letters = TopicPartition(Topic.DEAD_LETTER, int(number))
+    return (own, [shared]) if letters == shared else ([*own, letters], [])

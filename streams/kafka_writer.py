@@ -23,7 +23,7 @@ from streams.log import Closing, LogUnavailable, Outgoing, TopicPartition
 TRANSACTION_MS_MAX = 10_000  # the broker aborts what is open longer: nobody is held up by a corpse
 COMMIT_SECONDS_MAX = 8.0  # of one `commit`; less than that, so that it is we who give up first
 
-Visible = Callable[[Mapping[TopicPartition, Offset]], Awaitable[None]]
+Visible = Callable[[Mapping[TopicPartition, Offset]], Awaitable[object]]
 """Wait until readers see these partitions up to these offsets."""
 
 Discard = Callable[[AIOKafkaProducer], None]
