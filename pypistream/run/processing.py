@@ -12,6 +12,7 @@ import structlog
 from processors.metadata import Session, Worker, WorkerSettings
 from processors.slots import Slots
 from pypistream.restarts import Lives, ended, supervised
+from pypistream.waits import waits
 from pypistream.watchdog import Verdict, Watchdog
 from schemas.errors import WriterFenced
 from schemas.records import Config, Cut, Status
@@ -205,7 +206,8 @@ class Processing:
                 lag = self.lags.get(partition)
                 verdict = life.dog.look(self.means.clock.now_ms(), life.worker.commits, lag)
                 if verdict is Verdict.STUCK:
-                    log_.error("no progress: begun anew", partition=partition, waiting=lag)
+                    at = waits(life.session)
+                    log_.error("no progress: begun anew", partition=partition, waiting=lag, at=at)
                     life.session.cancel()
                 elif verdict is Verdict.HOPELESS:
                     self.on_hopeless()

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from processors.metadata import Worker
 from processors.slots import Slots
@@ -307,7 +308,7 @@ def test_an_error_at_the_end_of_what_was_lost_does_not_bring_it_back() -> None:
 
 
 def test_a_worker_that_hangs_is_begun_anew() -> None:
-    """After two minutes; what hung is over then, and all goes on where it was."""
+    """After two minutes, and where it hung is told; that is over then, and all goes on."""
 
     async def play(world: World) -> None:
         config = await world.news(20)
@@ -320,7 +321,11 @@ def test_a_worker_that_hangs_is_begun_anew() -> None:
         assert len(await records_of(world.log, Topic.METADATA)) == 20
         await world.all_published(60)
 
-    simulated(play)
+    with capture_logs() as logged:
+        simulated(play)
+    told = [line["at"] for line in logged if line["event"] == "no progress: begun anew"]
+    assert told
+    assert all("Transactions.run at" in at for at in told)
 
 
 def test_what_hangs_again_and_again_ends_the_process() -> None:
