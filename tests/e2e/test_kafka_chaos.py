@@ -43,8 +43,8 @@ BETWEEN_SECONDS = (2.0, 12.0) if LONG else (0.5, 3.0)
 STOP_SECONDS = (10.5, 14.0)  # longer than SESSION_MS of the group and than any transaction
 DOWN_SECONDS = (0.0, 5.0)  # of a killed broker, before its start
 RESUME_SECONDS_MAX = 60.0  # the issue's: from a broker that is up again to the next cut
-# Without anything more being done, before the log is as it has to be. The watchdog's 120 s are longer:
-# nothing that a kill brings about may need it.
+# Without anything more being done, before the log is as it has to be. The watchdog's 120 s are
+# longer: nothing that a kill brings about may need it.
 SETTLE_SECONDS_MAX = 100.0
 BEGIN_SECONDS_MAX = 120.0
 
