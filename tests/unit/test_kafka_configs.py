@@ -141,4 +141,4 @@ def test_the_page_explains_every_config() -> None:
     for topic in Topic:
         for config in wanted(topic, 3):
             assert [row for row in rows if row.startswith(f"| `{config}` |")], config
-    assert f"({NEW_LOG_PARTITIONS} partitions, {REPLICATION_MAX} copies" in page
+    assert f"({NEW_LOG_PARTITIONS} partitions, {REPLICATION_MAX} replicas" in page
