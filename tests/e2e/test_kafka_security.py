@@ -17,6 +17,7 @@ import duckdb
 import psutil
 import pytest
 
+from producers.rows import bad_row_record
 from schemas.errors import LogRefused, PypistreamError, TopicsMissing, UsageError
 from schemas.records import Config
 from schemas.topics import TOPICS, Offset, Topic, partition_count
@@ -31,6 +32,7 @@ from tests.support.kafka_broker import image
 from tests.support.process import Program, started
 from tests.support.reading_world import run
 from tests.support.standin import standin
+from upstream.source import BadRow
 
 if TYPE_CHECKING:
     from tests.support.kafka_secure import SecureKafka
@@ -237,12 +239,22 @@ async def test_produce_may_write_no_document(secure: SecureKafka) -> None:
     """Its own id and no worker's; the decisions' topics are not its own."""
     log = await KafkaLog.open(secure.login("produce"), create=False)
     try:
-        for topic in (Topic.METADATA, Topic.RELEASES, Topic.STATE, Topic.DEAD_LETTER):
+        for topic in (Topic.METADATA, Topic.RELEASES, Topic.STATE):
             writer = await log.writer("produce")
             with pytest.raises(LogRefused, match=rf"right Write on the topic pypi\.{topic}"):
                 await writer.commit([ask(topic)])
         with pytest.raises(LogRefused, match=r"transactional id pypi\.worker-0"):
             await log.writer("worker-0")
+    finally:
+        await log.close()
+
+
+async def test_produce_may_write_letters(secure: SecureKafka) -> None:
+    """A journal row that cannot be an event becomes one, in the transaction of those beside it."""
+    log = await KafkaLog.open(secure.login("produce"), create=False)
+    try:
+        writer = await log.writer("produce")
+        await writer.commit([bad_row_record(BadRow("no name", 7, "[]"), now_ms=0)])
     finally:
         await log.close()
 
