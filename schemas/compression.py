@@ -109,7 +109,7 @@ def compress_together(raws: Sequence[bytes], level: int) -> list[bytes]:
 
     If it took the GIL after each frame, a busy thread could delay it by as much as the frame took.
     """
-    if not raws or not all(0 < len(raw) <= FRAME_BYTES_TARGET for raw in raws):
+    if len(raws) <= 1 or not all(0 < len(raw) <= FRAME_BYTES_TARGET for raw in raws):
         return [compress_frames(raw, level) for raw in raws]
     return _compressed(raws, level, threads=1)
 

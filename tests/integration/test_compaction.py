@@ -47,6 +47,16 @@ from tests.support.view_records import (
 NOW_MS = 1_700_000_100_000
 NAMES = 60
 DEADLINE_SECONDS = 60.0
+CATALOG = {
+    "tables": "SELECT table_name, sql, comment FROM duckdb_tables()",
+    "keys": "SELECT table_name, constraint_text FROM duckdb_constraints()",
+    "columns": "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal",
+    "views": "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal",
+    "macros": (
+        "SELECT function_name, parameters, macro_definition, comment FROM duckdb_functions()"
+        " WHERE NOT internal"
+    ),
+}
 
 
 class Usage(NamedTuple):
@@ -163,12 +173,18 @@ class Log:
 
 
 def rows_of(path: Path) -> dict[str, list[Any]]:
-    """All that a file holds, but for notes."""
+    """All that a file holds, but for notes: rows, and what it says of tables, views and macros."""
     with duckdb.connect(str(path), read_only=True) as connection:
-        return {
+        rows = {
             table.name: sorted(connection.execute(f"FROM {table.path}").fetchall(), key=repr)
             for table in (*TABLES, PROGRESS)
         }
+        told = {
+            name: sorted(connection.execute(question).fetchall(), key=repr)
+            for name, question in CATALOG.items()
+        }
+        assert all(told.values())
+        return rows | told
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 from schemas.errors import PypistreamError
-from sinks.duckdb import compaction
+from sinks.duckdb import compaction, rewriting
 from sinks.duckdb.rewriting import rewritten
 
+ROWS_AT_ONCE = 20  # so few that some tables are copied in pieces, and let go of
 LOOKS = 2  # at a child that is still at work: so many batches are taken in twice
 
 
@@ -49,4 +50,5 @@ def always_written_anew() -> ExitStack:
         "AGAIN_SECONDS": 0.0,
     }.items():
         stack.enter_context(patch.object(compaction, name, value))
+    stack.enter_context(patch.object(rewriting, "ROWS_AT_ONCE", ROWS_AT_ONCE))
     return stack

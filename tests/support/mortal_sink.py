@@ -49,6 +49,12 @@ class InlineThreads:
     def shutdown(self, **_: object) -> None:
         """Nothing is under way."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """As at `shutdown`."""
+
 
 class Faults:
     """Shared by a sink's lives: what breaks at the next calls. `calls` counts what was asked."""

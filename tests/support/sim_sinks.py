@@ -21,7 +21,7 @@ from schemas.errors import Retriable, StorageFailed
 from sinks import feed
 from sinks.duckdb.schema import SCHEMA
 from sinks.duckdb.view import LIVE_FILE, DuckDBView
-from sinks.dump import frame_file
+from sinks.dump import frame_file, frame_store
 from sinks.dump import sink as dump
 from sinks.dump.sink import DumpSink
 from sinks.sink import Published, Sink
@@ -60,7 +60,8 @@ def inline(*, written_anew: bool) -> ExitStack:
     """
     stack = ExitStack()
     stack.enter_context(patch.object(feed, "ThreadPoolExecutor", InlineThreads))
-    stack.enter_context(patch.object(frame_file, "ThreadPoolExecutor", InlineThreads))
+    for module in (frame_file, frame_store):
+        stack.enter_context(patch.object(module, "ThreadPoolExecutor", InlineThreads))
     stack.enter_context(patch.object(dump, "BUFFER_BYTES_MAX", BUFFER_BYTES))
     if written_anew:
         stack.enter_context(always_written_anew())

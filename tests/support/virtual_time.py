@@ -12,7 +12,7 @@ import selectors
 from asyncio import Handle, TimerHandle
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -28,6 +28,35 @@ class Deadlock(AssertionError):
     """Nothing is ready and no timer runs: real time would wait for ever."""
 
 
+class _Call(TimerHandle):
+    """A handle or a timer as asyncio makes them, without what a debug mode would show of it."""
+
+    __slots__ = ()
+    _callback: Any  # these are the handle's own
+    _args: Any
+    _context: Context
+    _cancelled: bool
+    _loop: Any
+    _when: float
+    _scheduled: bool
+
+    def __init__(
+        self, loop: WarpLoop, callback: object, args: object, context: Context | None
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+        self._cancelled = self._scheduled = False
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = self._args = None
+            if self._scheduled:
+                self._loop._cancelled += 1
+
+
 class WarpLoop(asyncio.SelectorEventLoop):
     """Deterministic as long as no thread takes part."""
 
@@ -36,7 +65,7 @@ class WarpLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._soon: deque[Handle] = deque()
+        self._soon: deque[Any] = deque()
         self._timers: list[tuple[float, Any]] = []  # a heap
         self._cancelled = 0  # of them, that are still there
         self._files = selectors.DefaultSelector()
@@ -56,15 +85,25 @@ class WarpLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Handle:
         """As the loop's own."""
-        handle = Handle(callback, args, self, context)
-        self._soon.append(handle)
-        return handle
+        call = _Call(self, callback, args, context)
+        self._soon.append(call)
+        return call
 
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Handle:
         """There is one thread."""
         return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> TimerHandle:
+        """As the loop's own."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(
         self,
@@ -74,36 +113,44 @@ class WarpLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> TimerHandle:
         """As the loop's own."""
-        timer: Any = TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, timer))
+        timer = _Call(self, callback, args, context)
+        timer._when = when
         timer._scheduled = True
-        made: TimerHandle = timer
-        return made
-
-    def _timer_handle_cancelled(self, handle: Any) -> None:
-        if handle._scheduled:
-            self._cancelled += 1
+        heapq.heappush(self._timers, (when, timer))
+        return timer
 
     def _run_once(self) -> None:
-        """One turn: what was ready when it began."""
+        """Turn after turn, each with what was ready when it began, until told to stop."""
         soon, timers = self._soon, self._timers
-        if self._cancelled:
-            self._sift()
-        if not soon and not self._stopping:
-            if not timers:
-                raise Deadlock("every task waits for another one")
-            self._now = max(self._now, timers[0][0])
-        if len(self._watched) > OWN_FILES:  # or else nobody waits for a file
-            self._process_events(self._files.select(0))
-        end = self._now + RESOLUTION_SECONDS
-        while timers and timers[0][0] < end:
-            timer = heapq.heappop(timers)[1]
-            timer._scheduled = False
-            soon.append(timer)
-        for _ in range(len(soon)):
-            handle = soon.popleft()
-            if not handle._cancelled:
-                handle._run()
+        while True:
+            if self._cancelled:
+                self._sift()
+            if not soon and not self._stopping:
+                if not timers:
+                    raise Deadlock("every task waits for another one")
+                self._now = max(self._now, timers[0][0])
+            if len(self._watched) > OWN_FILES:  # or else nobody waits for a file
+                self._process_events(self._files.select(0))
+            end = self._now + RESOLUTION_SECONDS
+            while timers and timers[0][0] < end:
+                timer = heapq.heappop(timers)[1]
+                timer._scheduled = False
+                soon.append(timer)
+            for _ in range(len(soon)):
+                call = soon.popleft()
+                if not call._cancelled:
+                    try:
+                        call._context.run(call._callback, *call._args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # as a handle does
+                        self._failed(error)
+            if self._stopping:
+                return
+
+    def _failed(self, error: BaseException) -> None:
+        told = {"message": "Exception in a callback", "exception": error}
+        self.call_exception_handler(told)
 
     def _add_callback(self, handle: Handle) -> None:
         """Of a file that is ready."""
