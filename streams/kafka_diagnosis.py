@@ -219,7 +219,7 @@ async def _hung_up(settings: KafkaSettings, host: str, port: int) -> PypistreamE
     security, at = settings.security, f"{host}:{port}"
     if not security.tls and await _speaks_tls(host, port):
         return _wants_tls(settings, at)
-    if not security.sasl and await _greets(settings, host, port):
+    if not security.sasl and await _wants_login(settings, host, port):
         other = "SASL_SSL" if security.tls else "SASL_PLAINTEXT"
         return UsageError(
             f"{at} answers no questions without a login, and {security.protocol} is set",
@@ -250,15 +250,22 @@ async def _speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-async def _greets(settings: KafkaSettings, host: str, port: int) -> bool:
+async def _wants_login(settings: KafkaSettings, host: str, port: int) -> bool:
+    """Whether it greets us and then hangs up when it is asked, both on one connection.
+
+    A broker that is just starting hangs up on one connection and greets on the next.
+    """
     connection = None
     try:
         connection = await _greeted(settings, host, port, settings.security.protocol)
-    except (kafka.KafkaError, OSError):
+        await connection.send(MetadataRequest([], False))
+    except TimeoutError:
         return False
+    except (kafka.KafkaError, OSError):
+        return connection is not None
     finally:
         await _close(connection)
-    return True
+    return False
 
 
 async def _greeted(

@@ -140,6 +140,26 @@ async def test_what_is_well_again_by_then_is_tried_again() -> None:
     assert "now it is" in str(error)
 
 
+async def test_a_broker_that_is_just_starting_wants_no_login() -> None:
+    """What stands before it takes connections and drops them; the next one it answers itself.
+
+    One step that failed and a later one that did not are no proof of a login that is missing.
+    """
+    broker, connections = a_broker_that_names("127.0.0.1", 9), 0
+
+    async def starting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections > 3:  # the port, our greeting, a TLS handshake
+            await broker(reader, writer)
+
+    async with serving(starting) as port:
+        error = await diagnose(KafkaSettings(f"127.0.0.1:{port}"))
+
+    assert connections > 3
+    assert isinstance(error, LogUnavailable)
+
+
 async def test_what_never_mends_itself_comes_before_what_may() -> None:
     """One broker is down, another refuses us: the refusal is the news."""
 
