@@ -220,5 +220,6 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         raise UsageError(f"{path} exists", hint="--check checks it, --force replaces it") from error
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", hint="--config FILE is another place"
+            f"{path} cannot be written: {error.strerror}",
+            hint="choose another place with --config FILE",
         ) from error

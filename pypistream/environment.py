@@ -38,11 +38,11 @@ def check_environment(environment: Mapping[str, str]) -> None:
         close = difflib.get_close_matches(name.upper(), KNOWN, 1, _MISSPELT)
         if close:
             raise UsageError(
-                f"{variable} in the environment is no setting",
+                f"{variable} in the environment is not a setting",
                 hint=f"did you mean {PREFIX}{close[0]}? If not, unset it",
             )
         log_to_stderr()
-        say(f"{variable} in the environment is no setting: nobody reads it", "settings")
+        say(f"{variable} in the environment is not a setting: nothing reads it", "settings")
     if (chosen := environment.get(LOG_VARIABLE, "")) not in ("", TEXT, JSON):
         raise UsageError(
             f"{LOG_VARIABLE} in the environment is {chosen!r}", hint=f"`{TEXT}` or `{JSON}`"

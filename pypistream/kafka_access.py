@@ -53,12 +53,12 @@ def _read(path: str) -> str:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
             f"the Kafka password's file {path} cannot be read: {why}",
-            hint=f"mend the file, or set {PASSWORD_VARIABLE}",
+            hint=f"correct the file, or set {PASSWORD_VARIABLE}",
         ) from None
     password = text.removesuffix("\n").removesuffix("\r")
     if not password or len(text) > PASSWORD_CHARACTERS_MAX or "\n" in password:
         raise UsageError(
             f"the Kafka password's file {path} does not hold one line with a password",
-            hint=f"mend the file, or set {PASSWORD_VARIABLE}",
+            hint=f"correct the file, or set {PASSWORD_VARIABLE}",
         )
     return password

@@ -256,13 +256,13 @@ def _folder(text: str) -> Path:
 
 def _whole(value: object) -> int:
     if isinstance(value, float) and not value.is_integer():
-        raise ValueError("a whole number is wanted")
+        raise ValueError("a whole number is expected")
     return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def _yes_or_no(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("true or false is wanted")  # noqa: TRY004  as for the other kinds
+        raise ValueError("true or false is expected")  # noqa: TRY004  as for the other kinds
     return value
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import duckdb
 
 from scripts.pages import write_or_check
-from sinks.duckdb.comments import comment_statements
+from sinks.duckdb.layout import layout_statements
 from sinks.duckdb.macros import MACROS
-from sinks.duckdb.schema import table_statements
-from sinks.duckdb.status import VIEWS, view_statements
+from sinks.duckdb.status import VIEWS
 
 PAGE = Path(__file__).parents[1] / "docs/duckdb-reference.md"
 HEAD = """\
@@ -41,7 +40,7 @@ projects may be spelled in any way; times are UTC.
 def empty() -> duckdb.DuckDBPyConnection:
     """A database as the sink makes it, in memory."""
     connection = duckdb.connect()
-    for statement in (*table_statements(), *view_statements(), *comment_statements()):
+    for statement in layout_statements():
         connection.execute(statement)
     return connection
 

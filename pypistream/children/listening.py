@@ -32,7 +32,9 @@ def address_of(text: str) -> Address:
     """`HOST:PORT`, `[IPv6]:PORT`, or a port alone: this machine only. Raises UsageError."""
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found["port"]) > PORT_MAX:
-        raise UsageError(f"http = {text!r} is no address", hint="HOST:PORT, as in 127.0.0.1:8000")
+        raise UsageError(
+            f"http = {text!r} is not an address", hint="HOST:PORT, as in 127.0.0.1:8000"
+        )
     host = (found["host"] or "127.0.0.1").strip("[]")
     return Address(host, int(found["port"]))
 
@@ -45,7 +47,7 @@ def bound(address: Address) -> socket.socket:
         )
     except OSError as error:
         raise UsageError(
-            f"{address.host!r} is no address of this machine: {error.strerror or error}",
+            f"{address.host!r} is not an address of this machine: {error.strerror or error}",
             hint="--http HOST:PORT; 0.0.0.0 is every address",
         ) from error
     listener = socket.socket(family, kind, protocol)
@@ -84,6 +86,6 @@ def _refused(error: OSError, address: Address) -> UsageError:
             hint="choose another port with --http HOST:PORT; port 0 is any free one",
         )
     return UsageError(
-        f"{where} cannot be listened at: {error.strerror}",
+        f"cannot listen at {where}: {error.strerror}",
         hint="choose another address with --http HOST:PORT",
     )

@@ -1,1 +1,1 @@
-"""What `status` and `doctor` say of a log."""
+"""`status` and `doctor`: how a log and its files are."""

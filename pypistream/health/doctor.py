@@ -1,4 +1,4 @@
-"""`pypistream doctor`: is everything all right, and what to do if not. Changes nothing."""
+"""`pypistream doctor`: whether everything works, and what to do if not. Changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _doctor(given: Mapping[str, object], stdout: Stdout) -> int:
 
 
 async def examine(given: Mapping[str, object]) -> AsyncIterator[Finding]:
-    """Every check, the quick ones first."""
+    """Run every check, the quick ones first."""
     deep = bool(given["deep"])
     try:
         settings, data = located(given)

@@ -1,4 +1,4 @@
-"""What `pypistream doctor` looks at: each check gives findings, and raises nothing of its own."""
+"""The checks of `pypistream doctor`. Each returns findings, and does not raise."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from sinks.duckdb.check import check_round_trip, check_snapshot, duckdb_version
 from sinks.dump.reader import DumpReader
 
 PYTHON_LOWEST = (3, 11)
-FREE_BYTES_MIN = 256 * 1024 * 1024  # below this the next snapshot of even a small log may not fit
+FREE_BYTES_MIN = 256 * 1024 * 1024  # below this even a small log's next snapshot may not fit
 DUMP_BYTES_READ = 256 * 1024 * 1024  # a larger dump is read to its end with --deep only
-BUILT = 1_704_067_200  # 2024-01-01: a clock before that was never set
+BUILT = 1_704_067_200  # 2024-01-01: an earlier clock was never set
 
 
 class Verdict(StrEnum):
-    """`note`: nothing is wrong, but somebody may want to know."""
+    """`note`: nothing is wrong, but it may be of interest."""
 
     OK = "ok"
     NOTE = "note"
@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line of the doctor's. `todo` is what to do about it."""
+    """One line of the report. `todo` is what to do about it."""
 
     verdict: Verdict
     what: str
@@ -50,12 +50,12 @@ def failed(what: str, error: PypistreamError) -> Finding:
 
 
 def ok(what: str, text: str) -> Finding:
-    """A finding that is none."""
+    """A finding that all is well."""
     return Finding(Verdict.OK, what, text)
 
 
 def machine(data: DataDir) -> Iterator[Finding]:
-    """Python, libraries, disk, clock, tools: what does not depend on what is stored."""
+    """Python, libraries, disk, clock, tools: everything that does not depend on stored data."""
     yield _python()
     folder = data.state if data.state.is_dir() else None
     try:
@@ -120,7 +120,7 @@ def _disk(data: DataDir) -> Finding:
 
 
 def roles(data: DataDir) -> Finding:
-    """Who runs."""
+    """Which processes run."""
     found = holders(data)
     if not found:
         return ok("processes", "none is running on this directory")
@@ -170,9 +170,9 @@ def _wrong_size(directory: Path, manifest: Manifest) -> str | None:
 
 
 async def upstream(settings: Settings, held: str | None) -> Finding:
-    """One request for the journal's last serial, if a person said whom to ask.
+    """One request for the journal's last serial, if the user named an upstream.
 
-    `held`: upstream asked every process to wait, why and how long.
+    `held`: why and how long upstream asked every process to wait.
     """
     if not settings.upstream and not settings.contact:
         return Finding(

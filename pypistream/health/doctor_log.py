@@ -1,4 +1,4 @@
-"""What `pypistream doctor` looks at in the log, embedded or on Kafka. Changes nothing."""
+"""The doctor's checks of the log, embedded or on Kafka. Changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.log import Log
 from streams.topic_report import LogReport
 from streams.watching import plain_place, up_to_now
 
-SAMPLE_RECORDS = 500  # checksums looked at, at either end of each partition
+SAMPLE_RECORDS = 500  # records checked at either end of each partition
 STRUCTURE_SECONDS = 10.0  # for SQLite's own check, unless --deep
 CLOCK_SECONDS_MAX = 120.0  # how far in the future a record's time may lie
 
@@ -52,14 +52,14 @@ async def stored(settings: Settings, data: DataDir, *, deep: bool) -> AsyncItera
 
 
 def _structure(data: DataDir, *, deep: bool) -> Finding:
-    """Raises what makes the file unreadable."""
+    """Check the log file. Raises the error that makes it unreadable."""
     whole = check_log_structure(data, None if deep else STRUCTURE_SECONDS)
     far = "as far as looked (--deep looks at all)"
     return ok("log", "structure is sound" if whole else f"structure: {far}")
 
 
 async def _kafka(settings: Settings, data: DataDir) -> list[Finding]:
-    """Raises what makes the cluster unreachable."""
+    """Check the cluster. Raises the error that makes it unreachable."""
     report = await topics_now(settings, data)
     version = kafka_library()
     return [ok("kafka", f"{settings.kafka} answers, {version}"), *_topics(settings, report)]
@@ -117,13 +117,13 @@ def _clock(newest_ms: int) -> Finding:
 
 
 async def held(settings: Settings, data: DataDir) -> str | None:
-    """Upstream asked every process of this log to wait: why and how long."""
+    """Why and how long upstream asked every process of this log to wait."""
     if not settings.kafka and not data.log.exists():
         return None
     try:
         log = await open_log_for_reading(settings, data)
     except PypistreamError:
-        return None  # another check says what is wrong with the log
+        return None  # another check reports the log's error
     try:
         table = await log.table(plain_place(log))
     except PypistreamError:

@@ -1,4 +1,4 @@
-"""What is known per name, folded from `state` for whoever only looks: small, and it reads on."""
+"""The state of every name, folded from the topic `state` for readers: small, and resumable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.watching import up_to_now
 
 
 class StateFold:
-    """Status per name, and the whole state of the names that the watermark does not speak for.
+    """The status of every name, and the whole state of the watermark's exceptions.
 
     As records of a `Table` 900 000 names would take several times as much.
     """
@@ -28,7 +28,7 @@ class StateFold:
         self.exceptions: dict[str, State] = {}
 
     async def look(self) -> None:
-        """Take in everything committed up to now. Raises LogCorrupt."""
+        """Read everything committed up to now. Raises LogCorrupt."""
         if self._reader is None:
             self._places = await self._log.starts(Topic.STATE)
             self._reader = await self._log.reader(self._places)
@@ -67,7 +67,7 @@ class StateFold:
 async def states_of(
     log: Log, names: Collection[NormalizedName]
 ) -> dict[NormalizedName, State | None]:
-    """The newest state of some names, None for one never heard of. Reads their partitions whole."""
+    """The newest state of some names, None for unknown ones. Reads their partitions as a whole."""
     starts = await log.starts(Topic.STATE)
     wanted = {TopicPartition(Topic.STATE, partition_of(name, log.partitions)) for name in names}
     newest: dict[NormalizedName, bytes | None] = dict.fromkeys(names)

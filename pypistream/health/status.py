@@ -56,7 +56,7 @@ def _show(report: StatusReport, *, as_json: bool) -> None:
 
 
 async def _watch(reader: StatusReader, *, as_json: bool) -> None:
-    """Look again and again until Ctrl-C."""
+    """Show the status again and again until Ctrl-C."""
     if as_json:
         while True:
             _show(await reader.report(), as_json=True)
@@ -68,7 +68,7 @@ async def _watch(reader: StatusReader, *, as_json: bool) -> None:
 
 
 def _judged(report: StatusReport, max_lag_seconds: float) -> int:
-    """The exit code for scripts, and on stderr why."""
+    """The exit code for scripts, with the reason on stderr."""
     if report.lag_seconds is None:
         sys.stderr.write("stale: the watermark is null\n")
         return EXIT_STALE

@@ -1,4 +1,4 @@
-"""The files of a data directory as `status` shows them: how large, and when last written."""
+"""The files of a data directory for `status`: size, and time of the last write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FileReport(msgspec.Struct):
 
 
 class _Size(msgspec.Struct):
-    """Bytes and time of what lies at and below a path."""
+    """Bytes and time of everything at and below a path."""
 
     bytes: int = 0
     seconds: float = 0.0
@@ -29,7 +29,7 @@ class _Size(msgspec.Struct):
         try:
             stat = path.stat()
         except OSError:
-            return self  # it went away while we looked
+            return self  # it was removed meanwhile
         if not path.is_dir():
             self.bytes += stat.st_size
         self.seconds = max(self.seconds, stat.st_mtime)

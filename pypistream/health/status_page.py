@@ -16,7 +16,7 @@ from schemas.records import Status
 
 NAMES_SHOWN_MAX = 10  # of each status; --json has more
 REASON_CHARACTERS_MAX = 60  # a column of the page
-PARTITIONS_SHOWN_MAX = 12  # as many as a new log on Kafka has
+PARTITIONS_SHOWN_MAX = 12  # the number of a new log on Kafka
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -192,7 +192,7 @@ def _dump(report: StatusReport) -> str:
 
 
 def _names(exceptions: list[NameReport]) -> Iterator[str]:
-    """Those that need attention or explain the watermark's exceptions, by status."""
+    """The names that need attention or explain the watermark's exceptions, by status."""
     for status in Status:
         names = [name for name in exceptions if name.status == status.value]
         if not names:
@@ -208,7 +208,7 @@ def _names(exceptions: list[NameReport]) -> Iterator[str]:
 
 
 def size(count: float) -> str:
-    """Bytes, in the unit that leaves up to three digits."""
+    """A size in bytes, in the unit that leaves up to three digits."""
     unit = 0
     while count >= 1000 and unit < len(BYTE_UNITS) - 1:  # noqa: PLR2004  SI units
         count, unit = count / 1000, unit + 1

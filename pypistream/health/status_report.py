@@ -1,4 +1,4 @@
-"""How things stand, as one value: read from the log and the files of a data directory."""
+"""The status as one value, read from the log and the files of a data directory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from streams.log import Log, Record, TopicPartition
 from streams.progress import Progress, ProgressWatch
 from streams.watching import plain_place
 
-NAMES_MAX = 1_000  # of each status in a report; the state topic, dump and snapshot have all
+NAMES_MAX = 1_000  # of each status in a report; the topic `state`, dump and snapshot have all
 LISTED = (Status.DEAD, Status.PARKED, Status.STALE, Status.PENDING)
 SOON_MS = 60_000
-ALIVE_MS = 15_000  # a sign of life comes every 2 s; the broker's clock may be another than ours
+ALIVE_MS = 15_000  # a sign of life comes every 2 s; the broker's clock may differ from ours
 
 
 class NameReport(msgspec.Struct):
-    """A name the watermark does not speak for. `next` is the next attempt's time, null = none."""
+    """A name that the watermark does not cover. `next`: time of the next attempt, null = none."""
 
     name: str
     status: str
@@ -43,7 +43,7 @@ class NameReport(msgspec.Struct):
 
 
 class DueReport(msgspec.Struct):
-    """Attempts owed: due already, due within a minute, later; `next` is the earliest's time."""
+    """Attempts to come: due already, within a minute, later; `next` is the time of the earliest."""
 
     now: int
     minute: int
@@ -61,8 +61,9 @@ class BackfillReport(msgspec.Struct):
 class HistoryReport(msgspec.Struct, omit_defaults=True):
     """Which rows of the journal are in the log: all after `since`, and those in (`begun`, `read`].
 
-    `read` null = nobody has asked for what was before; `asked`: somebody has, and it is not begun.
-    `begun` is not 0 while what came with another instance's dump is read on to the log's beginning.
+    `read` null = nobody has asked for earlier rows; `asked`: somebody has, and reading has not
+    begun. `begun` is not 0 while the gap between another instance's dump and the log's beginning is
+    read.
     """
 
     since: int
@@ -72,7 +73,7 @@ class HistoryReport(msgspec.Struct, omit_defaults=True):
 
 
 class BootstrapReport(msgspec.Struct):
-    """Another instance's dump or delta that was taken in last; `loading`: half of it is here."""
+    """Another instance's dump or delta that was loaded last; `loading`: it is incomplete."""
 
     source: str
     log: str
@@ -89,11 +90,11 @@ class HoldReport(msgspec.Struct):
 
 
 class SweepReport(msgspec.Struct):
-    """The round of the sweep that is under way, or the last one if it has `ended`.
+    """The sweep's current round, or the last one if it has `ended`.
 
     `every`: seconds per round; `names` and how many of them were `asked` for, in `percent`; every
-    name up to `name` was. `changed`: how many changes nothing but the sweep has found since this
-    round began. `next`: when the next one is to begin, null while this one goes on.
+    name up to `name` was. `changed`: how many changes only the sweep has found since this round
+    began. `next`: when the next round begins, null while this one goes on.
     """
 
     round: int
@@ -120,7 +121,7 @@ class PartitionReport(msgspec.Struct):
 
 
 class DumpReport(msgspec.Struct):
-    """What the dump's manifest says; `problem` instead if it cannot be read."""
+    """The dump's manifest; `problem` instead if it cannot be read."""
 
     created: str | None = None
     watermark: int | None = None
@@ -131,7 +132,8 @@ class DumpReport(msgspec.Struct):
 class StatusReport(msgspec.Struct):
     """Times in RFC 3339, UTC. `lag_serials` and `lag_seconds` are null while `watermark` is.
 
-    `upstream`: "" is PyPI itself; null = nothing of this directory asks one, others fill its log.
+    `upstream`: "" is PyPI itself; null = no process of this directory asks one, others fill its
+    log.
 
     `kafka` names the brokers, "" = the log is embedded. `source`: where changes come from, PyPI's
     `journal` or, without XML-RPC, its `index`.
@@ -176,7 +178,7 @@ class StatusReport(msgspec.Struct):
 
 
 class StatusReader:
-    """Makes reports; the second one reads only what is new since the first."""
+    """Makes reports; each one after the first reads only what is new."""
 
     def __init__(self, data: DataDir, log: Log, *, brief: bool, kafka: str = "") -> None:
         self._data = data
@@ -186,7 +188,7 @@ class StatusReader:
         self._fold = None if brief else StateFold(log)
 
     async def report(self) -> StatusReport:
-        """How things stand now. Raises LogCorrupt, LogUnavailable."""
+        """The status now. Raises LogCorrupt, LogUnavailable."""
         if self._fold is not None:
             await self._fold.look()
         progress = await self._watch.look()
@@ -231,7 +233,7 @@ class StatusReader:
         )
 
     async def _roles(self, now_ms: int) -> dict[str, str]:
-        """Who holds the roles on this directory; on Kafka also who writes the journal, anywhere."""
+        """The holders of this directory's roles; on Kafka also a `produce` on any machine."""
         roles = {holder.role: holder.owner for holder in holders(self._data)}
         if self._kafka:
             at = TopicPartition(Topic.PROGRESS, self._log.partitions)
@@ -295,7 +297,7 @@ def _position(partition: int, cut: Cut | None, ends: tuple[Ends, Ends]) -> Parti
 
 
 def _upstream(stored: Mapping[str, object]) -> str | None:
-    """What the directory's roles ask. PyPI wants a contact: who has neither is told of neither."""
+    """The upstream that the directory's roles ask, None if there is neither one nor a contact."""
     upstream = str(stored.get("upstream", ""))
     return upstream if upstream or stored.get("contact") else None
 
@@ -340,7 +342,7 @@ def _due(owed: Mapping[str, State], now_ms: int) -> DueReport:
 
 
 def _exceptions(owed: Mapping[str, State]) -> list[NameReport]:
-    """By status, then newest event first."""
+    """The exceptions by status, then newest event first."""
     found: list[NameReport] = []
     for status in LISTED:
         names = [(name, state) for name, state in owed.items() if state.status is status]

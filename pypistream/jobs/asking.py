@@ -234,7 +234,7 @@ async def _reconciler(run: _Run) -> AsyncIterator[tuple[Reconciler, Progress]]:
 def _founded(progress: Progress) -> Config:
     if progress.config is None or progress.head is None:
         raise Fatal(
-            "this log was never founded: nothing would fetch what is asked for",
+            "nothing has worked on this log yet: nothing would fetch what is asked for",
             hint="start `pypistream run` or `pypistream produce` first",
         )
     return progress.config

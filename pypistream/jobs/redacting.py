@@ -89,7 +89,7 @@ async def _redact(wanted: _Wanted) -> int:
         check_loaded(progress.bootstrap)
         if progress.config is None:
             raise UsageError(
-                "this log was never founded: there is nothing to leave out of it",
+                "nothing has worked on this log yet: there is nothing to leave out",
                 hint="start `pypistream run` with --leave-out",
             )
         await _make_rule(log, wanted.rule)
@@ -114,7 +114,7 @@ async def _make_rule(log: Log, rule: Rule) -> None:
     await log.append([rule_record(log, rule, SystemClock().now_ms())])
     say(f"rule: {', '.join(rule.fields)} of {whose}, from now on and for ever")
     if rule.name and not await _heard_of(log, rule.name):
-        say(f"note: this log has never heard of {rule.name}; the rule waits for it, if it is right")
+        say(f"note: this log does not know {rule.name}; the rule applies once it appears")
 
 
 async def _heard_of(log: Log, name: str) -> bool:

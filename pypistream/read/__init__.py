@@ -1,1 +1,1 @@
-"""Commands that read: follow, query, dead letters, topics."""
+"""Commands that only read: follow, query, dead letters, topics."""

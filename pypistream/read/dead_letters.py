@@ -1,4 +1,4 @@
-"""`pypistream dead-letters`: what could not be processed and why, and asking for it once more."""
+"""`pypistream dead-letters`: what could not be processed and why, and how to ask for it again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WORKER_ROLE = "process"
 class Letter(msgspec.Struct):
     """A line of --json. `name` is normalised, "" for a journal row whose name could not be read.
 
-    `dead`: nothing newer has settled it; `excerpt` is the beginning of what upstream sent, as text.
+    `dead`: nothing newer has settled it; `excerpt`: the beginning of upstream's answer, as text.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Letter(msgspec.Struct):
 
 
 class Asked(msgspec.Struct):
-    """What --replay did, with --json. `served_now` null: on Kafka, other machines may process."""
+    """The result of --replay for --json. `served_now` null: on Kafka other machines may process."""
 
     asked: str
     serial: int
@@ -84,7 +84,10 @@ async def _dead_letters(given: Mapping[str, object]) -> int:
 
 
 async def letters(log: Log, *, everything: bool) -> list[Letter]:
-    """Oldest first. Without `everything`: the newest one of each name that is dead now."""
+    """The letters, oldest first.
+
+    Without `everything`: the newest one of each name that is dead now.
+    """
     fold = StateFold(log)
     await fold.look()
     found: list[Letter] = []
@@ -121,7 +124,7 @@ def _letter(name: str, letter: DeadLetter, owed: Mapping[str, State]) -> Letter:
 
 
 async def replay(log: Log, texts: Sequence[str], *, served_now: bool | None) -> list[Asked]:
-    """Ask for names once more, all of them or none. Raises UsageError for one not known here."""
+    """Ask for names again, all of them or none. Raises UsageError for one not known here."""
     clock = SystemClock()
     wanted = {_normalized(text): text for text in texts}
     found: list[tuple[NormalizedName, State]] = []

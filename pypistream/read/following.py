@@ -28,16 +28,14 @@ from streams.progress import read_progress
 from streams.seeking import seek
 
 BATCH_RECORDS = 500  # of one read: printed at once, so this bounds memory, not latency
-IDLE_SECONDS = (
-    0.5  # how often to see whether anybody still reads our output; records wake us sooner
-)
-RETRIES_MAX = 10  # in a row, when the log does not answer
+IDLE_SECONDS = 0.5  # how often to check that our output is still read; records wake us sooner
+RETRIES_MAX = 10  # errors in a row, when the log does not answer
 RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to follow. `count` None = without end."""
+    """What to follow. `count` None = for ever."""
 
     topics: Sequence[Topic]
     selection: Selection
@@ -84,7 +82,7 @@ async def _follow(settings: Settings, data: DataDir, request: Request) -> int:
 
 
 async def _explain(log: Log, request: Request, *, terminal: bool) -> None:
-    """What a person may not expect: that it starts later than asked, or at the end."""
+    """Tell a person what may be unexpected: it starts later than asked, or at the end."""
     head = (await read_progress(log)).head
     since = request.selection.since
     journal = Topic.CHANGELOG in request.topics
@@ -126,7 +124,7 @@ async def print_records(
 
 
 async def start_positions(log: Log, request: Request) -> dict[TopicPartition, Offset]:
-    """Where to begin: the ends, or with `since` a place before the first record wanted."""
+    """The positions to begin at: the ends, or with `since` before the first wanted record."""
     positions: dict[TopicPartition, Offset] = {}
     since = request.selection.since
     for topic in request.topics:
@@ -136,7 +134,7 @@ async def start_positions(log: Log, request: Request) -> dict[TopicPartition, Of
             continue
         starts = await log.starts(topic)
         if topic is not Topic.CHANGELOG:
-            # Answers come in any order of serials, so only reading all of it finds every one.
+            # Documents come in any order of serials, so only reading everything finds all of them.
             positions.update(starts)
             continue
         spans = {at: (start, ends[at]) for at, start in starts.items()}

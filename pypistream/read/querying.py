@@ -19,8 +19,8 @@ from pypistream.terminal import ReaderGone, Stdout
 from schemas.errors import UsageError
 from sinks.duckdb.query import run_query
 
-WRITE_BYTES = 64 * 1024  # what a pipe takes at once
-SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more is no query but a mistake
+WRITE_BYTES = 64 * 1024  # what a pipe takes in one write
+SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more must be a mistake
 
 
 def query(given: Mapping[str, object]) -> int:
@@ -30,10 +30,10 @@ def query(given: Mapping[str, object]) -> int:
     stdout = Stdout()
     format_name = str(given["format"] or ("table" if stdout.terminal else "jsonl"))
     if format_name == "parquet" and stdout.terminal:
-        raise UsageError("Parquet is nothing for a terminal", hint="add: > result.parquet")
+        raise UsageError("Parquet cannot be shown on a terminal", hint="add: > result.parquet")
     sql = _sql(str(given["query"]))
     with tempfile.TemporaryDirectory(prefix="pypistream-") as scratch:
-        tempfile.tempdir = scratch  # where Parquet is put together, so that nothing stays behind
+        tempfile.tempdir = scratch  # where Parquet is assembled, so that nothing is left behind
         _end_on_signals(Path(scratch))
         return _answer(data, sql, format_name, stdout)
 
@@ -44,7 +44,7 @@ def _answer(data: DataDir, sql: str, format_name: str, stdout: Stdout) -> int:
         try:
             run_query(data.snapshot, sql, format_name, gathered)
         finally:
-            gathered.flush()  # rows that came before an error are true, too
+            gathered.flush()  # rows that came before an error are right, too
     except ReaderGone:
         return 0
     return 0
@@ -53,11 +53,12 @@ def _answer(data: DataDir, sql: str, format_name: str, stdout: Stdout) -> int:
 def _end_on_signals(scratch: Path) -> None:
     """End this process at once on Ctrl-C or SIGTERM, also in the middle of a long query.
 
-    DuckDB looks for signals itself, but may wait for its own threads for ever after it has seen
-    one (2.0.0). So none reaches it: they are blocked, and a thread of ours waits for them. Nothing
-    is lost by ending so: the snapshot is only read. 130, because half an answer is not "ok".
+    DuckDB handles signals itself, but may wait for its own threads for ever after it has seen one
+    (2.0.0). So none may reach it: they are blocked, and a thread of ours waits for them. Nothing is
+    lost by this end, since the snapshot is only read. The exit code is 130, because half an answer
+    is no success.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # DuckDB's threads inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # DuckDB's threads inherit this
 
     def wait() -> None:
         signal.sigwait(SIGNALS)
@@ -68,7 +69,7 @@ def _end_on_signals(scratch: Path) -> None:
 
 
 class _Gathered:
-    """Rows on their way out: one write a row would cost more than the query."""
+    """Collects rows for larger writes: one write per row would cost more than the query."""
 
     def __init__(self, stdout: Stdout) -> None:
         self._stdout = stdout
@@ -85,7 +86,7 @@ class _Gathered:
 
 
 def require_snapshot(data: DataDir, *, kafka: bool) -> None:
-    """Raises UsageError, saying what would make one."""
+    """Raise UsageError if there is no snapshot, saying how to make one."""
     data.check()
     if data.snapshot.exists():
         return

@@ -16,7 +16,7 @@ from schemas.topics import Topic
 from streams.log import Record
 from streams.seeking import serial_of
 
-PROJECT_COLUMNS, VERSION_COLUMNS = 32, 14  # wide enough for 95 of 100; longer ones push the rest
+PROJECT_COLUMNS, VERSION_COLUMNS = 32, 14  # wide enough for 95 of 100; longer ones shift the rest
 
 
 class _Line(msgspec.Struct):
@@ -44,14 +44,14 @@ class _Slim(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records are wanted. Empty = any. `projects` are globs on normalised names."""
+    """Which records are wanted; empty = any. `projects` are globs on normalised names."""
 
     projects: Sequence[str] = ()
     kinds: frozenset[str] = frozenset()
     since: int | None = None
 
     def wants(self, record: Record) -> bool:
-        """Whether to show it. Markers (no key) are no news to anybody."""
+        """Whether the record is wanted. Markers (records without a key) never are."""
         if record.key is None:
             return False
         if self.projects and not any(fnmatchcase(record.key, glob) for glob in self.projects):
@@ -84,7 +84,7 @@ def json_line(record: Record) -> bytes:
 
 
 def readable_line(record: Record) -> bytes:
-    """`serial  time  project  version  what`, whatever the record holds made harmless."""
+    """`serial  time  project  version  what`, with the record's texts escaped."""
     project, version, what = _told(record)
     columns = (
         f"{serial_of(record) or '-':>11}",
@@ -113,11 +113,11 @@ def _told(record: Record) -> tuple[str, str, str]:
         if record.topic is Topic.RELEASES:
             return name, "", f"releases: {len(codec.decode(record.value, _Slim).releases)}{note}"
         version = codec.decode(record.value, _Document).info.version
-    except LogCorrupt:  # the document is upstream's: a shape not foreseen here is no damage
+    except LogCorrupt:  # the document is upstream's: an unforeseen shape is no damage
         return name, "", f"{record.topic.value}{note}"
     return name, version if isinstance(version, str) else "", f"metadata{note}"
 
 
 def _time_of(record: Record) -> str:
-    """Journal time where the record has one, else when it was written. RFC 3339."""
+    """The journal time if the record has one, else when it was written. RFC 3339."""
     return record.header("ce_time") or codec.rfc3339(record.timestamp_ms / 1000)

@@ -1,4 +1,4 @@
-"""`pypistream topics`: the log's topics as a table or as JSON; makes and mends them on Kafka."""
+"""`pypistream topics`: the log's topics as a table or JSON; creates and mends them on Kafka."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))  #
 
 
 class TopicLine(msgspec.Struct):
-    """A topic in --json. null: it is not there, or (configs) there is no right to look.
+    """A topic in --json. null: it does not exist, or (configs) we may not look.
 
     `faults` are texts: a config, what was found, what is wanted. `mend` is what to do about them.
     """
@@ -84,7 +84,7 @@ def _check_count(report: LogReport, settings: Settings) -> None:
     if settings.kafka and asked is not None and found is not None and asked != found:
         raise LogMismatch(
             f"the log has {found} partitions, not {asked}; their number is never changed",
-            hint="leave --partitions out, or give another --kafka-prefix and fetch all anew",
+            hint="leave --partitions out, or use another --kafka-prefix and a new backfill",
         )
 
 
@@ -136,7 +136,7 @@ def _show(report: LogReport) -> None:
 
 
 def _next(report: LogReport) -> list[str]:
-    """What to do, each thing once."""
+    """What to do next, without repetitions."""
     todo = [fault.mend for each in report.topics for fault in each.faults]
     if any(each.missing for each in report.topics):
         todo.insert(0, CREATE)

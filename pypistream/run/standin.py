@@ -28,5 +28,5 @@ def serve(given: Mapping[str, object]) -> int:
     except OSError as error:
         raise UsageError(
             f"port {settings.port} cannot be used: {error.strerror or error}",
-            hint="another one with --port, or --port 0 for a free one",
+            hint="choose another one with --port, or --port 0 for a free one",
         ) from error

@@ -41,7 +41,7 @@ async def _sweep(settings: Settings, data: DataDir, *, once: bool) -> int:
     try:
         if (await read_progress(log)).config is None:
             raise Fatal(
-                "this log was never founded: nothing would fetch what is asked for",
+                "nothing has worked on this log yet: nothing would fetch what is asked for",
                 hint="start `pypistream run` or `pypistream produce` first",
             )
         every = 0.0 if once else settings.sweep_every or SWEEP_SECONDS

@@ -1,1 +1,1 @@
-"""`verify`: index, state, topics, DuckDB and dump held against each other."""
+"""`verify`: compares index, state, topics, DuckDB file and dump with each other."""

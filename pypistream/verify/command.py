@@ -1,7 +1,7 @@
-"""`pypistream verify`: upstream's index, the log, DuckDB file, dump and deltas, name by name.
+"""`pypistream verify`: compares index, log, DuckDB file, dump and deltas, name by name.
 
-Every side is sorted by name on disk and merged: memory does not grow with the number of names
-(but for the index while it is read). Changes nothing; --repair leaves asks.
+Every side is sorted by name on disk and merged, so memory does not grow with the number of names
+(except for the index while it is read). Changes nothing; --repair writes asks.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ YIELD_NAMES = 5_000  # so often a signal may end the comparison
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a `verify` is to do."""
+    """The arguments of a `verify`."""
 
     settings: Settings
     data: DataDir
@@ -97,7 +97,7 @@ async def verified(log: Log, wanted: Wanted) -> VerifyReport:
     config = (await read_progress(log)).config
     if config is None:
         raise Fatal(
-            "this log was never founded: there is nothing to compare",
+            "nothing has worked on this log yet: there is nothing to compare",
             hint="start `pypistream run` or `pypistream produce` first",
         )
     with ExitStack() as stack:
@@ -105,9 +105,11 @@ async def verified(log: Log, wanted: Wanted) -> VerifyReport:
 
 
 class _Comparison:
-    """One run. The sinks first, then the index, then the log: each is at most as new as the next.
+    """One run.
 
-    So whatever a sink has taken in lies before the cut that the log is read up to.
+    It reads the sinks first, then the index, then the log: each is as new as the next at most.
+
+    So everything in a sink lies before the cut up to which the log is read.
     """
 
     def __init__(self, log: Log, config: Config, wanted: Wanted, stack: ExitStack) -> None:
@@ -116,7 +118,7 @@ class _Comparison:
         self._folder: Path | None = folder
 
     async def run(self) -> VerifyReport:
-        """All of it."""
+        """Compare everything."""
         data, log_id = self._wanted.data, self._config.log_id
         snapshot, rows = opened_snapshot(data.snapshot, log_id, self._stack)
         lines = self._sorter()
@@ -184,7 +186,7 @@ def merged(
     dump: Iterable[tuple[str, tuple[str, str]]],
     deltas: Iterable[tuple[str, DeltaLine]] = (),
 ) -> Iterator[Seen]:
-    """Every name that any side has, with what each has of it. All are in the order of the names."""
+    """Every name that any side has, with what each has of it, in the order of the names."""
     sides: list[Iterable[tuple[str, object]]] = [log, index, snapshot, dump, deltas]
     together = heapq.merge(*sides, key=itemgetter(0))
     for name, items in groupby(together, key=itemgetter(0)):

@@ -1,4 +1,4 @@
-"""What `verify` knows of one name, side by side, and what it finds. Plain values."""
+"""What `verify` knows of one name on each side, and what it finds. Plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.topics import Offset, Topic
 
 
 class Side(StrEnum):
-    """Who holds something of a name, and is compared."""
+    """The sides that are compared."""
 
     UPSTREAM = "upstream"
     STATE = "state"
@@ -49,10 +49,10 @@ EXCEPTIONS = frozenset(
 
 
 class Fact(msgspec.Struct, array_like=True, frozen=True):
-    """A record of a compacted topic: its place, what it says, and what sinks make of it.
+    """A record of a compacted topic: its place, its content, and what sinks make of it.
 
     `id` is the record's `ce_id`: the two documents of one answer share it. `line` is a digest of
-    the dump's line, `rows` the hash of the DuckDB row per table (None = there is to be no row).
+    the dump's line, `rows` the hash of the DuckDB row per table (None = there must be no row).
     `state` is the value of a record of `state`.
     """
 
@@ -73,14 +73,14 @@ class Listed(NamedTuple):
 
 
 class DeltaLine(NamedTuple):
-    """What a delta leaves in a file of the dump: the line's digest, "" = the line goes."""
+    """What a delta leaves in a file of the dump: the line's digest, "" = no line."""
 
     file: str
     digest: str
 
 
 class Seen(msgspec.Struct):
-    """One name: what each side holds of it.
+    """One name, with what each side holds of it.
 
     `documents` are the newest records of `metadata`, `releases` and `state` before the log's cut;
     `hashes` what the two documents hash to, None = they do not belong together. `snapshot` has the
@@ -98,13 +98,13 @@ class Seen(msgspec.Struct):
     deltas: dict[str, str] = {}
 
     def state(self) -> State | None:
-        """The state at the log's cut, None for a name never heard of."""
+        """The state at the log's cut, None for an unknown name."""
         fact = self.facts.get(Topic.STATE)
         return None if fact is None or fact.gone else msgspec.json.decode(fact.state, type=State)
 
 
 class Finding(NamedTuple):
-    """A name that is not the same everywhere. `text` is for people."""
+    """A name that differs between sides. `text` is for people."""
 
     name: str
     side: Side
@@ -130,9 +130,9 @@ class Rules(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What came out for one name. `newer`: sides whose own cut is older than the name's records.
+    """The result for one name. `newer`: sides whose own cut is older than the name's records.
 
-    `counts`: it belongs to the names that are to be held. `absent`: known to have no document.
+    `counts`: it is one of the names that should be held. `absent`: known to have no document.
     """
 
     findings: Sequence[Finding] = ()

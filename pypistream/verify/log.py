@@ -1,4 +1,4 @@
-"""The log's three compacted topics up to one cut, as facts per record, sorted by name."""
+"""Reads the log's three compacted topics up to one cut, as facts per record, sorted by name."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class NameFacts(msgspec.Struct):
 class LogFacts:
     """Reads the log once; `vector` is what was read up to.
 
-    `rows_of` says what rows records leave in DuckDB (None = nobody wants to know), `lines` whether
-    the dump's lines are wanted.
+    `rows_of` computes the rows that records give in DuckDB (None = not wanted), `lines` tells
+    whether the dump's lines are wanted.
     """
 
     log: Log
@@ -66,10 +66,10 @@ class LogFacts:
         return self.config.releases == "all"
 
     async def read(self) -> Vector:
-        """Take everything in up to a cut, and say which. Raises LogUnavailable, LogCorrupt.
+        """Read everything up to a cut, and return that. Raises LogUnavailable, LogCorrupt.
 
-        As for a sink: what is read for longer than replaced records are kept may lack some, so
-        reading goes on to a newer cut.
+        As for a sink, if reading takes longer than replaced records are kept, some may be missing;
+        then it goes on to a newer cut.
         """
         positions: dict[TopicPartition, Offset] = {}
         for topic in self._topics:
@@ -90,7 +90,7 @@ class LogFacts:
     async def _partition(
         self, partition: int, due: Positions, positions: dict[TopicPartition, Offset]
     ) -> None:
-        """One partition; both documents of an answer are read at about the same time."""
+        """Read one partition, both documents of an answer at about the same time."""
         readers: dict[TopicPartition, CutReader] = {}
         reached_ms: dict[TopicPartition, int] = {}
         for topic in self._topics:
@@ -108,7 +108,7 @@ class LogFacts:
                 if piece.records:
                     self._take(piece.records)
                     reached_ms[at] = piece.records[-1].timestamp_ms
-                await asyncio.sleep(0)  # a signal may want to end this
+                await asyncio.sleep(0)  # so that a signal can end this
         finally:
             for reader in readers.values():
                 await reader.close()
@@ -122,7 +122,7 @@ class LogFacts:
             if record.key is None:
                 continue
             if record.topic is Topic.STATE and record.value is not None:
-                decode(record.value, State)  # a damaged one is LogCorrupt, no difference
+                decode(record.value, State)  # a damaged record is LogCorrupt, not a difference
             self._put(
                 record.key, record.topic.value, record.offset, _encode(self._fact(record, row))
             )
@@ -172,7 +172,7 @@ def by_name(lines: Sorter) -> Iterator[NameFacts]:
 
 
 def _hashes(pair: Pair, facts: Mapping[Topic, Fact]) -> Sequence[str] | None:
-    """What the newest documents hash to together; None if they were not read as a pair."""
+    """The hashes of the newest documents together; None if they were not read as a pair."""
     ours = facts.get(Topic.METADATA), facts.get(Topic.RELEASES)
     places = tuple(fact.offset if fact is not None else 0 for fact in ours)
     return pair.hashes if places == (pair.metadata, pair.releases) else None

@@ -1,4 +1,4 @@
-"""What `verify` has found, as text for people."""
+"""The report of `verify` as text for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN_MAX = 20  # names of each reason; --json has 1 000
 
 
 def page(report: VerifyReport) -> str:
-    """Lines, each with a newline. What upstream wrote is escaped."""
+    """The report's lines, each with a newline. Upstream's texts are escaped."""
     return "".join(f"{escaped(line)}\n" for line in _lines(report))
 
 

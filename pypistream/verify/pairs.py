@@ -1,4 +1,4 @@
-"""The two documents of one answer, brought together from two topics. Pure."""
+"""Pairs the two documents of an answer, which are in two topics. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.log import Record
 
 
 class Pair(msgspec.Struct, array_like=True, frozen=True):
-    """Offsets of the records in `metadata` and `releases`, and what they may hash to together."""
+    """Offsets of the two records, and the hashes that they may have together."""
 
     metadata: int
     releases: int
@@ -31,7 +31,7 @@ class _Releases(NamedTuple):
 
 
 class _Queue(NamedTuple):
-    """Halves of one answer in their order: after a removal the same answer may come again."""
+    """Halves of one answer, in order: after a removal the same answer may come again."""
 
     answer: str
     metadata: deque[_Metadata]
@@ -39,11 +39,11 @@ class _Queue(NamedTuple):
 
 
 class Halves:
-    """Halves that wait for their other one, by name: those of the newest answer only.
+    """Halves that wait for their partner, by name; only those of the newest answer.
 
-    Both documents of an answer share the record's id (`ce_id`) and when it was fetched: what is
-    served again after something else has the id that it had before. Each topic has them in the
-    same order, so read side by side few wait: what does is in memory.
+    Both documents of an answer share the record's id (`ce_id`) and the time of the fetch; a
+    document that is served again after another one has the id that it had before. Both topics have
+    the same order, so when they are read side by side only a few halves wait, in memory.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Halves:
         return len(self._metadata) + len(self._releases)
 
     def take(self, name: str, record: Record, value: bytes) -> Pair | None:
-        """Take a record of either topic; the pair that it completes."""
+        """Take a record of either topic; returns the pair that it completes."""
         answer = "\0".join(record.header(each) or "" for each in ("ce_id", "fetched-at"))
         ours = _Queue(answer, deque(), deque())
         if record.topic is Topic.METADATA:
@@ -79,7 +79,7 @@ class Halves:
 
 
 def _waits(queues: dict[str, _Queue], name: str, empty: _Queue) -> _Queue:
-    """The queue of this answer, in the place of that of any answer before."""
+    """The queue of this answer, which replaces that of any earlier answer."""
     queue = queues.get(name)
     if queue is None or queue.answer != empty.answer:
         queue = queues[name] = empty

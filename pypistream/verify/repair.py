@@ -1,4 +1,4 @@
-"""What `verify --repair` asks for: plain writes into `refetch`, as any process may make them."""
+"""The asks of `verify --repair`: plain writes into `refetch`, which any process may make."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from streams.log import Log
 from streams.progress import read_progress, unread_asks
 
 APPEND_RECORDS_MAX = 1_000  # of one write
-ASKS_MAX = 100_000  # remembered while names are compared, 20 MB; the next --repair goes on
+ASKS_MAX = 100_000  # kept while names are compared, 20 MB; the next --repair continues
 
 _LOG_SIDES = (Side.UPSTREAM, Side.STATE, Side.METADATA, Side.RELEASES)
-_OWED = (Why.PENDING, Why.PARKED, Why.ABSENT_ONCE)  # somebody will ask anyway
+_OWED = (Why.PENDING, Why.PARKED, Why.ABSENT_ONCE)  # these are asked for anyway
 _DOCUMENTS = (Side.METADATA, Side.RELEASES)
 
 
 def ask_for(
     seen: Seen, state: State | None, findings: Sequence[Finding], map_serial: int
 ) -> tuple[NormalizedName, Ask] | None:
-    """The ask that mends a name; None if there is nothing to be asked for.
+    """The ask that mends a name; None if no ask would.
 
-    What only a sink has otherwise is mended from the log. What lies in the log otherwise than
-    `state` says needs the document itself: it is asked for without an ETag. Pure.
+    If only a sink differs, it is mended from the log. If the log differs from its own `state`, the
+    document itself is needed, and asked for without an ETag. Pure.
     """
     wanted = [each for each in findings if each.side in _LOG_SIDES and each.why not in _OWED]
     if not wanted:
@@ -50,7 +50,7 @@ def ask_for(
 async def repair(
     log: Log, clock: Clock, asks: Sequence[tuple[NormalizedName, Ask]]
 ) -> RepairReport:
-    """Write as many asks as there is room for where nobody may be reading."""
+    """Write as many asks as there is room for, even if no worker reads them."""
     room = await _room(log)
     fitting: list[tuple[NormalizedName, Ask]] = []
     for name, ask in asks[:ASKS_MAX]:
@@ -66,6 +66,6 @@ async def repair(
 
 
 async def _room(log: Log) -> list[int]:
-    """Asks per partition until as many lie unread as a backfill would let."""
+    """How many asks each partition may take until a backfill would wait."""
     unread = await unread_asks(log, await read_progress(log))
     return [UNREAD_ASKS_MAX - count for count in unread]

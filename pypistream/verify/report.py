@@ -1,4 +1,4 @@
-"""What `verify` has found, as one value; names are counted all and listed up to a limit."""
+"""The report of `verify` as one value; all names are counted, and listed up to a limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES_MAX = 1_000  # listed of each reason; the counts have all
 
 
 class Named(msgspec.Struct):
-    """A name that is not the same everywhere: where and why; `text` is for people."""
+    """A name that differs: where and why; `text` is for people."""
 
     name: str
     side: str
@@ -40,14 +40,14 @@ class SinkReport(msgspec.Struct):
 
 
 class RepairReport(msgspec.Struct):
-    """What --repair did: asks written, and names left for a second time (there is no room)."""
+    """The result of --repair: asks written, and names left for the next time, for want of room."""
 
     asked: int
     left: int
 
 
 class VerifyReport(msgspec.Struct):
-    """`sound`: everything agrees but the named exceptions.
+    """`sound`: everything agrees, except for named exceptions.
 
     `coverage` in percent of `names`: those that upstream lists or that are published here (without
     upstream: all that are known). `index` is the serial of upstream's index, null = not asked.
@@ -78,7 +78,7 @@ class VerifyReport(msgspec.Struct):
 
 
 class Tally:
-    """Adds names up, one by one."""
+    """Counts names, one by one."""
 
     def __init__(self) -> None:
         self.names = self.excepted = self.documents = self.absent = 0
@@ -89,7 +89,7 @@ class Tally:
         self._wrong: set[Side] = set()
 
     def add(self, judged: Judged, state: State | None) -> None:
-        """Take one name in."""
+        """Add one name."""
         self.names += judged.counts
         self.excepted += bool(judged.findings)
         self.documents += state is not None and state.published
@@ -112,7 +112,7 @@ class Tally:
     def report(
         self, now: str, log: Vector, index: int | None, sinks: Sequence[SideReport]
     ) -> VerifyReport:
-        """Everything added up."""
+        """The report on all names."""
         claim = watermark(log.cuts)
         differences = dict(self._counted(exceptions=False))
         each = {sink.side: self._sink(sink) for sink in sinks}
@@ -148,6 +148,6 @@ class Tally:
         return SinkReport(agrees, claimed, self._newer[sink.side], sink.note, sink.problem)
 
 
-# Deltas from before a rebuilt dump lead to none: whoever stands there loads the dump.
+# Deltas from before a rebuilt dump lead to none: a follower there loads the dump.
 _MADE_WITH = {Side.DUCKDB: "duckdb", Side.DUMP: "dump", Side.DELTAS: "dump"}
 _ORDER = {why.value: (why in EXCEPTIONS, place) for place, why in enumerate(Why)}

@@ -1,8 +1,8 @@
-"""Whether one name is the same on every side: pure, without I/O and without a clock.
+"""Whether one name is the same on every side. Pure, without I/O and clock.
 
-A side that stands at an older cut than the log is held to what the log said then. The log keeps no
-more than the newest record per name, so a name whose newest record lies behind that cut cannot be
-judged there: it is counted as newer, and is no difference.
+A side that stands at an older cut than the log is compared with what the log held at that cut. The
+log keeps only the newest record per name, so a name whose newest record lies after that cut cannot
+be judged there: it is counted as newer, and is no difference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILES = {
 
 
 def judge(seen: Seen, rules: Rules) -> Judged:
-    """Everything that is to be said about one name."""
+    """All findings about one name."""
     state = seen.state()
     partition = partition_of(seen.name, len(rules.cuts))
     findings = [
@@ -62,7 +62,7 @@ def _state(seen: Seen, state: State | None) -> Iterator[Finding]:
 
 
 def _upstream(seen: Seen, state: State | None, rules: Rules, partition: int) -> Iterator[Finding]:
-    """Upstream's index against `state`. What is above the marker is not claimed."""
+    """Compare upstream's index with `state`. Nothing is claimed for serials above the marker."""
     if rules.map_serial is None:
         return
     known = max(state.event, state.body) if state else 0
@@ -89,7 +89,7 @@ def _upstream(seen: Seen, state: State | None, rules: Rules, partition: int) -> 
 
 
 def _log(seen: Seen, state: State | None, rules: Rules) -> Iterator[Finding]:
-    """`metadata` and `releases` against `state`."""
+    """Compare `metadata` and `releases` with `state`."""
     topics = (Topic.METADATA, Topic.RELEASES) if rules.with_releases else (Topic.METADATA,)
     due = state is not None and state.published
     whole = True
@@ -120,7 +120,7 @@ Compare = Callable[[Seen, Topic, Fact | None], Iterator[tuple[Why, str]]]
 def _sink(
     seen: Seen, side: Side, places: Mapping[Topic, int], compare: Compare
 ) -> tuple[Sequence[Finding], bool]:
-    """A sink's rows or lines against the records before its cut; whether some lie behind it."""
+    """Compare a sink's rows or lines with the records before its cut; whether some lie after it."""
     findings: list[Finding] = []
     newer = False
     for topic, place in places.items():
@@ -162,7 +162,7 @@ def _dump(seen: Seen, topic: Topic, fact: Fact | None) -> Iterator[tuple[Why, st
 
 
 def _deltas_since(rules: Rules, partition: int) -> Compare:
-    """Every record from where the first of them begins is in one, and nothing else is."""
+    """Check that the deltas have every record from the beginning of the first, and no other."""
     since = rules.deltas_from[partition] if rules.deltas_from else None
 
     def compare(seen: Seen, topic: Topic, fact: Fact | None) -> Iterator[tuple[Why, str]]:

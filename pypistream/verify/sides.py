@@ -1,4 +1,4 @@
-"""The sides beside the log, each as something sorted by name: index, DuckDB file, dump."""
+"""Reads the sides other than the log, each sorted by name: index, DuckDB file, dump."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from sinks.sink import Vector
 from streams.clock import SystemClock
 from streams.log import Log
 
-YIELD_LINES = 10_000  # so often a signal may end what else is one long piece of work
+YIELD_LINES = 10_000  # so often a signal can end what is otherwise one long piece of work
 
 
 class SideReport(NamedTuple):
-    """What is to be said of a sink as a whole. `vector` None = nothing to compare.
+    """The findings about a sink as a whole. `vector` None = nothing to compare.
 
-    `note` says why it is not compared though nothing is wrong, `problem` what is.
+    `note` says why it is not compared although nothing is wrong, `problem` what is wrong.
     """
 
     side: Side
@@ -53,9 +53,9 @@ class SideReport(NamedTuple):
 
 
 async def index_into(where: tuple[Settings, DataDir], log: Log, lines: Sorter, rule: Filter) -> int:
-    """Upstream's index, one call, or the copy of it if that is still it; its serial.
+    """Read upstream's index with one call, or its copy if that is current; returns its serial.
 
-    A hold that upstream asked for is kept, and passed on. Raises Fatal if the index does not come.
+    A hold that upstream asked for is obeyed, and published. Raises Fatal if there is no index.
     """
     settings, data = where
     hold = SharedHold(log, SystemClock())
@@ -67,8 +67,8 @@ async def index_into(where: tuple[Settings, DataDir], log: Log, lines: Sorter, r
         index = await IndexCopy(data.state, upstream_url(settings)).fetch(upstream)
     except Retriable as error:
         raise Fatal(
-            f"upstream's index cannot be had: {error}",
-            hint="give the command again later, or --no-upstream: what is here is compared",
+            f"upstream's index is not available: {error}",
+            hint="try again later, or compare only what is here with --no-upstream",
         ) from error
     finally:
         holding.cancel()
@@ -78,7 +78,7 @@ async def index_into(where: tuple[Settings, DataDir], log: Log, lines: Sorter, r
         try:
             name = normalize(project.name)
         except InvalidName:
-            continue  # the index itself refuses such names today; nothing could be asked for it
+            continue  # the index itself refuses such names today; they cannot be asked for
         if kept(name, rule):
             lines.put(f"{name}\0{project.serial:019d}\0{project.name}\n".encode())
         if number % YIELD_LINES == 0:
@@ -143,14 +143,14 @@ def dump_of(lines: Sorter) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 class DeltasSide(NamedTuple):
-    """The published deltas that lead to the dump. `since`: the cut from which the first leads."""
+    """The published deltas that lead to the dump. `since`: the cut at which the first begins."""
 
     report: SideReport
     since: tuple[Cut | None, ...] = ()
 
 
 async def deltas_into(data: DataDir, dump: SideReport, lines: Sorter) -> DeltasSide:
-    """Those that lead to the dump that was read, verified to their last byte."""
+    """Read the deltas that lead to that dump, verified to their last byte."""
     folder = data.dumps / DELTAS
     if dump.vector is None or dump.note or dump.problem or not (folder / MANIFEST_FILE).exists():
         return DeltasSide(SideReport(Side.DELTAS, note="not published here"))
@@ -168,7 +168,7 @@ async def deltas_into(data: DataDir, dump: SideReport, lines: Sorter) -> DeltasS
                 await asyncio.sleep(0)
     except (DumpCorrupt, OSError) as error:
         return DeltasSide(SideReport(Side.DELTAS, problem=str(error)))
-    # The dump stands where the last of them ends, and so has its cuts.
+    # The dump stands where the last of them ends, so it has the cuts.
     return DeltasSide(SideReport(Side.DELTAS, dump.vector), cuts_at(chain[0].start))
 
 
@@ -178,14 +178,14 @@ def cuts_at(at: Places) -> tuple[Cut | None, ...]:
 
 
 def deltas_of(lines: Sorter) -> Iterator[tuple[str, DeltaLine]]:
-    """By name: file and digest, of several deltas the last one's last."""
+    """By name: file and digest; of several deltas the last one's last line."""
     for line in lines:
         name, file, _, digest = line[:-1].decode().split("\0")
         yield name, DeltaLine(file, digest)
 
 
 def beyond(vector: Vector, cuts: tuple[Cut | None, ...]) -> bool:
-    """Whether a sink says that it stands where the log has not come to."""
+    """Whether a sink claims to stand beyond the end of the log."""
     if len(vector.cuts) != len(cuts):
         return True
     for theirs, ours in zip(vector.cuts, cuts, strict=True):

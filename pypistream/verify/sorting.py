@@ -1,4 +1,4 @@
-"""Lines sorted with little memory: runs in temporary files, merged when they are read."""
+"""Sorts lines with little memory: runs in temporary files, merged when they are read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import IO, Self
 
 from sinks.durable import storage
 
-RUN_BYTES_MAX = 32 * 1024 * 1024  # of lines held; as objects they take about twice that
+RUN_BYTES_MAX = 32 * 1024 * 1024  # of lines in memory, where they take about twice that
 FILE_BUFFER_BYTES = 256 * 1024  # of each run while all are merged
-RUNS_MERGED_MAX = 64  # open files, and 16 MiB of buffers; more runs are merged into one first
+RUNS_MERGED_MAX = 64  # open files, with 16 MiB of buffers; more runs are merged first
 
 
 class Sorter:
-    """Takes lines in any order, gives them in that of their bytes; used as `with`.
+    """Takes lines in any order and returns them sorted by their bytes; used as `with`.
 
     Lines end with a newline and have no other. `folder` is where the runs go (None = the system's
     place for temporary files); nothing of them is left. Raises DiskFull, StorageFailed.
@@ -45,7 +45,7 @@ class Sorter:
             self._spill()
 
     def __iter__(self) -> Iterator[bytes]:
-        """All lines in order; nothing may be put any more."""
+        """All lines in order; afterwards nothing more can be put."""
         self._lines.sort()
         return heapq.merge(*self._runs_read(), self._lines)
 

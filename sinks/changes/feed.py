@@ -1,4 +1,4 @@
-"""The changes feed out of the log: in the order of their serials, from any serial or time on.
+"""Reads the changes feed from the log: in the order of serials, from any serial or time on.
 
 `head` names, per partition, the offset before which every row up to its serial lies, and is written
 in the same transaction as the rows. So the feed is one commit behind and needs nothing else.
@@ -22,7 +22,7 @@ READ_RECORDS = 500  # of one read: 5 ms in which nothing else is answered
 
 
 class Place(NamedTuple):
-    """Everything up to `serial` was given. `positions`: where to read on, None = to be found."""
+    """Everything up to `serial` was returned. `positions`: where to read on, None = unknown."""
 
     serial: int
     positions: Mapping[TopicPartition, Offset] | None = None
@@ -72,7 +72,7 @@ class HeadWatch:
 
 
 class ChangesReader:
-    """Reads the feed on from a place; used as `async with`. Not for several tasks at once."""
+    """Reads the feed from a place on; used as `async with`. Not for several tasks at once."""
 
     def __init__(self, log: Log, head: Head, place: Place) -> None:
         self._log = log
@@ -96,10 +96,10 @@ class ChangesReader:
 
     @property
     def place(self) -> Place:
-        """Where another reader would go on after what this one has given.
+        """Where another reader would continue after what this one has returned.
 
-        It reads again what waits here; so whoever hands over again and again should do so when
-        `serial` has risen, or may never come on.
+        That reader reads again what waits here, so hand over only after `serial` has risen:
+        otherwise repeated handovers may never make progress.
         """
         assert self._reader is not None
         read = {at: self._reader.position(at) for at in self._ends}
@@ -107,14 +107,14 @@ class ChangesReader:
 
     @property
     def serial(self) -> int:
-        """Everything up to here was given."""
+        """Everything up to this serial was returned."""
         return self._order.serial
 
     async def up_to(self, head: Head) -> AsyncGenerator[list[Change], None]:
-        """All changes up to the head, piece by piece, pieces without a change included.
+        """All changes up to the head, piece by piece, including pieces without a change.
 
-        Left in the middle, the reader is not to be used again; `place` holds. Raises LogCorrupt,
-        LogUnavailable.
+        If it is left in the middle the reader must not be used again; `place` is valid. Raises
+        LogCorrupt, LogUnavailable.
         """
         assert self._reader is not None
         async for records in up_to(self._reader, _ends(head), READ_RECORDS):
@@ -160,7 +160,7 @@ async def serial_before(log: Log, head: Head, unix_seconds: int) -> int:
 
 
 async def reaches_back(log: Log, head: Head, unix_seconds: int, found: int) -> bool:
-    """Whether all that happened since then is held. `found`: what `serial_before` says of it.
+    """Whether everything since that time is held. `found`: the result of `serial_before`.
 
     The time of a row that is not held is not known: where none that is held is as old as that,
     some may be missing. Raises LogCorrupt.
@@ -197,7 +197,7 @@ def _earlier(
     places: Mapping[TopicPartition, Offset],
     spans: Mapping[TopicPartition, tuple[Offset, Offset]],
 ) -> dict[TopicPartition, Offset]:
-    """A little before: see `streams.seeking` about rows that are displaced."""
+    """Positions a little earlier, because of displaced rows: see `streams.seeking`."""
     return {
         at: Offset(max(place - DISPLACED_OFFSETS_MAX, spans[at][0])) for at, place in places.items()
     }

@@ -1,9 +1,9 @@
-"""The changes in one order: by serial, whatever partition they lie in. Pure.
+"""Brings the changes of all partitions into one order, that of their serials. Pure.
 
-What is given at which moment differs from reader to reader; the sequence does not. A row is given
-once nothing with a lower serial can come any more: in each partition a row of the journal says that
-for its own serial, a marker for the marker's, and `settle` for a head whose records were all read.
-Rows of an index say nothing: a few of them may be ahead of the head, and wait here for it.
+Readers may get a row at different times, but always in the same sequence. A row is returned once no
+lower serial can follow: in each partition a journal row proves that for its own serial, a marker
+for the marker's, and `settle` for a head whose records were all read. Rows of an index prove
+nothing: a few of them may be ahead of the head, and wait here for it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from streams.seeking import is_late
 class Change(NamedTuple):
     """One change. `project` is the normalised name; `last`: no other one has the same serial.
 
-    Upstream gives a serial once. Should two projects share one all the same, a position between
-    them cannot be said by a serial, so nobody may stop there.
+    Upstream uses a serial only once. Should two projects share one all the same, no serial names
+    the position between them, so no reader may stop there.
     """
 
     serial: int
@@ -75,11 +75,11 @@ class ChangesOrder:
         self._read[record.partition] = max(self._read[record.partition], serial)
 
     def settle(self, serial: int) -> None:
-        """Every row up to `serial` has been taken: all was read up to where that head says."""
+        """Note that every row up to `serial` was taken: everything before that head was read."""
         self._read = [max(serial, read) for read in self._read]
 
     def ready(self) -> list[Change]:
-        """What can be given now, in order."""
+        """The changes that can be returned now, in order."""
         self.serial = max(self.serial, min(self._read))
         changes: list[Change] = []
         while self._waiting and self._waiting[0].serial <= self.serial:
@@ -93,7 +93,7 @@ class ChangesOrder:
         return changes
 
     def again_from(self, read: Mapping[TopicPartition, Offset]) -> dict[TopicPartition, Offset]:
-        """Where to begin in order to go on after `serial`, for one who has read up to `read`."""
+        """Where to begin in order to continue after `serial`, having read up to `read`."""
         first = dict(read)
         for row in self._waiting:
             at = TopicPartition(Topic.CHANGELOG, row.partition)

@@ -12,16 +12,16 @@ from sinks.changes.feed import ChangesReader, Place
 from sinks.changes.order import Change
 from streams.log import Log
 
-SCANNED_MAX = 20_000  # rows looked at for one page: what a filter that fits nothing may cost
+SCANNED_MAX = 20_000  # rows read for one page: the cost of a filter that matches nothing
 FIRST_LOOK_FACTOR = 2  # serials looked at first for each change wanted: most serials are a row
 RECENT_MAX = 5_000  # changes held in memory: three hours of upstream, 3 MB
-BACKWARDS_FACTOR = 4  # how many more serials each further look backwards takes in
+BACKWARDS_FACTOR = 4  # factor by which each further look backwards grows
 
 Wanted = Callable[[Change], bool]
 
 
 class Page(NamedTuple):
-    """All wanted changes in (`after`, `through`], ascending; it ends with a whole serial."""
+    """All wanted changes in (`after`, `through`], ascending; it never ends within a serial."""
 
     changes: list[Change]
     after: int
@@ -29,7 +29,7 @@ class Page(NamedTuple):
 
 
 async def page_after(log: Log, head: Head, since: int, limit: int, wanted: Wanted) -> Page:
-    """The first wanted changes above `since`: `limit` of them, or fewer if not so many are near.
+    """The first wanted changes above `since`: `limit` of them, or fewer if not enough are near.
 
     Raises LogCorrupt, LogUnavailable.
     """
@@ -99,7 +99,7 @@ def _last_of(page: Page, limit: int) -> Page:
 
 
 class Recent:
-    """The newest changes, held in memory: who asks often asks for these."""
+    """The newest changes, in memory, since frequent requests are for these."""
 
     def __init__(self, floor: int) -> None:
         self.through = floor
@@ -114,7 +114,7 @@ class Recent:
             self._floor = self._changes.popleft().serial
 
     def after(self, since: int, limit: int, wanted: Wanted) -> Page | None:
-        """What `page_after` gives; None if it has to look into the log."""
+        """The result of `page_after`; None if the log has to be read."""
         if since < self._floor:
             return None
         found: list[Change] = []
@@ -126,7 +126,7 @@ class Recent:
         return Page(found, since, max(since, self.through))
 
     def before(self, through: int, limit: int, wanted: Wanted) -> Page | None:
-        """What `page_before` gives; None if it has to look into the log."""
+        """The result of `page_before`; None if the log has to be read."""
         if through > self.through:
             return None
         found = [each for each in self._changes if each.serial <= through and wanted(each)]

@@ -1,1 +1,1 @@
-"""The DuckDB file: its tables, the sink that keeps them, queries, what is exported from it."""
+"""The DuckDB file: its tables, the sink that keeps them up to date, queries, and exports."""

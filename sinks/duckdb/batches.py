@@ -1,4 +1,4 @@
-"""Getting a batch into the tables: staged as texts, read by DuckDB, merged in one transaction."""
+"""Writes a batch into the tables: staged as texts, read by DuckDB, merged in one transaction."""
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
 
@@ -28,18 +28,19 @@ from sinks.duckdb.schema import (
 from sinks.sink import Standing
 from streams.log import Record
 
-# With rows that are deleted and not yet forgotten; to count them takes 2 ms a table at full size.
+# Including deleted rows that are not yet reclaimed; an exact count takes 2 ms per table of full
+# size.
 LENGTHS = (
     "SELECT table_name, estimated_size FROM duckdb_tables()"
     f" WHERE database_name = current_database() AND schema_name = '{SCHEMA}'"
 )
-# A key that is named in the statement costs as much as the scan of so many rows' keys.
+# A key that is named in the statement costs as much as scanning the keys of this many rows.
 ROWS_A_KEY = 600
-# A statement that deletes rows by their keys keeps blocks of theirs in memory until it ends: of all
-# of PyPI's file 425 MiB were too few for 1 000.
+# A statement that deletes rows by their keys keeps their blocks in memory until it ends: for 1 000
+# rows of a file of all of PyPI 425 MiB were too few.
 NAMES_AT_ONCE = 200
-# Rows of a table in a batch, up to which they go in as a statement's parameters: a stage to go
-# through, and to ask how long the table is, costs 2 ms more, however few they are.
+# Up to this many rows of a table are passed as a statement's parameters: going through a stage, and
+# asking how long the table is, costs 2 ms more, however few rows there are.
 FEW_ROWS = 100
 
 
@@ -70,16 +71,16 @@ def _write(
     *,
     new: bool,
 ) -> None:
-    """The same once.
+    """Try the transaction once.
 
-    `new`: no key of `rows.lines` is in its table yet. Where a log is read from its beginning that
-    is nearly always so; raises duckdb.ConstraintException if it is not.
+    `new`: assume that no key of `rows.lines` is in its table yet, which nearly always holds when a
+    log is read from its beginning; raises duckdb.ConstraintException if it does not.
     """
     connection.begin()
     lengths: dict[str, int] = {}
     if any(len(texts) > FEW_ROWS for texts in rows.keyed.values()):
         lengths = dict(connection.execute(LENGTHS).fetchall())
-    for table in REMOVED_OF.values():  # who is there again is not gone
+    for table in REMOVED_OF.values():  # a project that is back is not removed
         _put(connection, table, rows.keyed[table], lengths)
     keep_lost(connection, rows.lost, keep)  # before it is deleted
     for table in KEYED:
@@ -104,7 +105,7 @@ def _put(
     texts: Mapping[str, bytes | None],
     lengths: Mapping[str, int],
 ) -> None:
-    """These rows and no others of their keys; `lengths`: how many a table has at most."""
+    """Replace the rows with these keys; `lengths`: the most rows that each table may have."""
     if len(texts) <= FEW_ROWS:
         if texts:
             connection.execute(delete_named(table), [list(texts)])
@@ -141,9 +142,9 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 def sifted(
     connection: duckdb.DuckDBPyConnection, records: Sequence[Record], config: Config
 ) -> Staged:
-    """The batch without the rows that DuckDB refuses; each leaves a note instead.
+    """The batch without the rows that DuckDB refuses, each of which becomes a note.
 
-    Slow: for a batch that was refused as a whole.
+    This is slow, and only for a batch that was refused as a whole.
     """
     spoilt: dict[int, str] = {}
     for place, record in enumerate(records):
@@ -155,7 +156,7 @@ def sifted(
 
 
 def _try(connection: duckdb.DuckDBPyConnection, rows: Staged) -> None:
-    """Raise what DuckDB has against these rows, and write nothing."""
+    """Raise DuckDB's error for these rows, if any; write nothing."""
     additions = [(CHANGELOG, text) for _, text in rows.added]
     keyed = [(table, text) for table, texts in rows.keyed.items() for text in texts.values()]
     for table, text in (*keyed, *additions):

@@ -1,8 +1,8 @@
-"""What a dump's tables know that no other of its files does: the journal, and what is gone.
+"""Reads what only a dump's tables hold: the journal, and removed projects.
 
-For whoever loads the dump into a log (`pypistream bootstrap`). Files are read piece by piece, in
-the order in which they were written. They are somebody else's: their length and sha256 are known to
-be right, but a table without our columns, with other types or out of order is DumpCorrupt.
+It is for loading a dump into a log (`pypistream bootstrap`). Files are read piece by piece, in the
+order in which they were written. They come from elsewhere: their length and SHA-256 were verified,
+but a table without our columns, with other types or out of order is DumpCorrupt.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, or quoted
@@ -27,7 +27,7 @@ from sinks.duckdb.snapshot import UTC, Config
 from sinks.exported import CHANGELOG_FILE, REMOVED_FILE, REMOVED_FILES_FILE
 from sinks.removed import HeldFiles, HeldProject, Removed
 
-MEMORY_LIMIT = "256MB"  # of DuckDB's own: a row group of a table at a time
+MEMORY_LIMIT = "256MB"  # for DuckDB, which reads a row group of a table at a time
 ROWS_PER_FETCH = 2_000  # of a table: a few hundred KB
 HELD_FILES_MAX = 50_000  # of one project, some 8 MB: more than any record has room for
 
@@ -36,7 +36,7 @@ _SOURCES = {source.value: source for source in EventSource}
 
 
 def journal(folder: Path, since: int, reached: int) -> Iterator[tuple[ChangelogEntry, bool]]:
-    """The rows in (since, reached], in the order of their serials, and which were late there.
+    """The rows in (since, reached] by serial, and whether each was `late` there.
 
     Raises DumpCorrupt, StorageFailed.
     """
@@ -65,7 +65,7 @@ def journal(folder: Path, since: int, reached: int) -> Iterator[tuple[ChangelogE
 
 
 def removed(folder: Path) -> Iterator[Removed]:
-    """What is gone, in the order of the names. Raises DumpCorrupt, StorageFailed."""
+    """The removed projects, in the order of the names. Raises DumpCorrupt, StorageFailed."""
     files = groupby(
         _rows(
             folder / REMOVED_FILES_FILE,
@@ -115,10 +115,10 @@ def _serial(number: int | None) -> int | None:
 
 
 def _rows(path: Path, columns: str, where: str = "true") -> Iterator[tuple[Any, ...]]:
-    """Rows of a Parquet file as they come in it. Raises DumpCorrupt, StorageFailed."""
+    """The rows of a Parquet file, in its order. Raises DumpCorrupt, StorageFailed."""
     settings: Config = {
         "memory_limit": MEMORY_LIMIT,
-        "threads": "1",  # several would give them in another order
+        "threads": "1",  # several threads would return them in another order
         "preserve_insertion_order": "true",
         "temp_directory": "",
         "autoinstall_known_extensions": "false",
@@ -135,5 +135,5 @@ def _rows(path: Path, columns: str, where: str = "true") -> Iterator[tuple[Any, 
         raise StorageFailed(f"{path} needs more memory: {first_line(error)}") from error
     except duckdb.Error as error:
         raise DumpCorrupt(
-            f"{path.name} cannot be read: {first_line(error)}", hint="fetch the dump anew"
+            f"{path.name} cannot be read: {first_line(error)}", hint="download the dump again"
         ) from error

@@ -1,4 +1,4 @@
-"""Looks at DuckDB and at a snapshot, for `pypistream doctor`."""
+"""Checks DuckDB and a snapshot, for `pypistream doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comments on the tables behind the public views, for who looks into the file itself."""
+"""Comments on the tables behind the public views, for readers of the file itself."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _PER_FILE = "per file: "
 
 
 def comment_of(table: str, column: str) -> str:
-    """What a column holds, in the words of the view that shows it. KeyError if nobody says it."""
+    """What a column holds, in the words of the view that shows it. Raises KeyError if none does."""
     table = table.removeprefix("removed_")
     own = _OWN.get((table, column))
     if own is not None:

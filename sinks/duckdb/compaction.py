@@ -1,18 +1,19 @@
-"""The live DuckDB file written anew beside the stream, and put in its place.
+"""Rewrites the live DuckDB file beside the stream, and replaces it.
 
-Updates leave room behind that DuckDB gives back only so. What is written anew is the snapshot just
-published, linked under another name: a consistent file with its position, which nobody changes. A
-child does it (`sinks.duckdb.rewriting`) while the live file goes on taking batches in. Then it
-replaces the live file, between two batches, and the sink stands where that snapshot stood: what
-came since is read from the log once more. Readers see nothing of it: what is published next is a
-cut that has been reached, and those only grow.
+Updates leave unused space behind that DuckDB gives back in no other way. The snapshot just
+published is rewritten, linked under another name: a consistent file with its position, which nobody
+changes. A child process does it (`sinks.duckdb.rewriting`) while the live file goes on taking
+batches in. Then the result replaces the live file, between two batches, and the sink stands where
+that snapshot stood: what came since is read from the log again. Readers do not notice: what is
+published next is a cut that has been reached, and those only grow.
 
-Right for all rows, since the log gives back each record that nothing has replaced; of what was
-replaced one row is made: what is kept of a project that is gone is its last row before that. So a
-file that took longer than the log keeps such records is used only if none was removed meanwhile.
+All rows are right in the end, since the log returns each record that was not replaced. Only one
+kind of row is made from replaced records: what is kept of a removed project is its last row before
+that. So if the rewriting took longer than the log keeps replaced records, the file is used only if
+nothing was removed meanwhile.
 
-After a kill at any moment the live file is a whole one with its position: the old one until the
-rename, after that the new one. What lies aside is removed before the next attempt.
+After a kill at any moment the live file is a complete one with its position: the old one before the
+rename, the new one after it. What lies aside is removed before the next attempt.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package
@@ -43,30 +44,30 @@ from sinks.durable import discard, storage, sync_directory
 from sinks.publication import link
 from streams.cleaning import COMPACTION_LAG_MS
 
-COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are worth no rewriting
+COMPACT_ABOVE_BYTES = 32 * 1024 * 1024  # smaller files are not worth it
 COMPACT_GROWTH = 1.25  # by project: what comes until the new file is there must stay below 1.5
-WAITED_GROWTH = 2.0  # then the sink waits: one that is begun for one publication has no other time
+WAITED_GROWTH = 2.0  # then the sink waits: one that publishes once has no other time
 # Of the child's buffers: an index of 886 000 names has 45 MB. It takes 120 MB beside them. The sink
 # keeps all of its own meanwhile: with less it could not take in a batch of a file that has grown.
 MEMORY_MB, MEMORY_SHARE = 160, 64
-AGAIN_SECONDS = 600.0  # after an attempt that failed: a full disk is full for a while
+AGAIN_SECONDS = 600.0  # after a failed attempt: a full disk stays full for a while
 ATTEMPT_SECONDS_MAX = 3_600.0  # 886 000 projects take two minutes; what takes longer hangs
-REPLAY_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # the other half is there for reading the log
-WORDS_BYTES_MAX = 4_096  # of what a child says
+REPLAY_SECONDS_MAX = COMPACTION_LAG_MS / 1000 / 2  # half of it; the other half is for reading
+WORDS_BYTES_MAX = 4_096  # of a child's error output
 MODULE = "sinks.duckdb.rewriting"
 
 log_ = structlog.get_logger("sinks.duckdb")
 
 
 class Moment(NamedTuple):
-    """When a snapshot was held: seconds, and how often projects had been removed until then."""
+    """When a snapshot was held, in seconds, and how many removals there had been until then."""
 
     seconds: float
     removals: int
 
 
 def overgrown(size: int, projects: int, noted: float, growth: float) -> bool:
-    """Whether a file has grown by more than projects, `noted` being its bytes of one when new."""
+    """Whether a file has grown more than its projects; `noted`: a new file's bytes per project."""
     return size >= max(COMPACT_ABOVE_BYTES, growth * noted * projects)
 
 
@@ -85,7 +86,7 @@ class Child:
             raise
 
     def ended(self) -> str | None:
-        """None while it is at work, "" = the file is there, else why there is none."""
+        """None while it works, "" = the file is there, else why there is none."""
         code = self._process.poll()
         if not code:
             return None if code is None else ""
@@ -94,12 +95,12 @@ class Child:
         return said.rpartition("\n")[2] or f"the process ended with {code}"
 
     def wait(self) -> None:
-        """Until it has ended, but no longer than it may take."""
+        """Wait until it has ended, but no longer than it may take."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(ATTEMPT_SECONDS_MAX)
 
     def stop(self) -> None:
-        """Have it gone. Idempotent."""
+        """Kill it. Idempotent."""
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
@@ -108,7 +109,7 @@ class Child:
 
 
 class Compaction:
-    """Of one live file: at most one attempt at a time. The sink's calls, in the sink's thread."""
+    """The rewriting of one live file, one attempt at a time. Called by the sink, in its thread."""
 
     def __init__(self, live: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = live
@@ -121,15 +122,15 @@ class Compaction:
         self.removals = 0  # batches by which something was removed, until now
 
     def hold(self) -> None:
-        """What is published next is as the live file is now."""
+        """Note the moment: what is published next is the live file as it is now."""
         self._held = Moment(self._clock(), self.removals)
 
     def consider(self, connection: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
-        """Have the snapshot just published written anew if updates have made it too long.
+        """Begin to rewrite the snapshot just published if updates have made it too long.
 
-        That is said by the bytes of a project after the last time, or when it was first looked at:
-        a file that was filled from nothing, which more projects make longer by themselves.
-        What refuses is told in the log. Raises duckdb.Error.
+        This is judged by the bytes per project after the last rewriting, or when the file was first
+        looked at, so that growth by more projects does not count. Errors of the system are logged.
+        Raises duckdb.Error.
         """
         [(projects,)] = connection.execute(f"SELECT count(*) FROM {PROJECT.path}").fetchall()
         noted = memo.recall(connection, memo.COMPACT_BYTES)
@@ -162,7 +163,7 @@ class Compaction:
         return child
 
     def ready(self) -> bool:
-        """Whether there is a file to go on with. One that is of no use is let go of."""
+        """Whether a new file is ready to be used. One that is of no use is removed."""
         if self._child is None:
             return False
         why, now = self._child.ended(), self._clock()
@@ -177,7 +178,7 @@ class Compaction:
         return why == ""
 
     def put_in_place(self) -> bool:
-        """Make the new file the live one, which nobody has open; False if it could not be done."""
+        """Replace the live file, which nobody has open, by the new one; False if that failed."""
         folder = self._live.parent
         try:
             with storage(self._live):
@@ -198,7 +199,7 @@ class Compaction:
         return True
 
     def end(self) -> None:
-        """The sink has closed the live file, and goes no further. Never raises."""
+        """The sink has closed the live file for good. Never raises."""
         if self.ready():
             self.put_in_place()
         self.clear()
@@ -212,7 +213,7 @@ class Compaction:
         self.clear()
 
     def clear(self) -> None:
-        """Leave nothing: no process, no file aside. Idempotent; never raises."""
+        """End the process and remove its files. Idempotent; never raises."""
         child, self._child = self._child, None
         if child is not None:
             child.stop()
@@ -223,7 +224,7 @@ class Compaction:
 
 @contextlib.contextmanager
 def _freed_later(*paths: Path) -> Iterator[None]:
-    """Who removes these names in the block need not wait for the room they had: 0.7 s for 3 GB."""
+    """Free the space of these files after the block, which would take 0.7 s for 3 GB."""
     held = []
     for path in paths:
         with contextlib.suppress(OSError):

@@ -1,12 +1,13 @@
-"""One stranger's SQL on the published snapshot: `python -m sinks.duckdb.console`, a process each.
+"""Runs a stranger's SQL on the published snapshot: `python -m sinks.duckdb.console`.
 
-DuckDB bounds neither the memory of its string functions nor the time of anything (an interrupt may
-take half a minute), so what a query may have is bounded by the system and the end is a kill:
-`sinks.duckdb.process` starts this program and kills it. Within, in this order: a network of its own
-that leads nowhere (where the system lets us), the snapshot under a name that tells nothing of the
-machine, DuckDB locked down as for every reader, the limits, the gate, the query.
+There is a process for each query. DuckDB bounds neither the memory of its string functions nor the
+time of anything (an interrupt may take half a minute), so the system bounds a query, and a kill
+ends it: `sinks.duckdb.process` starts this program and kills it. The steps in here, in order: a
+network namespace that leads nowhere (where the system allows it), the snapshot under a name that
+reveals nothing about the machine, DuckDB locked down as for every reader, the limits, the check of
+the statement, the query.
 
-Reads the SQL on stdin; writes a line of JSON (`Told`) and the rows to stdout.
+It reads the SQL from stdin, and writes a line of JSON (`Told`) and the rows to stdout.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def console(
     path: Path, scratch: Path, *, writable: str = ""
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that reads the snapshot, nothing else; `writable` is the one path it may use.
+    """A connection that can read only the snapshot; `writable`: the one path it may write.
 
-    DuckDB shows the path of what it has opened to who asks. So it opens a descriptor of a link that
-    is gone by then: where the link was made, in `scratch`, is not in that path.
-    Raises NotPublished, ViewCorrupt.
+    DuckDB shows the path of an open database to any query. So it opens the descriptor of a link
+    that is already removed: the path does not contain `scratch`, where the link was. Raises
+    NotPublished, ViewCorrupt.
     """
     descriptor = _anonymous(path, scratch)
     config: Config = {**READER_CONFIG, "memory_limit": MEMORY_LIMIT, "threads": 1}
@@ -88,8 +89,8 @@ def _anonymous(path: Path, scratch: Path) -> int:
 
 
 def apart() -> None:
-    """Leave the machine's network, and end when the parent does; where the system has that."""
-    os.chdir("/")  # where a path without a beginning would be looked for
+    """Leave the machine's network, and end with the parent, where the system supports that."""
+    os.chdir("/")  # the current directory, where relative paths would be looked for
     library = ctypes.CDLL(None)
     if hasattr(library, "unshare"):
         library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused in some containers
@@ -98,8 +99,8 @@ def apart() -> None:
 
 
 def bound(bounds: Bounds) -> None:
-    """Take from this process what a query does not need. Threads and files of its own, too."""
-    signal.setitimer(signal.ITIMER_REAL, bounds.wall_seconds + 1)  # should nobody kill us
+    """Limit this process to what a query needs: no new process or thread, no file written."""
+    signal.setitimer(signal.ITIMER_REAL, bounds.wall_seconds + 1)  # in case nobody kills us
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -132,7 +133,7 @@ def _rows(found: Answer) -> Iterator[tuple[object, ...]]:
 
 
 def _bounded(head: str, lines: Iterator[str], between: str) -> tuple[str, bytes]:
-    """The lines that fit, and which limit the others are beyond; "" = there are no others."""
+    """The lines that fit, and the limit that cut the others off; "" = there are no others."""
     body = bytearray(head.encode("utf-8", "replace"))
     for number, line in enumerate(lines):
         if number == ROWS_MAX:
@@ -145,7 +146,7 @@ def _bounded(head: str, lines: Iterator[str], between: str) -> tuple[str, bytes]
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """The rows into stdout, by DuckDB: a pipe, so no file is written. Raises QueryFailed."""
+    """Let DuckDB write the rows to stdout, a pipe, so no file is written. Raises QueryFailed."""
     with failing(MEMORY_LIMIT):
         check(connection, sql, SQL_CHARACTERS_MAX)
         # `query` takes the text as a value: nothing in it can end this statement.
@@ -158,7 +159,7 @@ def _parquet(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
                 f"COPY (FROM temp.answer LIMIT {ROWS_MAX}) TO '{STDOUT_PATH}' (FORMAT parquet)"
             )
         except duckdb.Error:
-            sys.exit(NO_PARQUET)  # the first line is written, and said that rows follow
+            sys.exit(NO_PARQUET)  # the first line, which promises rows, is written already
 
 
 def _write(data: bytes) -> None:

@@ -1,10 +1,10 @@
-"""A copy of a live database file, made while its owner goes on committing.
+"""Copies a live database file while its owner goes on committing.
 
-Why it is right: between two checkpoints DuckDB overwrites nothing that the file's header leads to,
-for that is what it would begin with after a kill. What it commits meanwhile goes to the WAL, or to
-blocks that the header says are free. So what is copied while the header stays as it is, is the
-database at its last checkpoint. The view holds checkpoints back meanwhile, and the header is looked
-at again after the last byte: a copy during which it changed is thrown away.
+Why the copy is right: between two checkpoints DuckDB overwrites nothing that the file's header
+refers to, because it would start from there after a kill. Commits go to the WAL, or to blocks that
+are free according to the header. So a copy made while the header stays the same is the database at
+its last checkpoint. The view prevents checkpoints meanwhile, and the header is compared after the
+last byte: a copy during which it changed is discarded.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sinks.sink import Published
 from streams.progress import watermark
 
 HEADER_BYTES = 3 * 4096  # the file's own header, and two that checkpoints write in turn
-# What a batch that is committed may have to wait for: the disk takes it in 0.1 s.
+# A commit may have to wait for this much: the disk takes it in 0.1 s.
 PIECE_BYTES = 16 * 1024 * 1024
 
-# Where a system, or a file system, cannot copy by itself.
+# From a system, or a file system, that cannot copy by itself.
 _NOT_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 log_ = structlog.get_logger("sinks.duckdb")
 
 
 class LiveFile:
-    """The owner's file, opened beside DuckDB, which has it locked.
+    """The live file, opened a second time beside DuckDB, which has it locked.
 
-    A process that closes any descriptor of a file loses all of its locks on it (POSIX). So this one
-    is kept for all copies, and closed after DuckDB has closed its own.
+    If a process closes any descriptor of a file it loses all its locks on it (POSIX). So this one
+    is kept for all copies, and closed only after DuckDB has closed its own.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,17 +55,17 @@ class LiveFile:
         return os.fstat(self._descriptor).st_size
 
     def header(self) -> bytes:
-        """What changes with each checkpoint; empty once this is closed."""
+        """The part that changes with each checkpoint; empty once this is closed."""
         with self._turn:
             return os.pread(self._descriptor, HEADER_BYTES, 0) if self._open else b""
 
     def copy_piece(self, target: BinaryIO, at: int, count: int) -> int:
-        """Copy at most so many bytes to the same place of `target`; 0 = no more can be had."""
+        """Copy at most so many bytes to the same place of `target`; 0 = no more to copy."""
         with self._turn:
             return _copied(self._descriptor, target.fileno(), at, count) if self._open else 0
 
     def close(self) -> None:
-        """Waits for the piece that is being copied. Idempotent."""
+        """Close the file, after the piece that is being copied. Idempotent."""
         with self._turn:
             if self._open:
                 self._open = False
@@ -85,7 +85,7 @@ def _copied(source: int, target: int, at: int, count: int) -> int:
 class FileCopy:
     """A `sinks.sink.Copying` of the checkpoint that the live file stands at when this is made.
 
-    `cut`: the note about the cut that was reached then. `done` is set when `copied` has ended.
+    `cut`: the note about the cut reached then. `done` is set when `copied` has ended.
     """
 
     def __init__(self, live: LiveFile, target: Path, cut: str) -> None:
@@ -103,7 +103,7 @@ class FileCopy:
         self._stopped = True
 
     def copied(self) -> Published | None:
-        """Put the copy in the target's place. Raises DiskFull, StorageFailed, ViewCorrupt.
+        """Replace the target by the copy. Raises DiskFull, StorageFailed, ViewCorrupt.
 
         None = it was stopped, or the file was checkpointed; the target is then as it was.
         """
@@ -115,7 +115,7 @@ class FileCopy:
                 if not self._written(aside):
                     return None
                 _check(aside, self.cut)
-                # Someone who opened the old file for writing may have left this; it is not ours.
+                # Left by somebody who opened the old file for writing; it does not belong to ours.
                 discard(wal_of(self._target))
                 aside.replace(self._target)
                 self.published = True
@@ -135,7 +135,7 @@ class FileCopy:
                 if not count:
                     break
                 at += count
-                # A commit meanwhile waits for what is unwritten: never for more than a piece.
+                # A commit meanwhile waits for unwritten data: never for more than one piece.
                 sync_file(file)
                 forget_pages(file)
         if at == self.size and self._live.header() == self._header:
@@ -146,7 +146,7 @@ class FileCopy:
 
 
 def _check(copy: Path, cut: str) -> None:
-    """A reader can open it, and it stands at that cut. Raises ViewCorrupt."""
+    """Check that a reader can open it and that it stands at that cut. Raises ViewCorrupt."""
     try:
         with duckdb.connect(str(copy), read_only=True) as connection:
             [(rows,)] = connection.execute("SELECT count(log_id) FROM progress").fetchall()

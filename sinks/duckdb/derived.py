@@ -1,4 +1,4 @@
-"""Public views that are questions asked often, made of the other views."""
+"""Public views for frequent questions, derived from the other views."""
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
 

@@ -1,4 +1,4 @@
-"""A project document as far as its row needs it: files are half of it, and skipped unread. Pure."""
+"""Decodes what a row needs of a project document; files, half of it, are skipped unread. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Upload(msgspec.Struct, gc=False):
 
 
 class _Document(msgspec.Struct, gc=False):
-    """`info`, `ownership` and `vulnerabilities` as they are: they are looked at with care."""
+    """`info`, `ownership` and `vulnerabilities` stay raw, and are read with care."""
 
     info: object = None
     ownership: object = None
@@ -25,7 +25,7 @@ _whole = msgspec.json.Decoder()
 
 
 def decoded(value: bytes, *, files: bool) -> object:
-    """The document; without `files` no more of them than when they were uploaded.
+    """The document; without `files` only the upload times of its files are read.
 
     Raises msgspec.MsgspecError, UnicodeError or RecursionError if it is no JSON where it is read.
     """
@@ -33,7 +33,7 @@ def decoded(value: bytes, *, files: bool) -> object:
         return _whole.decode(value)
     try:
         found = _lean.decode(value)
-    except msgspec.ValidationError:  # it is not as it should be: its row says where
+    except msgspec.ValidationError:  # of an unexpected shape, which its row will note
         return _whole.decode(value)
     return {
         "info": found.info,

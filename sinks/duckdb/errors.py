@@ -21,7 +21,7 @@ _NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
 _REFUSED = ("Permission denied", "Read-only file system", "Input/output error", "Is a directory")
 _LOCKED = "Could not set lock on file"
 _HOLDER = re.compile(r" \(PID [0-9]+\)")
-_NO_MEMORY = "Out of Memory Error"  # also within the words of a commit that failed
+_NO_MEMORY = "Out of Memory Error"  # also inside the message of a failed commit
 _INVALIDATED = "database has been invalidated"
 
 FATAL = (duckdb.FatalException, duckdb.InternalException)
@@ -35,12 +35,12 @@ def first_line(error: BaseException) -> str:
 
 
 def invalidates(error: duckdb.Error) -> bool:
-    """True if the connection is of no use any more."""
+    """Whether the connection cannot be used any more."""
     return isinstance(error, FATAL) or _INVALIDATED in str(error)
 
 
 def exhausts(error: duckdb.Error) -> bool:
-    """True if memory ran out: an instance opened anew may have enough of it."""
+    """Whether memory ran out: after the file is reopened there may be enough."""
     return isinstance(error, duckdb.OutOfMemoryException) or _NO_MEMORY in str(error)
 
 

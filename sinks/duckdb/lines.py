@@ -1,8 +1,8 @@
-"""Many rows as lines of JSON in a file: how a batch comes in that was made elsewhere.
+"""Rows as lines of JSON in a file, in which another process passes a batch to the sink.
 
-Whoever makes the rows writes the file, whoever takes them in removes it. DuckDB reads it at two
-thirds of what the same texts in a temporary table cost, and in the process that has the database no
-byte of them passes through Python. A few rows are in sooner without a file.
+The process that makes the rows writes the file, the one that takes them in removes it. Reading it
+costs DuckDB two thirds of what the same texts in a temporary table do, and in the sink's process no
+byte of them passes through Python. For a few rows it is quicker without a file.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -21,9 +21,9 @@ from sinks.duckdb.schema import Table
 from sinks.durable import discard, storage
 
 if TYPE_CHECKING:
-    import duckdb  # who writes the lines never loads it: 0.1 s, 20 MB
+    import duckdb  # not loaded by a process that only writes: 0.1 s, 20 MB
 
-READ_BYTES_MIN = 1024 * 1024  # at once; DuckDB takes twice the longest line, or of this
+READ_BYTES_MIN = 1024 * 1024  # read at once; DuckDB takes twice this, or twice the longest line
 
 
 class Lines(msgspec.Struct, array_like=True):
@@ -34,7 +34,7 @@ class Lines(msgspec.Struct, array_like=True):
 
 
 class Pen:
-    """Writes the lines of one table into one file after another: `stem` and a number."""
+    """Writes a table's lines into one file after another, named by `stem` and a number."""
 
     def __init__(self, table: Table, stem: Path) -> None:
         self.bytes = 0  # of the file that is being written
@@ -44,7 +44,7 @@ class Pen:
         self._files = 0
 
     def write(self, rows: Iterable[tuple[str, bytes | None]]) -> None:
-        """Those that have a text, behind what is there. Raises DiskFull or StorageFailed."""
+        """Append the rows that have a text. Raises DiskFull or StorageFailed."""
         key = self._table.key
         begin = f'{{"{key}":'.encode()
         lines = [
@@ -61,7 +61,7 @@ class Pen:
             self.bytes = file.tell()
 
     def file(self) -> Lines | None:
-        """What was written, None if nothing was; what comes next goes into another file."""
+        """The file written so far, None if there is none; later rows go into another one."""
         if not self.bytes:
             return None
         made = Lines(str(self._path), self._longest)
@@ -75,7 +75,7 @@ class Pen:
 
 
 def remove(lines: Mapping[Table, Lines]) -> None:
-    """These files have been taken in, or never will be."""
+    """Remove files that have been taken in, or never will be."""
     discard(*(Path(each.path) for each in lines.values()))
 
 

@@ -1,8 +1,8 @@
-"""What users of the DuckDB file may call: questions with a parameter, each a macro with a comment.
+"""The macros of the DuckDB file: questions with parameters, each with a comment.
 
-Among them the dead methods of PyPI's XML-RPC API. Where the answer is not held in this file, a
-macro fails and says so: an empty result always means that there is nothing. Only SQL that DuckDB
-1.2 understands. Parameters have names that no column has: a column would hide them.
+Among them are the dead methods of PyPI's XML-RPC API. A macro fails with a message if its answer is
+not held in the file: an empty result always means that there is nothing. The SQL is limited to what
+DuckDB 1.2 understands. No parameter has the name of a column, which would hide it.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -18,7 +18,7 @@ from sinks.duckdb.versions import KEY
 
 
 class Macro(NamedTuple):
-    """`parameters` as SQL has them; `table`: it gives rows, and stands behind FROM."""
+    """`parameters` as written in SQL; `table`: it returns rows, for use after FROM."""
 
     name: str
     parameters: str
@@ -28,7 +28,7 @@ class Macro(NamedTuple):
 
     @property
     def call(self) -> str:
-        """How it is written."""
+        """How it is called."""
         return f"{self.name}({self.parameters})"
 
     def statements(self) -> list[str]:
@@ -47,7 +47,7 @@ def _raised(*parts: str) -> str:
 _ALL_HELD = f"(SELECT releases FROM {SCHEMA}.progress) = 'all'"
 _BEGUN = f"(SELECT history_since FROM {SCHEMA}.progress)"
 _FIRST = f"(SELECT min(j.time) FROM {SCHEMA}.changelog AS j WHERE j.serial > {_BEGUN})"
-# By its text, in which a zone is an offset: the zone of the session must not matter.
+# By its text, which holds an offset: the session's time zone must not matter.
 _MOMENT = (
     "CASE WHEN regexp_matches(moment::VARCHAR, ':[0-9.]+ ?(Z|[+-][0-9:]+)$')"
     " THEN moment::VARCHAR::TIMESTAMPTZ"
@@ -135,7 +135,7 @@ HELD = (
     ),
 )
 
-# Projects that do not require it are left out before their lists are taken apart: 0.6 of the time.
+# Other projects are left out before lists are unnested: that takes 0.6 of the time.
 REVERSE_DEPENDENCIES = Macro(
     "reverse_dependencies",
     "project",
@@ -152,7 +152,7 @@ _FROM_END = "reverse(split_part(reverse(filename[:-5]), '-', {}))"
 _LIKELY = "concat('%-%-%', for_python, '%-%-%', on_platform, '%.whl"
 _ANY = "starts_with('any', on_platform)"
 _MUSL = "starts_with(on_platform, 'musllinux')"
-# To take all names apart costs ten times as much as to look for the words in them first.
+# Splitting all names would cost ten times as much as searching for the words in them first.
 _WHEELS = (
     "SELECT name, version, filename FROM ({})"
     f" WHERE list_contains(string_split({_FROM_END.format(3)}, '.'), for_python)"
@@ -183,8 +183,8 @@ WHEELS_FOR = Macro(
 )
 
 _UPLOADED = "unnest(release_uploaded) AS uploaded"
-# The newest files of so many projects give a moment that the answer cannot be older than. Only
-# projects with a file since then are looked into: the lists of all take four times as long.
+# The newest files of so many projects bound the answer's age. Only projects with a file since then
+# are unnested: the lists of all would take four times as long.
 NEWEST_RELEASES = Macro(
     "newest_releases",
     "most",
@@ -329,5 +329,5 @@ XMLRPC = (
     Macro("release_downloads", "project, release", "always fails: not held", _NO_DOWNLOADS),
 )
 
-# What others are made of comes first.
+# Macros that others use come first.
 MACROS = (NORM, VERSION_KEY, *HELD, REVERSE_DEPENDENCIES, NEWEST_RELEASES, WHEELS_FOR, *XMLRPC)

@@ -1,4 +1,4 @@
-"""Rows on their way from the process that made them to the one that has the DuckDB file open."""
+"""Passes rows from the process that made them to the one that has the DuckDB file open."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sinks.duckdb.rows import Staged, staged
 from sinks.duckdb.schema import CHANGELOG, ROW_GROUP_ROWS, TABLES, Table
 from streams.log import Record
 
-# A row group that a batch leaves unfilled stays so: there were a quarter more of them, which took
-# DuckDB a sixth more CPU. So batches are whole ones, of so many rows and bytes at most.
+# A row group that a batch does not fill stays so: that made a quarter more of them, which took
+# DuckDB a sixth more CPU. So batches are whole row groups, within these rows and bytes.
 BATCH_ROWS_MAX = 16_384  # short ones: 2 or 3 MB
-BATCH_BYTES_ENOUGH = 16 * 1024 * 1024  # then it ends with the next whole row group
-BATCH_BYTES_MAX = 64 * 1024 * 1024  # then it ends wherever it is
+BATCH_BYTES_ENOUGH = 16 * 1024 * 1024  # then the batch ends with the next whole row group
+BATCH_BYTES_MAX = 64 * 1024 * 1024  # then the batch ends at once
 PIECE_RECORDS_MAX = 1_024  # made at once: 10 MB of records, 7 of rows
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """`Staged` with the tables' names: whose rows go, what is lost, and files of those that come.
+    """`Staged` by table names: keys whose rows go, lost rows, and files with those that come.
 
-    `keys` has none of those that come.
+    `keys` does not include rows that come.
     """
 
     keys: dict[str, list[str]]
@@ -39,9 +39,9 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 
 
 class Packer:
-    """Collects the rows of records of one topic until they make a batch worth taking in.
+    """Collects the rows of one topic's records until they are a batch.
 
-    They lie in files in `aside`, a directory of its own that is there: see `unpacked`.
+    The rows go into files in `aside`, an existing directory for this alone: see `unpacked`.
     """
 
     def __init__(self, config: Config, aside: Path) -> None:
@@ -66,7 +66,7 @@ class Packer:
         return min(due, PIECE_RECORDS_MAX)
 
     def add(self, records: Sequence[Record]) -> bool:
-        """Make their rows; False = not in this batch, which has changed the same names already.
+        """Make their rows; False = refused, since this batch has changed the same names already.
 
         Raises DiskFull or StorageFailed.
         """
@@ -88,7 +88,7 @@ class Packer:
         return True
 
     def packed(self) -> bytes:
-        """The batch, for `unpacked`; the next one begins."""
+        """The batch as bytes, for `unpacked`; begins the next one."""
         files = {table.name: pen.file() for table, pen in self._pens.items()}
         lines = {name: each for name, each in files.items() if each is not None}
         made = _encoder.encode(_Packed(self._keys, self._lost, lines))
@@ -97,9 +97,9 @@ class Packer:
 
 
 def unpacked(data: bytes) -> Staged:
-    """The rows again, those that come as files.
+    """The batch again, with new rows as files.
 
-    Both ends are this program: raises msgspec.MsgspecError for anything else.
+    Both ends are this program; raises msgspec.MsgspecError for anything else.
     """
     found, rows = _decoder.decode(data), Staged()
     rows.keyed.update({_TABLE_OF[name]: dict.fromkeys(keys) for name, keys in found.keys.items()})

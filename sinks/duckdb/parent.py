@@ -1,4 +1,4 @@
-"""A child that its parent holds by a pipe: the end of its stdin is its own."""
+"""For child processes whose parent holds their stdin: they end when it does."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A query of `sinks.duckdb.console` from outside: started, bounded in time and size, and killed.
+"""Runs `sinks.duckdb.console`: starts it, bounds its time and output, and kills it.
 
-DuckDB is not imported here: it lives and dies with the process of the query.
+DuckDB is not imported here, only in the query's process.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import msgspec
 
 from schemas.errors import QueryFailed
 
-SQL_CHARACTERS_MAX = 16 * 1024  # an address has 4 KiB; who asks in another way might have more
-ROWS_MAX = 1_000  # what a page can show; the DuckDB file answers the rest
+SQL_CHARACTERS_MAX = 16 * 1024  # a URL has 4 KiB; other callers might have more
+ROWS_MAX = 1_000  # what a page can show; for more there is the DuckDB file
 BYTES_MAX = 1024 * 1024  # of the answer
 JSON, CSV, PARQUET = FORMATS = ("json", "csv", "parquet")
 READ_BYTES = 64 * 1024
-NO_PARQUET = 3  # exit code: a part may have been written before
-TOLD_BYTES_MAX = 8 * 1024  # of the line before the rows, and what closes them
+NO_PARQUET = 3  # exit code; a part may have been written before
+TOLD_BYTES_MAX = 8 * 1024  # for the line before the rows, and the end of them
 MODULE = "sinks.duckdb.console"
-# Nothing of ours is the query's business: no secret of the environment, no home directory.
+# The query gets nothing of ours: no secret from the environment, no home directory.
 KEPT = ("PYTHONPATH", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 NO_HOME = "/nonexistent"
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """What one query may have. The wall's seconds count from the start of its process."""
+    """The limits of one query. Wall-clock seconds count from the start of its process."""
 
     wall_seconds: float = 5.0
     cpu_seconds: int = 3
@@ -38,7 +38,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The first line of what the process writes. With an `error` nothing follows.
+    """The first line that the process writes. With an `error` nothing follows.
 
     `truncated`: by `rows` or by `bytes`, "" = all rows are there.
     """
@@ -58,12 +58,12 @@ class Result(NamedTuple):
 async def ask(
     snapshot: Path, scratch: Path, sql: str, format_name: str, bounds: Bounds | None = None
 ) -> Result:
-    """Run one query; whatever becomes of it, its process is gone at the end.
+    """Run one query. Its process has ended when this returns or raises.
 
     `scratch`: a directory of ours on the snapshot's file system. Raises QueryFailed.
     """
     bounds = bounds or Bounds()
-    # A pipe, which DuckDB can open by name: what an event loop gives may be a socket.
+    # A pipe, which DuckDB can open by name; an event loop might use a socket.
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as source:
         try:
@@ -109,13 +109,13 @@ _NARROWER = "ask for less, or download the dump (/dumps/) and ask that"
 
 
 async def _exchanged(process: asyncio.subprocess.Process, source: IO[bytes], sql: str) -> bytes:
-    """Give the SQL, take what comes. Raises QueryFailed for more than may come."""
+    """Send the SQL, read the output. Raises QueryFailed if there is too much of it."""
     assert process.stdin is not None
     try:
         process.stdin.write(sql.encode("utf-8", "replace"))
         await process.stdin.drain()
     except ConnectionError:
-        pass  # it died before it had read: its exit code says why
+        pass  # it died before it had read; its exit code says why
     finally:
         process.stdin.close()
     reader = asyncio.StreamReader()
@@ -134,7 +134,7 @@ async def _exchanged(process: asyncio.subprocess.Process, source: IO[bytes], sql
 
 
 def _why(code: int, bounds: Bounds) -> str:
-    """What an exit code stands for: a signal as its negative."""
+    """The meaning of an exit code; a negative one is a signal."""
     if code == NO_PARQUET:
         return "these rows cannot be written as Parquet"
     if code == -signal.SIGXCPU:

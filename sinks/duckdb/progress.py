@@ -48,14 +48,14 @@ class ProgressRow(msgspec.Struct):
 
 
 def parameters(row: ProgressRow) -> list[object]:
-    """Its columns in their order as a statement takes them: the vector, the last one, as JSON."""
+    """Its columns in order as a statement's parameters: the vector, the last one, as JSON."""
     *fields, vector = msgspec.structs.astuple(row)
     told = [list(each) if isinstance(each, tuple) else each for each in fields]
     return [*told, encode(vector).decode()]
 
 
 def progress_row(at: Reached) -> ProgressRow:
-    """What is known and claimed at this cut."""
+    """The row with what is known and claimed at this cut."""
     config, head, claim = at.config, at.head, watermark(at.vector.cuts)
     return ProgressRow(
         log_id=at.vector.log_id,

@@ -1,7 +1,7 @@
-"""What users of the DuckDB file see: flat views with a comment on each column.
+"""The public views of the DuckDB file: flat, with a comment on each column.
 
-Only SQL that DuckDB 1.2 understands, without JSON functions (its browser build lacks them).
-The page about the schema is made from these definitions.
+The SQL is limited to what DuckDB 1.2 understands, without JSON functions (its browser build lacks
+them). docs/duckdb-reference.md is generated from these definitions.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -42,20 +42,21 @@ def shown(**comments: str) -> dict[str, tuple[str, str]]:
 
 
 def shown_of(alias: str, **comments: str) -> dict[str, tuple[str, str]]:
-    """The same, of one of several sources."""
+    """The same for one of several sources."""
     return {name: (f'{alias}."{name}"', comment) for name, comment in comments.items()}
 
 
 def utc(moment: str) -> str:
-    """A moment as a plain TIMESTAMP in UTC, whatever the session's zone is."""
+    """A time as a plain TIMESTAMP in UTC, whatever the session's time zone."""
     return f"make_timestamp(epoch_us({moment}))"
 
 
 NAME = "normalised project name (PEP 503); norm('Some.Name') makes it"
 LATEST = "version that the project's document describes: the latest, as the index ranks them"
 
-# Grouped by what is a key anyway: DuckDB leaves a join out that nobody asks a column of, if it sees
-# that it adds no rows. It does so of groups, not of keys; who asks for totals waits longer.
+# Grouped, although `name` is a key: DuckDB drops a join of which no column is asked for if it sees
+# that the join adds no rows, which it does for groups but not for keys. Queries for the totals take
+# longer.
 _TOTALS = (
     "(SELECT name, "
     + ", ".join(

@@ -17,12 +17,12 @@ from schemas.errors import UsageError
 from sinks.duckdb.query_session import Answer, answered, write_parquet
 from sinks.durable import storage
 
-WIDTHS_FROM_ROWS = 1_000  # a table's columns are as wide as these need; what follows streams
-CELL_CHARACTERS_MAX = 60  # of a table; the other formats cut nothing
+WIDTHS_FROM_ROWS = 1_000  # a table's columns are as wide as these rows need; others are streamed
+CELL_CHARACTERS_MAX = 60  # of a table's cell; the other formats cut nothing
 COPY_BYTES = 1024 * 1024  # of a Parquet file at a time
 
-_EXPLAINED = ("explain_key", "explain_value")  # a drawing: lines of its own
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run instead of show
+_EXPLAINED = ("explain_key", "explain_value")  # a drawing of several lines
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would execute
 
 
 class Out(Protocol):
@@ -34,7 +34,7 @@ class Out(Protocol):
 
 
 def run_query(path: Path, sql: str, format_name: str, out: Out) -> None:
-    """Write the rows of `sql` on the snapshot at `path` to `out`, as UTF-8, while they come.
+    """Write the rows of `sql` on the snapshot at `path` to `out`, as UTF-8, as they come.
 
     `format_name` is one of FORMATS. Parquet is first written to a temporary file: DuckDB writes it
     to a path only. Raises NotPublished, QueryFailed, ViewCorrupt, StorageFailed, UsageError.
@@ -93,7 +93,7 @@ def _cell(value: object) -> str:
 
 
 def _shown(text: str) -> str:
-    """Nothing that steers a terminal, hides or reorders text, and not too long."""
+    """The text escaped for a terminal and shortened."""
     if len(text) > CELL_CHARACTERS_MAX:
         text = text[: CELL_CHARACTERS_MAX - 1] + "…"
     return _escaped(text)
@@ -131,14 +131,14 @@ def _csv(answer: Answer) -> Iterator[str]:
 
 
 def csv_lines(rows: Iterable[Iterable[object]]) -> str:
-    """Rows of cells as CSV."""
+    """The rows as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 def csv_cell(value: object) -> object:
-    """A value as a cell that no spreadsheet runs."""
+    """A value as a cell that no spreadsheet executes."""
     if isinstance(value, list | dict):
         value = dumped(value)
     elif not isinstance(value, str):
@@ -152,7 +152,7 @@ def dumped(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """As JSON has it. Whole numbers of any size stay numbers; NaN and infinities become null."""
+    """A value as JSON has it. Integers of any size stay numbers; NaN and infinities become null."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

@@ -21,12 +21,12 @@ MEMORY_LIMIT = "1GB"  # nothing is spilled: a query that needs more fails, sayin
 ROWS_PER_FETCH = 1_000  # held in memory at a time, beside what DuckDB holds
 
 SQL_OWN = "duckdb -readonly pypi.duckdb"
-# What EXPLAIN ANALYZE explains is done: only a SELECT may be.
+# EXPLAIN ANALYZE executes its statement: so only a SELECT is allowed.
 _EXPLAINED = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN(?:\s+ANALYZE)?(?:\s*\([^()]*\))?\s(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-# What DuckDB thinks was meant, where that is a table of a schema that is nobody's but ours.
+# DuckDB's suggestions that name a table of our internal schema.
 _OURS_ALONE = re.compile(rf'\sDid you mean "{SCHEMA}\.[^"\n]*"\?')
 _WHAT_THERE_IS = "`show tables`, `describe TABLE`; macros are in docs/duckdb-reference.md"
 _EXAMPLES = "docs/cookbook.md has queries to begin with"
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
 
 @contextmanager
 def answered(path: Path, sql: str) -> Iterator[Answer]:
-    """The rows of `sql`, read while the context lasts.
+    """The rows of `sql`, to be read while the context lasts.
 
     Raises NotPublished, ViewCorrupt, StorageFailed; QueryFailed, also while rows are read.
     """
@@ -59,7 +59,7 @@ def answered(path: Path, sql: str) -> Iterator[Answer]:
 
 
 def answer_of(connection: duckdb.DuckDBPyConnection, sql: str, memory_limit: str = "") -> Answer:
-    """The same on a connection that is locked down. Raises QueryFailed."""
+    """The rows of `sql` on a locked-down connection. Raises QueryFailed."""
     with failing(memory_limit):
         check(connection, sql)
         cursor = connection.execute(sql)
@@ -68,10 +68,13 @@ def answer_of(connection: duckdb.DuckDBPyConnection, sql: str, memory_limit: str
 
 
 def write_parquet(path: Path, sql: str, target: Path) -> None:
-    """The rows of `sql` as a Parquet file: the one that DuckDB may write. Raises the same."""
+    """Write the rows of `sql` as a Parquet file, the only file that DuckDB may write.
+
+    Raises as `answered`.
+    """
     with open_snapshot(path, memory_limit=MEMORY_LIMIT, writable=target) as connection, failing():
         check(connection, sql)
-        # `query` takes the text as a value: nothing in it can end this statement.
+        # `query` takes the text as a value, so nothing in it can end this statement.
         copy = f"COPY (FROM query({literal(sql)})) TO {literal(target)}"
         connection.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)")
 
@@ -79,9 +82,9 @@ def write_parquet(path: Path, sql: str, target: Path) -> None:
 def check(
     connection: duckdb.DuckDBPyConnection, sql: str, characters_max: int = SQL_CHARACTERS_MAX
 ) -> None:
-    """Raises QueryFailed unless it is one SELECT, or EXPLAIN of one; duckdb.Error if it is no SQL.
+    """Raise QueryFailed unless it is one SELECT, or EXPLAIN of one; duckdb.Error if it is no SQL.
 
-    Nothing is run. What a SELECT may reach is for the connection's own lock to say.
+    Nothing is executed. What a SELECT can reach is limited by the connection itself.
     """
     if len(sql) > characters_max:
         raise QueryFailed(
@@ -92,7 +95,8 @@ def check(
         explained = _EXPLAINED.fullmatch(sql)
         if explained is None:
             raise QueryFailed(
-                "EXPLAIN is allowed of a SELECT", hint="EXPLAIN [ANALYZE] [(options)] SELECT …"
+                "EXPLAIN is only allowed for a SELECT",
+                hint="EXPLAIN [ANALYZE] [(options)] SELECT …",
             )
         kind = _kind(connection, explained[1])
     if kind is not duckdb.StatementType.SELECT:
@@ -106,7 +110,7 @@ def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementTy
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise QueryFailed(
-            f"one statement is wanted, not {len(statements)}", hint="one SELECT, in quotes"
+            f"one statement is expected, not {len(statements)}", hint="one SELECT, in quotes"
         )
     try:
         return statements[0].type
@@ -128,18 +132,18 @@ def _pieces(cursor: duckdb.DuckDBPyConnection, memory_limit: str) -> Iterator[li
 
 @contextmanager
 def failing(memory_limit: str = "") -> Iterator[None]:
-    """DuckDB's errors as QueryFailed."""
+    """Turn DuckDB's errors into QueryFailed."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
         message = f"the query needs more than {memory_limit or MEMORY_LIMIT} of memory"
         raise QueryFailed(message, hint=f"narrow it down, or use {SQL_OWN}") from error
-    except (duckdb.Error, RuntimeError) as error:  # the binding's own are plain RuntimeErrors
+    except (duckdb.Error, RuntimeError) as error:  # the binding's own errors
         raise QueryFailed(_told(error), hint=_HINTS.get(type(error), _EXAMPLES)) from error
 
 
 def _told(error: Exception) -> str:
-    """What DuckDB says, in one line: without the picture of the statement, with its advice."""
+    """DuckDB's message in one line, without the drawing of the statement but with its advice."""
     text = _OURS_ALONE.sub("", str(error).partition("\nLINE ")[0])
     line = " ".join(part.strip() for part in text.splitlines() if part.strip())
     line = "".join(c if c.isprintable() else " " for c in line)
@@ -147,7 +151,7 @@ def _told(error: Exception) -> str:
 
 
 def _once_each(names: list[str]) -> tuple[str, ...]:
-    """Column names such that an object can hold them all."""
+    """Column names made unique, so that an object can hold them all."""
     taken: dict[str, None] = {}
     for name in names:
         chosen, number = name, 1

@@ -1,8 +1,8 @@
-"""What the DuckDB view keeps of projects that are gone: the row that each had last, or a part.
+"""What the DuckDB view keeps of removed projects: the last row of each, or a part of it.
 
-A tombstone has no body, and the log's older records go. So a row moves aside before it is deleted.
-A view that is built anew takes what the published file had kept; what neither that file nor the
-log has is not had, and the public view says so (`held`).
+A tombstone has no body, and the log's older records are compacted away. So a row is moved aside
+before it is deleted. A rebuilt view takes over what the published file had kept; what neither that
+file nor the log has is lost, and the public view says so (`held`).
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -31,7 +31,7 @@ from sinks.duckdb.schema import (
 from sinks.duckdb.snapshot import open_snapshot
 from sinks.removed import ALL, HASHES, NONE
 
-MEMORY_LIMIT = "256MB"  # for reading a published file beside the live one
+MEMORY_LIMIT = "256MB"  # to read a published file beside the live one
 ROWS_PER_FETCH = 1_000  # of lists of files, as texts
 
 _HASHES_OF = {
@@ -43,7 +43,7 @@ log_ = structlog.get_logger("sinks.duckdb")
 
 
 def kept_columns(table: Table, keep: str) -> tuple[str, ...]:
-    """What stays of a row of `table`, one of REMOVED_OF, beside its name."""
+    """The columns that are kept of `table`, one of REMOVED_OF, besides its name."""
     return {NONE: (), HASHES: _HASHES_OF[table], ALL: tuple(table.columns)}[keep]
 
 
@@ -58,7 +58,7 @@ def staged_rows(
 
 
 def keep_lost(connection: duckdb.DuckDBPyConnection, lost: Lost, keep: str) -> None:
-    """Put aside what is about to be deleted, within the caller's transaction."""
+    """Move aside what is about to be deleted, within the caller's transaction."""
     if keep == NONE:
         return
     for table, texts in lost.items():
@@ -75,7 +75,7 @@ def keep_lost(connection: duckdb.DuckDBPyConnection, lost: Lost, keep: str) -> N
 def _move(
     connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[str], keys: list[str]
 ) -> None:
-    """The rows that `table` still has; without one of them, what is kept of it stays."""
+    """Move the rows that `table` still has; for others, what was kept before stays."""
     removed = REMOVED_OF[table]
     names = ", ".join(f'"{column}"' for column in columns)
     here = f"FROM {table.path} WHERE name IN (SELECT unnest(?::VARCHAR[]))"
@@ -86,7 +86,7 @@ def _move(
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[str]) -> None:
-    """From the stage, in the place of what is kept of them."""
+    """Replace what is kept by the rows in the stage."""
     removed = REMOVED_OF[table]
     part = replace(removed, columns={name: table.columns[name] for name in columns})
     connection.execute(delete_staged(removed))
@@ -95,7 +95,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequen
 
 
 def cut_down(connection: duckdb.DuckDBPyConnection, keep: str) -> None:
-    """Let go of what is to be kept no more, within the caller's transaction."""
+    """Delete what is no longer to be kept, within the caller's transaction."""
     for table, removed in REMOVED_OF.items():
         kept = kept_columns(table, keep)
         if not kept:
@@ -109,9 +109,9 @@ def cut_down(connection: duckdb.DuckDBPyConnection, keep: str) -> None:
 def carry_over(
     connection: duckdb.DuckDBPyConnection, published: Path, log_id: str, keep: str
 ) -> None:
-    """Take from a published file of the same log what this view has not seen of what is gone.
+    """Take over, from a published file of the same log, the removed projects that this view lacks.
 
-    Within the caller's transaction. A file that cannot be read is passed over.
+    Within the caller's transaction. A file that cannot be read is ignored.
     """
     wanted = {table: _unseen(connection, table) for table in REMOVED_OF}
     if keep == NONE or not published.is_file() or not any(wanted.values()):
@@ -130,7 +130,7 @@ def carry_over(
 
 
 def _unseen(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
-    """Names that are gone, of which there is no last row."""
+    """The removed names without a last row."""
     rows = connection.execute(
         f"SELECT s.name FROM {STATE.path} AS s WHERE s.gone > 0"
         f" AND NOT EXISTS (FROM {REMOVED_OF[table].path} AS r WHERE r.name = s.name)"
@@ -146,7 +146,7 @@ def _carry(
     names: Sequence[str],
     keep: str,
 ) -> None:
-    """What `source` of the file `before` has of these names, as far as it knows the columns."""
+    """Copy what `source` of the file `before` has of these names, in the columns that it has."""
     source, table = tables
     found = before.execute(
         "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?",

@@ -1,9 +1,9 @@
-"""A published DuckDB file written anew, without the room that updates left behind.
+"""Rewrites a published DuckDB file without the unused space that updates left behind.
 
 `python -m sinks.duckdb.rewriting SOURCE MARK TARGET MEGABYTES`, the child of a sink that goes on
-with its live file meanwhile: see `sinks.duckdb.compaction`. Rows come some thousand at a time, each
-time with a commit. So there is never more than that to be synced at once, which a commit of the
-sink's would wait for, and memory holds the index of one table and little else.
+with its live file meanwhile: see `sinks.duckdb.compaction`. Rows are copied some thousand at a
+time, each time with a commit. So there is never more than that to be synced at once, for which a
+commit of the sink would have to wait, and memory holds the index of one table and little else.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, or quoted
@@ -35,27 +35,27 @@ from sinks.duckdb.schema import (
 from sinks.duckdb.snapshot import FILLING, UTC, wal_of, writer_config
 from sinks.durable import discard, storage
 
-NICE = 5  # more than the sink has: of a core that both want this gets a quarter
+NICE = 5  # a lower priority than the sink's: of a core that both want this gets a quarter
 ROWS_AT_ONCE = ROW_GROUP_ROWS  # 20 MB
 PATHS = (*(table.path for table in (*TABLES, PROGRESS)), f"{SCHEMA}.memo")
 
 
 def spill_of(target: Path) -> Path:
-    """Where DuckDB puts what memory has no room for while it writes `target`."""
+    """Where DuckDB spills to while it writes `target`."""
     return target.with_name(f"{target.name}.spill")
 
 
 def mark_of(path: Path) -> str:
-    """What changes as soon as anybody writes to a DuckDB file. Raises OSError."""
+    """A mark of the file that changes as soon as anybody writes to it. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.sha256(file.read(HEADER_BYTES)).hexdigest()
 
 
 def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
-    """Write the rows and notes of `source` into `target`, which is whole and on the disk then.
+    """Write the rows and notes of `source` into `target`, and wait until that is on the disk.
 
-    `mark`: of the file as the sink made it. Raises ViewCorrupt if it is not that any more, and
-    DiskFull, StorageFailed; what there is of `target` is then to be thrown away.
+    `mark`: that of the file as the sink made it. Raises ViewCorrupt if the file has changed since,
+    DiskFull, StorageFailed; then `target` has to be deleted.
     """
     discard(target, wal_of(target))
     try:
@@ -76,11 +76,11 @@ def rewritten(source: Path, mark: str, target: Path, megabytes: int) -> None:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
-    # Tables, views, macros and comments: to make them anew takes 30 times as long.
+    # Tables, views, macros and comments: to make them by statements takes 30 times as long.
     connection.execute("COPY FROM DATABASE held TO fresh (SCHEMA)")
     for path in PATHS:
         if _copy(connection, path) > ROWS_AT_ONCE:
-            _close(connection)  # the index of the table is let go of
+            _close(connection)  # frees the memory of the table's index
             _open(connection, source, target)
     connection.execute("CHECKPOINT fresh")
     cut = memo.recall(connection, memo.CUT)
@@ -97,7 +97,7 @@ def _open(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> 
 
 
 def _close(connection: duckdb.DuckDBPyConnection) -> None:
-    """All of it is in the file then."""
+    """Close the file; everything is in it then."""
     connection.execute("USE memory")
     connection.execute("DETACH fresh")
     connection.execute("DETACH held")
@@ -118,7 +118,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, path: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Write it, or say why not in one line; ends with whoever started it."""
+    """Rewrite the file, or print in one line why not; ends with its parent."""
     end_with_parent()
     os.nice(NICE)
     source, mark, target, megabytes = arguments

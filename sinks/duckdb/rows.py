@@ -1,7 +1,7 @@
-"""Records as the texts that the DuckDB view takes in: what a batch deletes, writes and adds. Pure.
+"""Turns records into the texts that the DuckDB view takes in: deletions, rows, additions. Pure.
 
-Nothing in a record can stop a batch: what cannot be read leaves a row in `unreadable` instead, what
-has another type than it should is NULL and named in `anomalies`.
+Nothing in a record can stop a batch: one that cannot be read becomes a row in `unreadable`; a value
+of the wrong type becomes NULL and is named in `anomalies`.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class ChangelogRow(msgspec.Struct):
 
 @dataclass
 class Staged:
-    """What a batch does: per table the last text per key (None = only delete), and additions.
+    """The effect of a batch: per table the last text per key (None = only delete), and additions.
 
-    `lost`: rows whose project is gone, as this batch had them; None = as the file has them.
+    `lost`: last rows of removed projects, from this batch; None = the file has the last one.
     `lines`: rows that were made elsewhere, whose keys are not in `keyed`.
     """
 
@@ -104,23 +104,23 @@ class Staged:
     lines: dict[Table, Lines] = field(default_factory=dict)
 
     def put(self, table: Table, key: str, row: msgspec.Struct) -> None:
-        """The key's row is this from now on."""
+        """Set the key's row."""
         self.keyed[table][key] = encode(row)
 
     def drop(self, table: Table, key: str) -> None:
-        """The key has no row from now on."""
+        """Delete the key's row."""
         self.keyed[table][key] = None
 
     def hold(self, table: Table, key: str, row: msgspec.Struct) -> None:
-        """The same for one of REMOVED_OF: its project is there."""
+        """Set the row in one of REMOVED_OF: its project exists."""
         self.put(table, key, row)
         self.drop(REMOVED_OF[table], key)
         self.lost[table].pop(key, None)
 
     def lose(self, table: Table, key: str, held: HeldProject | HeldFiles | None = None) -> None:
-        """The project is gone: the key has no row from now on, but what it had may be kept.
+        """The project is removed: delete the key's row, which may be kept aside.
 
-        `held` is what another instance says of that: it saw more of it.
+        `held` is what another instance knew of it.
         """
         text = encode(held) if held is not None else self.keyed[table].get(key)
         if text is not None or key not in self.keyed[table]:
@@ -128,7 +128,7 @@ class Staged:
         self.drop(table, key)
 
     def spoil(self, record: Record, reason: str) -> None:
-        """The record leaves nothing but a note that it cannot be read."""
+        """Note that the record cannot be read; it has no other effect."""
         name = record.key or ""
         note = UnreadableRow(record.topic.value, name, record.offset, reason)
         if record.topic is Topic.CHANGELOG:
@@ -149,9 +149,9 @@ _TABLES_OF = {
 def staged(
     records: Sequence[Record], config: Config, spoilt: Mapping[int, str] = MappingProxyType({})
 ) -> Staged:
-    """What these records do, in their order. Never raises for what a record holds.
+    """The effect of these records, in their order. Never raises because of a record's content.
 
-    `spoilt`: places in `records` that are known to be of no use, and why.
+    `spoilt`: indexes of records that were refused before, and why.
     """
     batch = Staged()
     for place, record in enumerate(records):
@@ -167,7 +167,7 @@ def staged(
 
 def _take(batch: Staged, record: Record, config: Config) -> None:
     if record.key is None:
-        return  # a marker: it speaks to workers
+        return  # a marker, which is for workers
     if record.topic is Topic.CHANGELOG:
         if record.value is not None:
             batch.added.append((record.key, encode(_changelog_row(record, record.value))))
@@ -264,13 +264,13 @@ def project_row(
 
 
 def _said(values: Iterable[str | None]) -> list[str | None]:
-    """Nothing where all are None: NULL stands beside the lists that are longer."""
+    """An empty list if all are None: missing elements read as NULL beside longer lists."""
     found = list(values)
     return found if found.count(None) < len(found) else []
 
 
 def _keywords(info: Fields) -> str | None:
-    """One text; some tools write a list."""
+    """The keywords as one text; some tools write a list."""
     if isinstance(info.raw("keywords"), list):
         return ",".join(info.texts("keywords") or []) or None
     return info.text("keywords")
@@ -328,7 +328,7 @@ def _changelog_row(record: Record, value: bytes) -> ChangelogRow:
         action=entry.action,
         kind=entry.kind.value,
         source=entry.source.value,
-        # A dump's journal is read by nobody but sinks; what it says is how it came to be there.
+        # Only sinks read the rows of a dump's journal; the header tells that they came from one.
         late=record.header("late") == "true" and record.header("seen") != "true",
     )
 

@@ -1,8 +1,9 @@
-"""The tables of the DuckDB view: one nested row per project, because that is what changes at once.
+"""The tables of the DuckDB view: one nested row per project, which is the unit of change.
 
-Five flat tables cost eight times as much per micro-batch at full size, so users get flat views
-(`sinks.duckdb.public`) on these. Rows come in as one JSON text each; `Table.structure` is how
-DuckDB reads it. Only what DuckDB 1.2 understands, and no type that needs an extension to be read.
+Five flat tables would cost eight times as much per micro-batch at full size, so users get flat
+views (`sinks.duckdb.public`) on these. Each row comes in as a JSON text; `Table.structure` tells
+DuckDB how to read it. The SQL is limited to what DuckDB 1.2 understands, without types that need an
+extension.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -13,15 +14,15 @@ import json
 from dataclasses import dataclass
 
 SCHEMA = "base"
-# Of a file that is filled in whole batches, or written anew: row groups of 2 048 take a tenth more
+# For a file that is filled in whole batches, or rewritten: row groups of 2 048 take a tenth more
 # CPU to fill, and for each of them a checkpoint of later changes writes where its columns lie.
 ROW_GROUP_ROWS = 8_192
-# Of what comes in some at a time: a checkpoint writes the one anew that was appended to last.
+# For a few rows at a time: a checkpoint rewrites the last row group that was appended to.
 FEW_ROW_GROUP_ROWS = 2_048
 VIEW_FORMAT = 10
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
-TIMESTAMP = "TIMESTAMPTZ"  # a moment; who reads it sees it in the zone of his own session
+TIMESTAMP = "TIMESTAMPTZ"  # shown in the time zone of the reader's session
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,7 +35,7 @@ class Table:
 
     @property
     def path(self) -> str:
-        """As SQL names it."""
+        """Its name in SQL."""
         return f"{SCHEMA}.{self.name}"
 
     @property
@@ -55,8 +56,8 @@ class Table:
         return f"CREATE TABLE {self.path}({', '.join(columns)})"
 
 
-# `requirement` to `parse_error` are lists side by side, as in RELEASES: of a list of structs all
-# fields are read for one, which takes twice as long. A shorter one has NULL for all that follows.
+# `requirement` to `parse_error` are parallel lists, as in RELEASES: of a list of structs all fields
+# are read even for one, which takes twice as long. A shorter list has NULL for the rest.
 PROJECT = Table(
     "project",
     "name",
@@ -109,12 +110,12 @@ PROJECT = Table(
     },
 )
 
-# Lists side by side, not a list of structs: half the text, unnested as quickly. Where `url`
-# is NULL it is url_base/12/34/56789…/filename of the blake2b 123456789…, as upstream makes nearly
-# all: left out, it saves a third of the file. "" = there is none.
-# `wheels` repeats names: of a list, all rows are read whatever the filter, and a question about one
-# platform would read the names of all files. Of `musl_wheels` each has the word musllinux in it, of
-# `wheels` none: the rarest that is asked for would be looked for among seven times as many.
+# Parallel lists, not a list of structs: half the text, unnested as quickly. A `url` that is NULL is
+# url_base/12/34/56789…/filename of the blake2b 123456789…, as nearly all are: leaving it out saves
+# a third of the file. "" = there is none. `wheels` repeats names: of a list, all rows are read
+# whatever the filter, and a question about one platform would read the names of all files. Of
+# `musl_wheels` each has the word musllinux in it, of `wheels` none: the rarest that is asked for
+# would be looked for among seven times as many.
 RELEASES = Table(
     "releases_of",
     "name",
@@ -253,7 +254,7 @@ def delete_named(table: Table) -> str:
 
 
 def delete_staged(table: Table) -> str:
-    """The same by the stage's keys: a scan of all keys of the table."""
+    """Delete rows by the stage's keys, by scanning all keys of the table."""
     return f"DELETE FROM {table.path} WHERE {table.key} IN (SELECT key FROM {table.stage})"
 
 
@@ -271,7 +272,7 @@ def insert_given(table: Table) -> str:
 
 
 def insert_statements(table: Table) -> list[str]:
-    """Move the staged texts into their table and empty the stage. A NULL text is none."""
+    """Move the staged texts into their table and empty the stage. A NULL text is no row."""
     return [_insert_from(table, f"{table.stage} WHERE doc IS NOT NULL"), f"TRUNCATE {table.stage}"]
 
 

@@ -1,7 +1,7 @@
 """The published DuckDB file: written aside, renamed, and opened by readers who may only read.
 
 The live file is locked against every other process while its sink runs, so readers get a copy.
-How it is copied is told in `sinks.duckdb.copying`.
+`sinks.duckdb.copying` makes the copy.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from schemas.errors import NotPublished
 from sinks.duckdb.errors import meaning
 from sinks.duckdb.schema import FEW_ROW_GROUP_ROWS, ROW_GROUP_ROWS
 
-STORAGE_VERSION = "v1.2.0"  # what DuckDB 2 writes by default is read by no 1.x
-# How a file is opened: to be filled by many rows at once, or to take in some at a time.
+STORAGE_VERSION = "v1.2.0"  # no DuckDB 1.x reads what DuckDB 2 writes by default
+# How a file is opened: to be filled by many rows at once, or to take in a few at a time.
 FILLING = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
 FOLLOWING = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {FEW_ROW_GROUP_ROWS}"
 THREADS = 1  # two cores are shared with fetching; a second thread gains 10 % and costs memory
-# Of texts. To try dictionaries first takes a quarter of a commit, for a file of the same size.
+# For texts. Trying dictionaries first takes a quarter of a commit and makes no smaller file.
 COMPRESSION = "fsst"
 SNAPSHOT_FILE = "pypi.duckdb"
 
-UTC = "SET TimeZone = 'UTC'"  # in which moments are read and shown, wherever the machine is
+UTC = "SET TimeZone = 'UTC'"  # in which times are read and shown, wherever the machine is
 LOCKED_DOWN = (
     UTC,
     "SET enable_external_access = false",  # no files, no network, no extensions
@@ -37,24 +37,24 @@ READER_CONFIG: Config = {
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
     "python_enable_replacements": "false",  # a table's name must not reach a Python variable
-    "temp_directory": "",  # spilling is writing, too
+    "temp_directory": "",  # spilling would write files, too
 }
 
 
 def writer_config(memory_mb: int, spill: Path) -> Config:
-    """Of whoever writes a file; `spill`: for what memory has no room for, as large rows have."""
+    """The configuration of a writer; `spill`: a directory for what does not fit into memory."""
     return {
         "memory_limit": f"{memory_mb}MB",
         "threads": str(THREADS),
         "temp_directory": str(spill),
-        "preserve_insertion_order": "false",  # an order that costs memory and that nobody sees
+        "preserve_insertion_order": "false",  # insertion order costs memory, and nobody needs it
         "autoinstall_known_extensions": "false",
         "force_compression": COMPRESSION,
     }
 
 
 def wal_of(path: Path) -> Path:
-    """Where DuckDB keeps what it has not checkpointed."""
+    """The write-ahead log of a DuckDB file."""
     return path.with_name(path.name + ".wal")
 
 
@@ -62,7 +62,7 @@ def wal_of(path: Path) -> Path:
 def open_snapshot(
     path: Path, *, memory_limit: str, writable: Path | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A published file opened for reading, locked down; `writable` is the one file it may write.
+    """Open a published file for reading, locked down; `writable`: the one file it may write.
 
     Raises NotPublished if there is none, ViewCorrupt, StorageFailed.
     """

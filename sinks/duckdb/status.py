@@ -1,4 +1,4 @@
-"""The public views about the data itself: the journal, what is gone, odd, or owed, and how far."""
+"""Public views about the data: journal, removed projects, anomalies, exceptions, progress."""
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
 

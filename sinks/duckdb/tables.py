@@ -1,9 +1,9 @@
-"""The published DuckDB file as Parquet, one file per table: `python -m sinks.duckdb.tables`.
+"""Exports the published DuckDB file as Parquet files: `python -m sinks.duckdb.tables`.
 
-The same rows give the same bytes: they come in the order of the names, from one thread. DuckDB does
-not sort more than fits into memory, but it scans and writes it: so what lies behind the public
-views is taken name range by name range, each small enough to be sorted, and the views are read from
-these pieces, one after the other. That takes a scan of the file per piece.
+The same rows give the same bytes, because they are written in the order of the names, by one
+thread. DuckDB can scan and write, but not sort, more than fits into memory: so the tables behind
+the public views are read in ranges of names, each small enough to be sorted, and the views are
+computed on these pieces one after the other. That takes a scan of the file per piece.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, or quoted
@@ -37,12 +37,12 @@ from sinks.duckdb.status import VIEWS, view_statements
 from sinks.durable import storage, sync_directory, sync_file
 from sinks.exported import DUCKDB_FILE, PARQUET, Stood, TableFile, Told
 
-MEMORY_LIMIT = "512MB"  # of DuckDB's own; the process takes 100 MB more
-PIECE_BYTES = 96 * 1024 * 1024  # of a table, as text: what is sorted at once, with room to spare
-SAMPLE_ROWS = 20_000  # by which the pieces are cut: they differ by a few percent
-ROW_BYTES, ELEMENT_BYTES = 200, 24  # about what a row takes, and an element of a list in it
+MEMORY_LIMIT = "512MB"  # for DuckDB; the process takes 100 MB more
+PIECE_BYTES = 96 * 1024 * 1024  # of a table, as text: sorted at once, with memory to spare
+SAMPLE_ROWS = 20_000  # sampled keys by which pieces are cut: their sizes differ by a few percent
+ROW_BYTES, ELEMENT_BYTES = 200, 24  # roughly, of a row and of an element of a list in it
 ROW_GROUP_ROWS = 61_440  # a reader of one name reads one of these per column
-PIECES_MAX = 200  # each is read and written on its own: more cost more than they save
+PIECES_MAX = 200  # each is read and written separately: more would cost more than they save
 READ_BYTES = 1024 * 1024
 READ_ONLY = 0o444
 
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 def export(snapshot: Path, folder: Path) -> Told:
-    """Write every table into `folder`, which is there; needs as much room again meanwhile.
+    """Write every table into the existing `folder`; needs as much space again meanwhile.
 
     Raises ViewCorrupt (also for a file of another version), DiskFull, StorageFailed.
     """
@@ -94,11 +94,11 @@ def _opened(snapshot: Path, work: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "memory_limit": MEMORY_LIMIT,
-            "threads": "1",  # several would write in the order in which they finish
+            "threads": "1",  # several threads would write in the order in which they finish
             "preserve_insertion_order": "true",
             "temp_directory": str(work / "spill"),
             "autoinstall_known_extensions": "false",
-            # A join gives the rows of its left side in their order, unless it is turned round.
+            # A join keeps the order of its left side, unless the optimizer swaps the sides.
             "disabled_optimizers": "build_side_probe_side",
         }
     )
@@ -112,7 +112,7 @@ def _opened(snapshot: Path, work: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _stood(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> Stood:
-    """The cut of the file. Raises ViewCorrupt for one of another format."""
+    """The cut of the file. Raises ViewCorrupt for a file of another format."""
     written = memo.recall(connection, memo.FORMAT)
     cut = memo.recall(connection, memo.CUT)
     if written != str(VIEW_FORMAT) or cut is None:
@@ -122,7 +122,7 @@ def _stood(connection: duckdb.DuckDBPyConnection, snapshot: Path) -> Stood:
 
 
 def _sorted(connection: duckdb.DuckDBPyConnection, table: Table, work: Path) -> list[Path]:
-    """The table's rows by its key (or all its columns), in one file after the other."""
+    """Write the table's rows, sorted by its key (or all columns), into one file after the other."""
     key = table.key or next(iter(table.columns))
     bounds = _bounds(connection, table, key)
     lows = ("true", *(f"{key} >= {literal(bound)}" for bound in bounds))
@@ -144,12 +144,12 @@ def _piece(connection: duckdb.DuckDBPyConnection, source: str, order: str, targe
 
 
 def _bounds(connection: duckdb.DuckDBPyConnection, table: Table, key: str) -> list[object]:
-    """Keys at which a piece of about PIECE_BYTES begins, but for the first."""
+    """The keys at which pieces of about PIECE_BYTES begin, except the first."""
     lists = [name for name, kind in table.columns.items() if kind.endswith("[]")]
     elements = " + ".join(f'coalesce(len("{name}"), 0)' for name in lists) or "0"
     path = f"held.{table.path}"
     rows = connection.execute(f"SELECT count(*) FROM {path}").fetchall()[0][0]
-    sample = connection.execute(  # one of DuckDB's own (USING SAMPLE) holds whole rows in memory
+    sample = connection.execute(  # DuckDB's own sampling (USING SAMPLE) holds whole rows in memory
         f"SELECT {key}, {ROW_BYTES} + {ELEMENT_BYTES} * ({elements}) FROM {path}"
         f" WHERE hash({key}) % {max(1, rows // SAMPLE_ROWS)} = 0"
     ).fetchall()
@@ -157,9 +157,11 @@ def _bounds(connection: duckdb.DuckDBPyConnection, table: Table, key: str) -> li
 
 
 def cuts(sample: Sequence[tuple[T, int]], factor: float, piece: int, pieces_max: int) -> list[T]:
-    """Where to cut, so that each piece weighs about `piece`. `sample`: keys with weights. Pure.
+    """The keys to cut at so that each piece weighs about `piece`. `sample`: keys with weights.
 
-    Each stands for `factor` of its kind. Where that gives too many pieces they are larger.
+    Pure.
+
+    Each sample stands for `factor` keys. The pieces are larger if there would be too many.
     """
     ends = list(accumulate(weight * factor for _, weight in sample))
     count = min(pieces_max, int(ends[-1] // piece) + 1) if ends else 1
@@ -182,7 +184,7 @@ def _written(connection: duckdb.DuckDBPyConnection, name: str, folder: Path) -> 
 
 
 def described(path: Path, rows: int) -> TableFile:
-    """A finished file, which is on the disk then."""
+    """Describe a finished file, and wait until it is on the disk."""
     digest = hashlib.sha256()
     size = 0
     with path.open("rb") as file:
@@ -194,7 +196,7 @@ def described(path: Path, rows: int) -> TableFile:
 
 
 def main(arguments: list[str]) -> int:
-    """Export, and tell on stdout what was written, or why not; ends with whoever started it."""
+    """Export, and print on stdout what was written, or why not; ends with its parent."""
     end_with_parent()
     try:
         told = export(Path(arguments[0]), Path(arguments[1]))

@@ -1,6 +1,6 @@
-"""A published DuckDB file as hashes of its rows, and those that the log's records should give.
+"""Hashes of a published DuckDB file's rows, and of those that the log's records should give.
 
-Both are hashed by the same DuckDB: what a hash is need not be known, nor be the same tomorrow.
+Both are hashed by the same DuckDB, so the hash function may differ between versions.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -25,7 +25,7 @@ from sinks.duckdb.snapshot import open_snapshot
 from sinks.sink import Vector
 from streams.log import Record
 
-MEMORY_LIMIT = "1GB"  # sorts three hashes a name; nothing is spilled
+MEMORY_LIMIT = "1GB"  # enough to sort three hashes per name; nothing is spilled
 ROWS_PER_FETCH = 10_000
 COMPARED = (PROJECT, RELEASES, STATE)
 REFUSED = (duckdb.DataError, duckdb.InvalidInputException)  # what is in a row, not the file
@@ -35,7 +35,7 @@ RowHashes = Mapping[str, int | None]
 
 
 class SnapshotRow(NamedTuple):
-    """`table` is `project`, `releases_of` or `state`; or `unreadable`, whose hash says nothing."""
+    """`table` is `project`, `releases_of`, `state`, or `unreadable`, whose hash means nothing."""
 
     name: str
     table: str
@@ -43,10 +43,10 @@ class SnapshotRow(NamedTuple):
 
 
 class SnapshotFacts:
-    """One published file, open. Made by `snapshot_facts`."""
+    """An open published file. Made by `snapshot_facts`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-        """Raises ViewCorrupt for a file of another version, or that tells no cut."""
+        """Raise ViewCorrupt for a file of another version, or without a cut."""
         self._connection = connection
         self._path = path
         self.vector = self._told()
@@ -69,7 +69,10 @@ class SnapshotFacts:
             raise meaning(error, self._path) from error
 
     def hashes(self, records: Sequence[Record], config: Config) -> list[RowHashes]:
-        """For each record: what rows it is to leave. Raises ViewCorrupt, StorageFailed."""
+        """The hashes of the rows that each record should give.
+
+        Raises ViewCorrupt, StorageFailed.
+        """
         found: list[dict[str, int | None]] = []
         texts: dict[Table, list[tuple[int, str]]] = {table: [] for table in COMPARED}
         for place, record in enumerate(records):
@@ -96,7 +99,7 @@ class SnapshotFacts:
                     yield from self._hashed(table, [row])
             elif not isinstance(error, REFUSED):
                 raise meaning(error, self._path) from error
-            # else the sink was refused this row, too: there is to be none
+            # otherwise DuckDB refused the sink's row, too: there must be none
 
     def _at_once(self, table: Table, rows: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
         self._connection.execute(f"DELETE FROM {table.stage}")
@@ -125,7 +128,7 @@ class SnapshotFacts:
 
 @contextmanager
 def snapshot_facts(path: Path) -> Iterator[SnapshotFacts]:
-    """The published file, as it is now for as long as the context lasts.
+    """The published file as it is now, for as long as the context lasts.
 
     Raises NotPublished, ViewCorrupt, StorageFailed.
     """
@@ -134,6 +137,6 @@ def snapshot_facts(path: Path) -> Iterator[SnapshotFacts]:
 
 
 def _struct(table: Table) -> str:
-    """The row as `from_json` would make it, without its key."""
+    """The row as `from_json` makes it, without its key."""
     fields = ", ".join(f"'{name}': \"{name}\"" for name in table.columns)
     return f"{{{fields}}}"

@@ -1,6 +1,6 @@
-"""PEP 440 in SQL: what kind of version a text is, and a text that sorts as versions do.
+"""PEP 440 in SQL: the kind of a version, and a text that sorts as versions do.
 
-Without lambdas, whose two spellings are each unknown to some DuckDB from 1.2 to 2.
+It uses no lambdas: each of their two spellings is unknown to some DuckDB from 1.2 to 2.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 _PRE = r"(?:[-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?([0-9]*))"
 _NAMED_POST = "[-_.]?(post|rev|r)[-_.]?([0-9]*)"
 _POST = rf"(?:-([0-9]+)|{_NAMED_POST})"
-# What may stand before `-N` for that to be a post-release: 1a-2 is the second alpha.
+# What may precede `-N` for it to be a post-release: 1a-2 is the second alpha.
 _NUMBERED_PRE = "(?:[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview)(?:[-_.]|[-_.]?[0-9]+))"
 _DEV = r"(?:[-_.]?(dev)[-_.]?([0-9]*))"
 _LOCAL = r"(?:[+]([a-z0-9]+(?:[-_.][a-z0-9]+)*))"
 _GROUPS = ("epoch", "number", "pre", "pre_n", "post_n1", "post", "post_n", "dev", "dev_n", "local")
-DIGITS_MAX = 20  # of a number in a version that is given a place; dates with a time have 14
+DIGITS_MAX = 20  # of a number in a version that is ordered; dates with a time have 14
 
 
 def _pattern(kind: str) -> str:
@@ -21,7 +21,7 @@ def _pattern(kind: str) -> str:
 
 
 def _is(kind: str) -> str:
-    # Only to match is ten times as fast as to take out the parts.
+    # Matching alone is ten times as fast as extracting the parts.
     return f"coalesce(regexp_full_match(lower(version), '{_pattern(kind)}'), false)"
 
 
@@ -43,7 +43,7 @@ def _padded(digits: str) -> str:
 
 
 def _each_padded(text: str, before: str) -> str:
-    """In `text`, every number behind `before` (one character) in full width."""
+    """`text` with every number after `before` (one character) padded to full width."""
     zeros = "0" * DIGITS_MAX
     more = rf"regexp_replace({text}, '[{before}]([0-9]+)', '{before}{zeros}\1', 'g')"
     return rf"regexp_replace({more}, '[{before}]0*([0-9]{{{DIGITS_MAX}}})', '{before}\1', 'g')"
@@ -70,7 +70,7 @@ _MARKED = (
 )
 _LOCAL_KEY = f"CASE WHEN {_part('local')} <> '' THEN {_each_padded(_MARKED, ';')} ELSE '' END"
 
-# Nine of ten versions are two or three short numbers: a twentieth of the time.
+# Nine of ten versions are two or three short numbers, which takes a twentieth of the time.
 _USUAL = r"[0-9]{1,18}[.][0-9]{1,18}([.][0-9]{1,18})?"
 _FIRST, _SECOND, _THIRD = (_padded(f"split_part(version, '.', {place})") for place in (1, 2, 3))
 _NONE = "'" + "0" * DIGITS_MAX + "'"

@@ -1,12 +1,13 @@
 """The DuckDB sink: the log's latest records as tables, and the position they stand at, in one file.
 
-The live file belongs to this process alone. A batch goes in by one transaction: rows come through
-temporary tables, as texts that `from_json` reads; what they replace is deleted first. Positions lie
-in the same transaction, and records below them are skipped: applying twice is applying once.
+The live file belongs to this process alone. A batch is one transaction: rows come through temporary
+tables, as texts that `from_json` reads, and what they replace is deleted first. Positions are
+stored in the same transaction, and records below them are skipped, so applying twice is applying
+once.
 
-A publication is a copy of the file as it stands at a checkpoint. Until it is made no other
-checkpoint happens, and batches go on being committed: see `sinks.duckdb.copying`. A file that has
-grown too long is written anew beside them: see `sinks.duckdb.compaction`.
+A publication is a copy of the file at a checkpoint. Until it is made there is no other checkpoint,
+while batches go on being committed: see `sinks.duckdb.copying`. A file that has grown too long is
+rewritten meanwhile: see `sinks.duckdb.compaction`.
 """
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
@@ -26,10 +27,10 @@ from schemas.records import Config
 from schemas.topics import COMPACTED, Topic
 from sinks import notes
 from sinks.duckdb import batches, lines, memo, progress
-from sinks.duckdb.comments import comment_statements
 from sinks.duckdb.compaction import Compaction
 from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.duckdb.errors import exhausts, first_line, invalidates, meaning
+from sinks.duckdb.layout import layout_statements
 from sinks.duckdb.literals import literal
 from sinks.duckdb.packed import unpacked
 from sinks.duckdb.removed import carry_over, cut_down
@@ -40,7 +41,6 @@ from sinks.duckdb.schema import (
     VIEW_FORMAT,
     insert_progress,
     stage_statements,
-    table_statements,
 )
 from sinks.duckdb.snapshot import (
     FILLING,
@@ -50,7 +50,6 @@ from sinks.duckdb.snapshot import (
     wal_of,
     writer_config,
 )
-from sinks.duckdb.status import view_statements
 from sinks.durable import storage
 from sinks.locks import locked_with
 from sinks.removed import ALL, HASHES
@@ -187,7 +186,7 @@ class DuckDBView:
         self._run(lambda _: None)
 
     def close(self) -> None:
-        """Close the live file and let others have it."""
+        """Close the live file and release it to others."""
         self._close_file()
         self._copy = None
         if self._lock is not None:
@@ -278,7 +277,7 @@ class DuckDBView:
         known = "SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?"
         if not connection.execute(known, [SCHEMA]).fetchall()[0][0]:
             connection.begin()
-            for statement in (*table_statements(), *view_statements(), *comment_statements()):
+            for statement in layout_statements():
                 connection.execute(statement)
             memo.remember(connection, {memo.FORMAT: str(VIEW_FORMAT)})
             connection.commit()
@@ -360,7 +359,7 @@ class DuckDBView:
             memo.STANDING: notes.standing_text(standing),
         }
         if not self._carried:  # the first cut of a new file
-            # What a rule leaves out may stand in the published file: then no more than hashes.
+            # The published file may hold what a rule leaves out: then take no more than hashes.
             keep = HASHES if self._keep == ALL and standing.rules else self._keep
             carry_over(connection, self._target, at.vector.log_id, keep)
             texts[memo.CARRIED] = at.vector.log_id

@@ -1,1 +1,1 @@
-"""The dump: frames that are kept, files that are published whole, deltas, older dumps."""
+"""The dump: frames on disk, files published as a whole, deltas, and older dumps."""

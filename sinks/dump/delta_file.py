@@ -1,7 +1,7 @@
-"""Deltas as the dump's store keeps them: files, and how long. See docs/dumps.md for their lines.
+"""Deltas in the dump's store: their files, and how long these are kept. Format: docs/dumps.md.
 
 A delta is written with the merge that brings its changes into the dump, and is named by the same
-index: there is none too many and none too few, whenever a kill comes.
+index: after a kill at any moment none is missing and none superfluous.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from sinks.dump.lines import delta_line
 from sinks.durable import sync_file
 
 DELTA_LEVEL = 4  # as the dump's lines
-FRAME_BYTES = 1024 * 1024  # a delta of a minute is one frame; a reader needs no more than this
+FRAME_BYTES = 1024 * 1024  # a delta of a minute is one frame; no reader needs more memory
 WRITE_BUFFER_BYTES = 1024 * 1024
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
 LISTED_MAX = 2_016  # a week of one every five minutes; an entry has ~0.4 KB, 1 KB on 12 partitions
-LINGER_MS = 3_600_000  # how long a file can still be read after the manifest names it no more
-_HASH_CHARACTERS = 16  # of the sha256 in a file's name: no two of one number will have the same
+LINGER_MS = 3_600_000  # how long a file stays after the manifest has dropped it
+_HASH_CHARACTERS = 16  # of the SHA-256 in a file's name: no two files will collide
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Which cut of which log the store's base stands at."""
+    """The log and the cut at which the store's base stands."""
 
     log: str
     places: Places
 
 
 class DeltaFile(msgspec.Struct, frozen=True):
-    """A delta in the store. `left_ms`: since when the manifest names it no more, 0 = it does."""
+    """A delta in the store. `left_ms`: when the manifest dropped it, 0 = still listed."""
 
     file: str
     log: str
@@ -51,7 +51,7 @@ class DeltaFile(msgspec.Struct, frozen=True):
 
 
 class Step(NamedTuple):
-    """What a merge is told about the cut that it brings the base to.
+    """The cut to which a merge brings the base.
 
     `watermark`, `base`, `reached` are what it claims; `keep_ms` 0 = no deltas. `goes`: whether a
     delta that ends there, of that log, is not to be kept whatever its age.
@@ -76,7 +76,7 @@ def write_delta(
     path: Path, number: int, changes: Sequence[tuple[Topic, Iterable[Change]]], before: Mark,
     step: Step,
 ) -> DeltaFile:  # fmt: skip
-    """Write what changed per topic, each in name order, as one file in name order."""
+    """Write the changes of all topics, each in name order, as one file in name order."""
     sha256 = hashlib.sha256()
     rows = size = uncompressed = 0
     with path.open("wb", buffering=WRITE_BUFFER_BYTES) as file:
@@ -114,7 +114,7 @@ def is_whole(folder: Path, made: DeltaFile) -> bool:
 
 
 def _by_name(changes: Sequence[tuple[Topic, Iterable[Change]]]) -> Iterator[bytes]:
-    """Lines of all topics together, a name's own one after the other."""
+    """The lines of all topics, grouped by name."""
     numbered = [_numbered(order, rows) for order, (_, rows) in enumerate(changes)]
     for name, order, line in heap_merge(*numbered):
         yield delta_line(changes[order][0], name, line)
@@ -127,7 +127,7 @@ def _numbered(order: int, rows: Iterable[Change]) -> Iterator[tuple[str, int, by
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Texts of about FRAME_BYTES with their number of lines; nothing is one text of nothing."""
+    """Texts of about FRAME_BYTES with their number of lines; without lines one empty text."""
     chunk: list[bytes] = []
     held, any_yet = 0, False
     for line in lines:
@@ -141,9 +141,11 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def retained(deltas: Sequence[DeltaFile], step: Step) -> tuple[DeltaFile, ...]:
-    """What is kept of `deltas` (old to new): those to be named, and those just named no more. Pure.
+    """The `deltas` (old to new) that are kept: those to be listed, and those dropped recently.
 
-    Named are those of the step's log that are young enough, LISTED_MAX at most.
+    Pure.
+
+    Listed are those of the step's log that are young enough, LISTED_MAX at most.
     """
     now_ms = step.now_ms
     deltas = [each for each in deltas if not step.goes(each.log, each.delta.end)]

@@ -1,7 +1,7 @@
-"""`dumps/deltas/`: what leads from one dump to the next, and its manifest.
+"""`dumps/deltas/`: the changes from one dump to the next, and their manifest.
 
-Files come before the manifest that names them and go an hour after the last one that does, so who
-has read a manifest can open all that it names.
+Files are there before the manifest that names them, and are removed an hour after the last one that
+does, so a reader of a manifest can open everything it names.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class DeltaFolder:
         self._root = root
 
     def publish(self, files: Mapping[str, Path], manifest: DeltaManifest) -> None:
-        """Have exactly `files` (name -> immutable file) and `manifest`, which names some of them.
+        """Publish just these `files` (name -> immutable file), and `manifest`, which names some.
 
-        Idempotent: a call that a kill or a full disk ended is mended by the next one.
+        Idempotent: a call that was ended by a kill or a full disk is completed by the next one.
         """
         with storage(self._root):
             self._root.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Reading deltas: which of them lead on from where we are, and their lines, verified."""
+"""Reads deltas: which of them continue from a position, and their lines, verified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOAD_ANEW = "load the dump anew: pypistream bootstrap --replace, or --follow, wh
 
 
 def delta_manifest(raw: bytes, where: str) -> DeltaManifest:
-    """`deltas/manifest.json`. Raises DumpCorrupt for what is none, or one of a format to come."""
+    """Read `deltas/manifest.json`. Raises DumpCorrupt for a damaged one, or a newer format."""
     if len(raw) > MANIFEST_BYTES_MAX:
         raise DumpCorrupt(f"{where} has over {MANIFEST_BYTES_MAX} bytes")
     try:
@@ -36,7 +36,7 @@ def delta_manifest(raw: bytes, where: str) -> DeltaManifest:
             )
         manifest = _manifest.decode(raw)
     except NO_JSON as error:
-        raise DumpCorrupt(f"{where}: {error}", hint="fetch it anew") from error
+        raise DumpCorrupt(f"{where}: {error}", hint="download it again") from error
     check_schema(manifest.schema, where)
     for delta in manifest.deltas:
         check_name(delta.file, where)
@@ -44,7 +44,7 @@ def delta_manifest(raw: bytes, where: str) -> DeltaManifest:
 
 
 def check_schema(schema: int, where: str) -> None:
-    """Raises DumpCorrupt for documents of another schema version than ours."""
+    """Raise DumpCorrupt for documents of another schema version."""
     if schema != SCHEMA_VERSION:
         raise DumpCorrupt(
             f"{where} is of schema version {schema}, this version reads {SCHEMA_VERSION}",
@@ -53,9 +53,9 @@ def check_schema(schema: int, where: str) -> None:
 
 
 def leading_on(manifest: DeltaManifest, log: str, at: Places) -> tuple[Delta, ...]:
-    """The deltas from `at` of `log` on, without a gap between them; () = none is newer. Pure.
+    """The deltas from `at` of `log` on, without a gap; () = none is newer. Pure.
 
-    Raises LogMismatch for deltas of another log, DeltasMissing if what followed `at` is gone.
+    Raises LogMismatch for deltas of another log, DeltasMissing if the next one was removed.
     """
     if manifest.log != log:
         raise LogMismatch(
@@ -68,7 +68,7 @@ def leading_on(manifest: DeltaManifest, log: str, at: Places) -> tuple[Delta, ..
             found.append(delta)
             at = delta.end
         elif found:
-            break  # a gap: what lies before it leads on all the same
+            break  # a gap; those before it are usable
     if found:
         return tuple(found)
     if not manifest.deltas or not behind(at, manifest.deltas[-1].end):
@@ -81,7 +81,7 @@ def leading_on(manifest: DeltaManifest, log: str, at: Places) -> tuple[Delta, ..
 
 
 def behind(ours: Places, theirs: Places) -> bool:
-    """Whether places of a log lie behind others of it, in any partition. Pure."""
+    """Whether some places of a log lie behind others, in any partition. Pure."""
     if len(ours) != len(theirs):
         return True
     return any(
@@ -92,10 +92,10 @@ def behind(ours: Places, theirs: Places) -> bool:
 
 
 def delta_rows(path: Path, delta: Delta) -> Iterator[bytes]:
-    """Lines without newline, known to be right at the end only: see `DumpReader.rows`."""
+    """Lines without newline, verified only at the end: see `DumpReader.rows`."""
     known = DumpFile(delta.bytes, delta.sha256, delta.rows, delta.uncompressed_bytes)
     try:
         with path.open("rb") as file:
             yield from checked_rows(delta.file, file, known)
     except OSError as error:
-        raise DumpCorrupt(f"{path}: {error.strerror}", hint="fetch it anew") from error
+        raise DumpCorrupt(f"{path}: {error.strerror}", hint="download it again") from error

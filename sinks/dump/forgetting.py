@@ -1,7 +1,7 @@
-"""A word to the dump sink: nothing that was published before this place may stay.
+"""Tells the dump sink that nothing published before a place may stay.
 
-After a redaction older dumps and deltas still say what was to go. Whoever has written the affected
-names anew leaves a mark here and has a dump published; what lies behind the mark goes with it.
+After a redaction older dumps and deltas still have the removed data. The command that rewrote the
+names leaves a mark here and has a dump published; what lies behind the mark is then deleted.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _mark = msgspec.json.Decoder(Mark)
 
 
 def forget_behind(dumps: Path, log: str, at: Places) -> None:
-    """Have every dump and delta go that does not reach `at`, or is of another log; durable.
+    """Durably mark for deletion every dump and delta that does not reach `at` of this log.
 
-    It happens with the next publication into `dumps`: publish the DuckDB file first, whose tables
-    are in the dump, then the dump. Raises DiskFull, StorageFailed.
+    They are deleted with the next publication into `dumps`: publish the DuckDB file first, since
+    its tables are in the dump, then the dump. Raises DiskFull, StorageFailed.
     """
     aside = dumps / f"{WORD_FILE}.new"
     with storage(dumps):
@@ -48,5 +48,5 @@ def word_of(dumps: Path) -> Mark | None:
 
 
 def must_go(mark: Mark | None, log: str, at: Places) -> bool:
-    """Whether what stands at `at` of `log` was to be forgotten. Pure."""
+    """Whether something that stands at `at` of `log` has to be deleted. Pure."""
     return mark is not None and (log != mark.log or behind(at, mark.places))

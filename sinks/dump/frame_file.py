@@ -1,8 +1,8 @@
 """One file of concatenated frames and, beside it, the directory of its sections.
 
 Both are written once and never changed. The directory is one zstd frame of JSON (so that it has a
-checksum); it keeps each section's CRC, so that copying an old frame cannot carry a flipped bit into
-a new dump whose sha256 would then vouch for it.
+checksum). It has each section's CRC, so that copying an old frame cannot carry a flipped bit into a
+new dump, whose SHA-256 would then seem to prove it right.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from sinks.dump.frames import ARRAY_CLOSE, ARRAY_OPEN, Line, array_text, reopene
 from sinks.durable import begin_sync, sync_file, write_synced
 
 WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
-DIRECTORY_LEVEL = 1  # read and written once per dump, by us alone
-AHEAD_MAX = 2  # batches that wait to be compressed and written; bounds memory
-BATCH_BYTES = 2 * 1024 * 1024  # compressed at once: the thread asks for the interpreter once for it
+DIRECTORY_LEVEL = 1  # read and written once per dump, only by us
+AHEAD_MAX = 2  # batches waiting to be compressed and written; bounds memory
+BATCH_BYTES = 2 * 1024 * 1024  # compressed at once: the thread takes the GIL once for them
 COPY_BYTES = 1024 * 1024  # of kept sections at once: it stays in the cache from reading to writing
-SYNC_BYTES = 4 * 1024 * 1024  # after so many the disk begins, lest all of it waits for the end
+SYNC_BYTES = 4 * 1024 * 1024  # after so many the disk begins to write, not only at the end
 READ_ONLY = 0o444  # published files are the store's own: an edit in place would damage both
 
 
@@ -62,9 +62,9 @@ class Output:
 class Table:
     """One table, of `section_names` lines a section on average.
 
-    `outputs[0]` holds its lines as they are: merges read it. `look`: what `element` is given of a
-    line, found once for all outputs; `held`: the line with a note of that before it, made when it
-    comes in, which `look` takes as well.
+    `outputs[0]` has the lines unchanged: merges read it. `look`: computes from a line, once for all
+    outputs, what `element` gets; `held`: the line preceded by a note of that, made when the line
+    comes in, which `look` also accepts.
     """
 
     name: str
@@ -74,12 +74,12 @@ class Table:
     held: Callable[[bytes], bytes] = lambda line: line
 
     def found(self, lines: Sequence[Line]) -> Sequence[object]:
-        """What `look` finds in each of these."""
+        """The result of `look` for each of these."""
         return () if self.look is None else [self.look(line) for _, line in lines]
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A run of frames that is copied or made anew as a whole. `opens`: begins a JSON array."""
+    """A run of frames that is copied or rewritten as a whole. `opens`: begins a JSON array."""
 
     first: str
     rows: int
@@ -91,7 +91,9 @@ class Section(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class FrameFile(msgspec.Struct, frozen=True):
-    """A finished file. `notes`: how many lines per word; `noted`: the first names with theirs.
+    """A finished file.
+
+    `notes`: how many lines have each note; `noted`: the first names with theirs.
 
     `head_bytes`: of the frame before its first section.
     """
@@ -119,11 +121,11 @@ class FrameFileReader:
         self._file = (root / source.file).open("rb")
 
     def frames(self, number: int) -> bytes:
-        """A section as it lies in the file."""
+        """A section as stored in the file."""
         return self._read(number, number + 1)
 
     def pieces(self, numbers: range) -> Iterator[bytes]:
-        """Neighbouring sections as they lie in the file, some at a time. For any thread."""
+        """Neighbouring sections as stored in the file, some at a time. For any thread."""
         start = numbers.start
         while start < numbers.stop:
             upto = self._starts[start] + COPY_BYTES
@@ -172,10 +174,9 @@ def _read_directory(path: Path) -> list[Section]:
 class FrameFileWriter:
     """Writes a file section by section, in name order, until `end`.
 
-    What it is told to compress goes to `compressing`, threads that all files of a table share: the
-    one with the most work has both cores when it wants them. A thread of its own copies, hashes and
-    writes, in the order that it is told to. All of them let go of the interpreter: meanwhile the
-    next lines are merged.
+    Lines are compressed by `compressing`, threads that all files of a table share, so that the file
+    with the most work can use both cores. A thread of the writer's own copies, hashes and writes,
+    in the order of the calls. All of these release the GIL, so the next lines are merged meanwhile.
     """
 
     def __init__(self, root: Path, stem: str, output: Output, compressing: Executor) -> None:
@@ -188,14 +189,14 @@ class FrameFileWriter:
         self._batch_bytes = 0
         self._doing: deque[Future[None]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="frames")
-        # From here on only the thread's, until `finish`.
+        # From here on used only by the thread, until `finish`.
         self._sections: list[Section] = []
         self._hash = hashlib.sha256()
         self._bytes = self._begun_bytes = self._head_bytes = 0
         self._file = self._path.open("wb", buffering=WRITE_BUFFER_BYTES)
 
     def keep(self, old: FrameFileReader, numbers: range) -> None:
-        """Copy neighbouring sections; made anew is only what begins the array now, or no more."""
+        """Copy neighbouring sections; one that begins the array, now or before, is rewritten."""
         start = numbers.start
         for number in numbers:
             section = old.sections[number]
@@ -208,7 +209,7 @@ class FrameFileWriter:
         self._copy(old, range(start, numbers.stop))
 
     def make(self, lines: Sequence[Line], found: Sequence[object] = ()) -> None:
-        """Render and compress new lines; `found`: what the table's `look` has of each."""
+        """Render and compress new lines; `found`: the result of the table's `look` for each."""
         element, note = self._output.element, self._output.note
         rows = len(lines)
         opens = False
@@ -228,12 +229,12 @@ class FrameFileWriter:
         self._compress(text, Section(lines[0][0], rows, 0, 0, 0, opens, notes))
 
     def end(self) -> None:
-        """Close the array and have both files synced: other writers end meanwhile."""
+        """Close the array and begin to sync both files, while other writers end."""
         self._end_batch()
         self._do(self._end)
 
     def finish(self) -> FrameFile:
-        """After `end`: wait until both files are synced, and say what was written."""
+        """After `end`: wait until both files are synced; returns what was written."""
         while self._doing:
             self._doing.popleft().result()
         self._file.close()
@@ -256,30 +257,30 @@ class FrameFileWriter:
 
     @property
     def _tail(self) -> bytes:
-        """What closes the array, now that all of it is there."""
+        """The end of the array."""
         if not self._output.is_array:
             return b""
         return ARRAY_CLOSE if self._opened else ARRAY_OPEN + ARRAY_CLOSE
 
     @property
     def paths(self) -> tuple[Path, Path]:
-        """The file and its directory, as long as they are not finished: rubbish."""
+        """The file and its directory, which are rubbish until they are finished."""
         return self._path, self._directory
 
     def close(self) -> None:
-        """Let go of the file, finished or not. Idempotent; never raises."""
+        """Close the file, finished or not. Idempotent; never raises."""
         self._thread.shutdown(cancel_futures=True)
         with suppress(OSError):
             self._file.close()  # flushes, which a full disk refuses again
 
     def _opens(self, size: int) -> bool:
-        """Whether what comes now begins the array: true once."""
+        """Whether the next element begins the array: true once."""
         opens = self._output.is_array and not self._opened and size > 0
         self._opened = self._opened or opens
         return opens
 
     def _do(self, action: Callable[..., None], *given: object) -> None:
-        """In the thread, after what it was told before. Raises what that has raised."""
+        """Run it in the thread, after earlier jobs. Raises what one of those has raised."""
         self._doing.append(self._thread.submit(action, *given))
         while len(self._doing) > AHEAD_MAX:
             self._doing.popleft().result()
@@ -307,7 +308,7 @@ class FrameFileWriter:
         made = compressed.result()
         rest = iter(made)
         for text, section in batch:
-            frames = next(rest) if text else b""  # of no line there is an element
+            frames = next(rest) if text else b""  # no line has an element
             sizes = {"uncompressed_bytes": len(text), "bytes": len(frames), "crc": crc32(frames)}
             self._sections.append(msgspec.structs.replace(section, **sizes))
         self._put(b"".join(made))

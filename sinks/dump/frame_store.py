@@ -1,4 +1,4 @@
-"""Tables of lines on disk, with the place in the log that they stand at.
+"""Keeps tables of lines on disk, with the position in the log at which they stand.
 
     DIR/index.zst            what counts: replaced atomically; a file it does not name is rubbish
     DIR/<n>-packages.run     changes in name order, one per name, newer runs win (see `runs`)
@@ -6,12 +6,12 @@
     DIR/<n>.delta            what one merge brought into the base (see `delta_file`)
 
 `put` keeps changes in memory; `flush` writes them as a run; `merge` brings runs and memory into the
-base, whose files are exactly what is published (by hard link). So a change is rewritten once per
+base, whose files are exactly the published ones (by hard link). So a change is rewritten once per
 tier of runs, log32(size / 32 MiB) times, not once per flush, and memory stays flat: a backfill in
 random name order touches every section of the base only when it is published.
 
-A crash at any byte leaves the last index and the files it names. What memory held is read from the
-log again: the note stored with the rows (the owner's positions) is older by as much.
+A crash at any byte leaves the last index and the files it names. What was in memory is read from
+the log again: the note stored with the rows (the owner's positions) is accordingly older.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from sinks.durable import discard, storage, sync_directory, write_synced
 from sinks.locks import lock
 
 FORMAT = 2
-FORMAT_WITHOUT_NOTES = 1  # its runs have none: what they lack is found when they are merged
+FORMAT_WITHOUT_NOTES = 1  # its runs have no notes: these are made when they are merged
 BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
 ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, measured on 3.11
-# So many runs become one of the next tier: bounds open files, and memory at 0.5 MB for each. With 8
-# the first backfill of 20 000 projects wrote two thirds of everything once more.
+# So many runs become one of the next tier, which bounds open files, and memory at 0.5 MB for each.
+# With 8 the first backfill of 20 000 projects wrote two thirds of everything twice.
 RUNS_PER_TIER_MAX = 32
-FEW_CHANGES = 10_000  # a delta of so many is always made: it takes a second at most
+FEW_CHANGES = 10_000  # up to this many changes a delta is always made: it takes a second at most
 INDEX_FILE, LOCK_FILE = "index.zst", "lock"
 
 
@@ -93,7 +93,7 @@ class FrameStore:
         self._tables = {table.name: table for table in tables}
         self._buffers: dict[str, dict[str, bytes | None]] = {name: {} for name in self._tables}
         self._buffered_bytes = 0
-        self._sound: dict[str, Sequence[FrameFile]] = {}  # read again, and as they were written
+        self._sound: dict[str, Sequence[FrameFile]] = {}  # found intact
         with storage(root):
             root.mkdir(parents=True, exist_ok=True)
             self._lock = lock(root / LOCK_FILE)
@@ -106,12 +106,12 @@ class FrameStore:
 
     @property
     def note(self) -> bytes:
-        """What the owner stored with the rows that are on disk; `null` at first."""
+        """The owner's note, stored with the rows on disk; `null` at first."""
         return bytes(self._current.note)
 
     @property
     def buffered_bytes(self) -> int:
-        """About what the changes in memory take."""
+        """Roughly the bytes that the changes in memory take."""
         return self._buffered_bytes
 
     def put(self, table: str, change: Change) -> None:
@@ -128,7 +128,7 @@ class FrameStore:
         buffer[name] = line
 
     def flush(self, note: bytes) -> None:
-        """Make what is in memory durable, and `note` with it."""
+        """Make the changes in memory durable, and `note` with them."""
         with self._change(note) as change:
             for name in self._tables:
                 files = change.tables[name]
@@ -138,7 +138,7 @@ class FrameStore:
                 change.tables[name] = change.fold_tiers(name, files)
 
     def merge(self, note: bytes, step: Step | None = None) -> Mapping[str, FrameFile]:
-        """Bring everything into the base and return its files by the outputs' names.
+        """Bring everything into the base; returns its files by the outputs' names.
 
         A table without changes keeps its files. `note` becomes durable with it. `step` says which
         cut this is: then what changed since the last one is kept as a delta, unless that is more
@@ -167,7 +167,7 @@ class FrameStore:
         return self.files()
 
     def _check(self, table: str, files: Sequence[FrameFile]) -> None:
-        """Who publishes again what was written before makes sure of it, once in its life."""
+        """Verify a file that an earlier process wrote, once, before it is published again."""
         if self._sound.get(table) != files:
             for file in files:
                 check_whole(self.root, file)
@@ -198,13 +198,13 @@ class FrameStore:
         """Forget everything, durably."""
         empty = {name: TableFiles() for name in self._tables}
         with storage(self.root):
-            # Of what was published, which is not forgotten; a damaged one leads nowhere.
+            # Deltas of published dumps are kept; a damaged one leads nowhere.
             kept = (each for each in self._current.deltas if is_whole(self.root, each))
             deltas = tuple(kept)
             self._replace_index(_Index(FORMAT, self._current.next, _NO_NOTE, empty, deltas=deltas))
 
     def close(self) -> None:
-        """Let go of the directory without flushing. Idempotent."""
+        """Release the directory without flushing. Idempotent."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -229,7 +229,7 @@ class FrameStore:
             raise
 
     def _replace_index(self, index: _Index) -> None:
-        """The moment at which a change becomes true; what it no longer names goes afterwards."""
+        """Make a change effective; files that the new index does not name are then removed."""
         write_synced(self._aside, compress(msgspec.json.encode(index), RUN_LEVEL))
         sync_directory(self.root)
         self._aside.replace(self.root / INDEX_FILE)
@@ -281,7 +281,7 @@ class _Change:
         discard(*self._made)
 
     def fold_tiers(self, table: str, files: TableFiles) -> TableFiles:
-        """While a tier is full, make one run of it."""
+        """While a tier is full, merge it into one run."""
         runs = files.runs
         while True:
             newest = runs[-RUNS_PER_TIER_MAX:]
@@ -298,7 +298,7 @@ class _Change:
         return write_run(path, changes, tier)
 
     def fold_all(self, table: str, files: TableFiles, memory: Sequence[Change]) -> Run:
-        """One run of everything that is not in the base yet."""
+        """Merge everything that is not in the base yet into one run."""
         return self.write_run(table, self._fresh(files, memory), tier=0)
 
     def _fresh(self, files: TableFiles, memory: Sequence[Change]) -> Iterator[Change]:
@@ -307,7 +307,7 @@ class _Change:
         return latest([[memory], *runs] if memory else runs)
 
     def write_delta(self, fresh: Sequence[tuple[Topic, Run]], before: Mark, step: Step) -> None:
-        """Keep what these runs bring as a delta."""
+        """Keep the changes of these runs as a delta."""
         path = self._root / f"{self._number()}.delta"
         self._made.append(path)
         changes = []

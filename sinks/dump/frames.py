@@ -1,9 +1,9 @@
-"""Where a dump's frames begin, and how changes are merged into them. Pure: no files, no clock.
+"""Where a dump's frames begin, and how changes are merged into them. Pure.
 
 A table is a sequence of lines in name order, cut into sections. A section begins where a hash of
-the line's name says so: borders are a function of the names alone, so that the same rows give the
-same bytes whatever order they came in, and a change touches its own section only (the idea of
-content-defined chunking). A section's text is one zstd frame (several, when it is over 16 MiB).
+the line's name says so. Since the borders depend only on names, the same rows give the same bytes
+in whatever order they came, and a change touches only its own section (the idea of content-defined
+chunking). A section's text is one zstd frame, or several if it is over 16 MiB.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Line = tuple[str, bytes]
 Change = tuple[str, bytes | None]
 """Name and its new line; None = the line goes."""
 
-LINE_BYTES_MAX = 4 * RECORD_BYTES_MAX  # the drop-in's missing keys may be added to a record
+LINE_BYTES_MAX = 4 * RECORD_BYTES_MAX  # room for keys that the drop-in adds to a record
 
 _NAME = itemgetter(0)
 
@@ -33,7 +33,7 @@ ARRAY_OPEN, ARRAY_NEXT, ARRAY_CLOSE = b"[\n", b",\n", b"\n]\n"
 def is_border(name: str, section_names: int) -> bool:
     """Whether a section begins at `name`, in a table of `section_names` names a section on average.
 
-    Changing this rewrites every dump once, nothing else.
+    A change of this function rewrites every dump once, and has no other effect.
     """
     return crc32(name.encode()) % section_names == 0
 
@@ -41,8 +41,8 @@ def is_border(name: str, section_names: int) -> bool:
 def latest(sources: Sequence[Iterable[Sequence[Change]]]) -> Iterator[Change]:
     """Merge sequences in name order, the newest source first: one change per name, the newest.
 
-    A name comes once in each of them. They come in batches, none of them empty, and are sorted by
-    the batch: one by one a line takes ten times as long.
+    A name occurs once in each of them. They come in batches, none of them empty, and are merged
+    batch by batch: one by one a line takes ten times as long.
     """
     return chain.from_iterable(_together(sources))
 
@@ -65,7 +65,10 @@ def _together(sources: Sequence[Iterable[Sequence[Change]]]) -> Iterator[Sequenc
 
 
 class _Batches:
-    """A source; `batch` is what it has at hand, from `_start` on not taken yet. Empty = the end."""
+    """A source. `batch` is its current batch, of which lines from `_start` on are left.
+
+    Empty = the end.
+    """
 
     def __init__(self, source: Iterable[Sequence[Change]]) -> None:
         self._rest = iter(source)
@@ -73,7 +76,7 @@ class _Batches:
         self.batch = next(self._rest, ())
 
     def upto(self, name: str) -> Sequence[Change]:
-        """Take what comes before `name`, and that one; of the batch at hand, which it may end."""
+        """Take the lines up to and including `name` from the current batch."""
         start, batch = self._start, self.batch
         if batch[start][0] > name:
             return ()
@@ -113,7 +116,7 @@ def merge(
             elif is_border(name, section_names):
                 yield pending
                 pending = [(name, line)]
-            else:  # the border that parted them has gone
+            else:  # the border between them is gone
                 if isinstance(pending, int):
                     pending = list(load(pending))
                 pending.append((name, line))
@@ -122,7 +125,7 @@ def merge(
 
 
 def _sections(changes: Iterable[Change], section_names: int) -> Iterator[list[Line]]:
-    """What these leave where nothing was before."""
+    """New sections from these changes, where there was nothing before."""
     section: list[Line] = []
     for name, line in changes:
         if line is None:
@@ -136,7 +139,7 @@ def _sections(changes: Iterable[Change], section_names: int) -> Iterator[list[Li
 
 
 def neighbours(sections: Iterable[int | list[Line]]) -> Iterator[range | list[Line]]:
-    """What `merge` yields, with old sections that follow each other as one range of numbers."""
+    """The output of `merge`, with successive old sections as one range of numbers."""
     kept = range(0)
     for section in sections:
         if isinstance(section, int) and section == kept.stop:
@@ -179,7 +182,7 @@ def _apply(lines: Iterable[Line], changes: Iterable[Change]) -> Iterator[Line]:
 
 
 def lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines without their newline, of a text that was cut into frames anywhere.
+    """Lines without their newline, from a text that was cut into frames anywhere.
 
     Raises DumpCorrupt if the text ends within a line, or a line is longer than any of ours.
     """
@@ -187,7 +190,7 @@ def lines_of(frames: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def ended_lines_of(frames: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
-    """The same with their newline: what is written again is copied once, not twice.
+    """Lines with their newline, so that lines that are written again are copied once, not twice.
 
     In batches, those that end in one frame; none is empty.
     """
@@ -195,7 +198,7 @@ def ended_lines_of(frames: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 def _cut(text: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
-    """Lines and what is left. Of documents `find` takes half the time of `split`."""
+    """The lines, and the rest. For documents `find` takes half the time of `split`."""
     lines = []
     start = 0
     while end := text.find(b"\n", start) + 1:
@@ -220,7 +223,7 @@ def _batches_of(frames: Iterable[bytes], *, ended: bool) -> Iterator[Sequence[by
         yield lines
         open_line, open_bytes = [rest], len(rest)
     if open_bytes:
-        raise DumpCorrupt("the file ends within a line", hint="fetch it anew")
+        raise DumpCorrupt("the file ends within a line", hint="download it again")
 
 
 def array_text(documents: Sequence[bytes | memoryview], *, opens: bool) -> bytes:
@@ -234,6 +237,6 @@ def array_text(documents: Sequence[bytes | memoryview], *, opens: bool) -> bytes
 
 
 def reopened(text: bytes, *, opens: bool) -> bytes:
-    """The same section as the array's first one, or as a later one."""
+    """The section as the array's first one, or as a later one."""
     begins = ARRAY_OPEN if opens else ARRAY_NEXT
     return text if not text or text.startswith(begins) else begins + text[len(begins) :]

@@ -1,8 +1,8 @@
-"""`dumps/full/`: whole dumps that are kept, each file under a name that holds its hash.
+"""`dumps/full/`: the dumps that are kept, each file under a name with its hash.
 
-Files come before the manifest that names them and go with the last that does. The newest dump and
-the one before it are always here; of older ones the first of each hour and of each day stay for as
-long as they are to. A file that two dumps share is there once.
+Files are there before the manifest that names them, and are removed with the last one that does.
+The newest dump and the one before it are always here; of older ones the first of each hour and of
+each day are kept for some time. A file that two dumps share is there once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _manifest = msgspec.json.Decoder(FullManifest)
 
 
 def retained(dumps: Sequence[Manifest], now_ms: int, keep: Keep) -> tuple[Manifest, ...]:
-    """Which of `dumps` (old to new) stay. Pure."""
+    """The `dumps` (old to new) that stay. Pure."""
     stay = set(range(len(dumps))[-KEPT_VERSIONS:])
     for period_ms, keep_seconds in ((HOUR_MS, keep.hourly), (DAY_MS, keep.daily)):
         seen: set[int] = set()
@@ -58,7 +58,7 @@ class FullFolder:
         self._root = root
 
     def offer(self, files: Mapping[str, Path]) -> None:
-        """Have `files` (hashed name -> immutable file), before a manifest names them."""
+        """Add `files` (hashed name -> immutable file), before a manifest names them."""
         with storage(self._root):
             self._root.mkdir(exist_ok=True)
             for name, source in files.items():
@@ -72,7 +72,7 @@ class FullFolder:
     def publish(
         self, newest: Manifest, now_ms: int, keep: Keep, goes: Callable[[Manifest], bool]
     ) -> None:
-        """List `newest`, whose files were offered; drop what is too old, or `goes` says."""
+        """List `newest`, whose files were offered; drop dumps that are too old or that `goes`."""
         held = [each for each in self._listed() if not goes(each)]
         dumps = retained((*held, _without_names(newest)), now_ms, keep)
         text = msgspec.json.format(
@@ -90,7 +90,7 @@ class FullFolder:
                     path.unlink()
 
     def _listed(self) -> tuple[Manifest, ...]:
-        """What the manifest here lists, as far as its files are there."""
+        """The dumps in the present manifest whose files are there."""
         manifest = full_manifest(self._root)
         return tuple(
             each
@@ -100,7 +100,7 @@ class FullFolder:
 
 
 def full_manifest(root: Path) -> FullManifest | None:
-    """The manifest of the folder; None if there is none that can be read."""
+    """The manifest of the folder; None if it is missing or cannot be read."""
     try:
         with (root / MANIFEST_FILE).open("rb") as file:
             manifest = _manifest.decode(file.read(MANIFEST_BYTES_MAX))
@@ -113,7 +113,7 @@ def full_manifest(root: Path) -> FullManifest | None:
 
 
 def _without_names(manifest: Manifest) -> Manifest:
-    """Up to 10 000 names of exceptions a dump would be too many; `state.jsonl.zst` has them."""
+    """Without names of exceptions, up to 10 000 per dump, which `state.jsonl.zst` has, too."""
     exceptions = manifest.exceptions
     omitted = exceptions.omitted + len(exceptions.names)
     return msgspec.structs.replace(manifest, exceptions=Exceptions(exceptions.counts, (), omitted))

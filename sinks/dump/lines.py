@@ -26,12 +26,12 @@ from sinks.dump.frames import Change
 from streams.log import Record
 
 _NAME_START = len(b'{"name":"')
-_GONE_BYTES = len(b'{"name":""}\n')  # of a line that stands for a tombstone, beside its name
+_GONE_BYTES = len(b'{"name":""}\n')  # of a line for a tombstone, in addition to its name
 _SERIAL_KEY = b',"serial":'
 _DOCUMENT_KEY = b',"document":'
 _TOPIC_KEY = b',"topic":"'
 _DELETED = b',"deleted":true}'
-_OK = b'"status":"ok"'  # cheaper than decoding, and most lines have it
+_OK = b'"status":"ok"'  # a test cheaper than decoding, which most lines pass
 
 _INFO_KEYS = ("name", "project_url", "home_page", "author_email", "summary", "project_urls")
 _NULL = msgspec.Raw(b"null")
@@ -87,16 +87,16 @@ class _VersionDocument(msgspec.Struct):
 _version = msgspec.json.Decoder(_VersionDocument)
 
 
-NOTE_LINES_MAX = 2  # its line of latest.csv, and what the drop-in has if that is another
+NOTE_LINES_MAX = 2  # its line of latest.csv, and the drop-in's document if that differs
 """A note begins with the number of its lines, one byte. No line of ours begins so: all are JSON."""
 
 LATEST_HEAD = b"name,version,serial\n"
 
 
 def change_of(record: Record) -> Change:
-    """The line a record leaves in its topic's table, or None for a tombstone.
+    """The line for a record in its topic's table, or None for a tombstone.
 
-    Raises LogCorrupt for a record without a key, of another topic, or a state that is none.
+    Raises LogCorrupt for a record without a key, of another topic, or with an invalid state.
     """
     name = record.key
     if name is None:
@@ -117,7 +117,7 @@ def change_of(record: Record) -> Change:
 
 
 def name_of(line: bytes, at: int = 0) -> str:
-    """The normalised name of a line that begins there."""
+    """The normalised name at the beginning of a line."""
     start = at + _NAME_START
     return line[start : line.index(b'"', start)].decode()
 
@@ -131,16 +131,16 @@ def document_of(line: bytes) -> bytes:
 
 
 def gone_line(name: str) -> bytes:
-    """What stands for a tombstone in a table that waits to be merged; no other line is like it."""
+    """The line for a tombstone in a table that waits to be merged; no other line looks like it."""
     return b'{"name":"%b"}\n' % name.encode()
 
 
 def held(line: bytes) -> bytes:
-    """A line of packages as it waits to be merged: after a note of what was found in it.
+    """A line of packages that waits to be merged, preceded by a note of what was found in it.
 
-    The note is its line of latest.csv, and what the drop-in has in place of the document, if that
-    is another. What the drop-in leaves out has none. So documents are looked into when they come
-    in, one by one, not all together when a dump is awaited.
+    The note has its line of latest.csv and, if that differs, the drop-in's document. A document
+    that the drop-in leaves out has no note. So documents are examined one by one when they come in,
+    not all together when a dump is awaited.
     """
     found = package_of(line)
     if found.drop_in is None:
@@ -164,7 +164,7 @@ def _note_end(held_line: bytes) -> int:
 
 
 def change_of_held(held_line: bytes, note_end: int) -> Change:
-    """What a line says that waits to be merged, where its note ends."""
+    """The change in a line that waits to be merged, after its note."""
     name = name_of(held_line, note_end)
     gone = len(held_line) <= len(name) + _GONE_BYTES and held_line == gone_line(name)
     return name, None if gone else held_line
@@ -192,7 +192,7 @@ def line_of_delta(row: bytes) -> tuple[str, Topic, bytes | None]:
 
 
 def exception_of(line: bytes) -> str | None:
-    """The status of a line of state if the watermark does not speak for its name."""
+    """The status in a line of state if the name is an exception."""
     if _OK in line:
         return None
     state = decode(line, State)
@@ -200,11 +200,11 @@ def exception_of(line: bytes) -> str | None:
 
 
 def drop_in(document: bytes) -> bytes | None:
-    """Add the keys that Repology indexes, where they lack; the same bytes if none does.
+    """Add the keys that Repology reads where they are missing; the same bytes if none is.
 
-    `info.*` is null then, a file's `yanked` false and its `url` null, `releases` empty.
-    None for a document of another shape (no object `info`, a release that is no list of objects):
-    it would end Repology's run, so it stays out of the drop-in. It is in packages all the same.
+    `info.*` is null then, a file's `yanked` false and its `url` null, `releases` empty. None for a
+    document of another shape (no object `info`, a release that is no list of objects): it would
+    crash Repology's reader, so the drop-in leaves it out. It is in packages all the same.
     """
     try:
         _complete.decode(document)
@@ -214,7 +214,10 @@ def drop_in(document: bytes) -> bytes | None:
 
 
 def latest_line(line: bytes) -> bytes:
-    """Of a line of packages. What is no text of one line is no version: it is left empty."""
+    """The line of latest.csv for a line of packages.
+
+    A version that is not one line of text is empty.
+    """
     try:
         document = _version.decode(document_of(line))
         version = document.info.version if document.info is not None else None
@@ -224,7 +227,7 @@ def latest_line(line: bytes) -> bytes:
 
 
 class Package(NamedTuple):
-    """What a line of packages leaves in the files of its table.
+    """The content of a line of packages in the files of its table.
 
     `changed`: the drop-in has another document than the line.
     """
@@ -238,7 +241,7 @@ class Package(NamedTuple):
 def package_of(line: bytes) -> Package:
     """`drop_in` and `latest_line` of a line, by its note if it has one.
 
-    With one look into the document otherwise: that costs the most of both. Nothing is copied.
+    Otherwise with one look into the document, which is the expensive part. Nothing is copied.
     """
     if line[0] <= NOTE_LINES_MAX:
         return _package_of_held(line)
@@ -324,7 +327,7 @@ def _state_line(name: str, value: bytes) -> bytes:
 
 
 def _one_line(value: bytes) -> bytes:
-    """JSON without a newline: a dump's reader splits there. Ours never has one."""
+    """JSON without a newline, where a dump's reader splits lines. Ours never has one."""
     if b"\n" not in value:
         return value
     try:

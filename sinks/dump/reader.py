@@ -1,7 +1,7 @@
-"""Reading a dump back, here or where it was copied to: verified, or refused with DumpCorrupt.
+"""Reads a dump, here or where it was copied to: verified, or refused with DumpCorrupt.
 
-Refused are a cut file, a flipped bit, files of two dumps mixed, a manifest of a format to come, and
-anything that would take unbounded memory: a small zstd file may announce a terabyte.
+It refuses a truncated file, a flipped bit, mixed files of two dumps, a manifest of a newer format,
+and anything that would take unbounded memory: a small zstd file may announce a terabyte.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from schemas.manifest import (
 from sinks.dump.frames import ARRAY_CLOSE, ARRAY_NEXT, ARRAY_OPEN, lines_of
 from sinks.publication import version_of
 
-FRAMED = ".zst"  # files of frames; others (Parquet, DuckDB) are known by length and hash alone
+FRAMED = ".zst"  # files of frames; others (Parquet, DuckDB) are verified by length and hash only
 READ_BYTES = 1024 * 1024
 
 
@@ -41,8 +41,8 @@ _format = msgspec.json.Decoder(_Format)
 class DumpReader:
     """One complete dump.
 
-    Taken from a live directory, it stays the same for as long as that keeps it (until the second
-    publication after); then files are missing, and the reader is made anew.
+    In a live directory it stays unchanged until the second publication after it; then files are
+    missing, and a new reader has to be made.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,9 +62,9 @@ class DumpReader:
     def rows(self, name: str) -> Iterator[bytes]:
         """Lines (or elements of an array) without newline, in the order of the names.
 
-        Of a file of tables (`*.parquet`, `*.duckdb`) there are none: raises DumpCorrupt.
-        The file's sha256 is known to be right only at the end: raises DumpCorrupt there if it is
-        not, so an effect must wait for the end, or for `verify`.
+        Of a file of tables (`*.parquet`, `*.duckdb`) there are none: raises DumpCorrupt. The file's
+        SHA-256 is verified only at the end, where DumpCorrupt may be raised: so no effect may come
+        before the end, or before `verify`.
         """
         known = self.manifest.files.get(name)
         if known is None or not name.endswith(FRAMED):
@@ -74,7 +74,7 @@ class DumpReader:
                 yield from checked_rows(name, file, known)
         except OSError as error:
             raise DumpCorrupt(
-                f"{self.directory / name}: {error.strerror}", hint="fetch the dump anew"
+                f"{self.directory / name}: {error.strerror}", hint="download the dump again"
             ) from error
 
     def check(self, name: str) -> None:
@@ -88,7 +88,7 @@ class DumpReader:
                         break
         except OSError as error:
             raise DumpCorrupt(
-                f"{self.directory / name}: {error.strerror}", hint="fetch the dump anew"
+                f"{self.directory / name}: {error.strerror}", hint="download the dump again"
             ) from error
         if (file.bytes, file.hexdigest()) != (known.bytes, known.sha256):
             raise DumpCorrupt(f"{name} is not the file its manifest describes", hint=_ANEW)
@@ -113,7 +113,7 @@ class _Hashed:
 
 
 def checked_rows(name: str, opened: BinaryIO, known: DumpFile) -> Iterator[bytes]:
-    """What `DumpReader.rows` gives, of a file that is open."""
+    """The rows of an open file, as `DumpReader.rows` returns them."""
     file = _Hashed(opened)
     rows = uncompressed = 0
 
@@ -121,7 +121,7 @@ def checked_rows(name: str, opened: BinaryIO, known: DumpFile) -> Iterator[bytes
         nonlocal uncompressed
         for frame in read_frames(cast("BinaryIO", file)):
             uncompressed += len(frame)
-            # Before anything is made of it: mixed files and bombs end here, not at the end.
+            # Before anything is parsed: mixed files and bombs fail here, not at the end.
             if uncompressed > known.uncompressed_bytes or file.bytes > known.bytes:
                 raise DumpCorrupt(f"{name} is longer than its manifest says", hint=_ANEW)
             yield frame
@@ -164,7 +164,7 @@ def _elements(name: str, frames: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A dump's manifest. Raises DumpCorrupt for what is none, or one of a format to come."""
+    """A dump's manifest. Raises DumpCorrupt for a damaged one, or a newer format."""
     try:
         with path.open("rb") as file:
             raw = file.read(MANIFEST_BYTES_MAX + 1)
@@ -180,13 +180,13 @@ def read_manifest(path: Path) -> Manifest:
             )
         manifest = _manifest.decode(raw)
     except NO_JSON as error:
-        raise DumpCorrupt(f"{path}: {error}", hint="fetch it anew") from error
+        raise DumpCorrupt(f"{path}: {error}", hint="download it again") from error
     for name in manifest.files:
         check_name(name, str(path))
     return manifest
 
 
 def check_name(name: str, where: str) -> None:
-    """Raises DumpCorrupt for what is no name of a file in the manifest's own folder."""
+    """Raise DumpCorrupt for a name that is no file in the manifest's own folder."""
     if name in {"", ".", ".."} or "/" in name or "\0" in name:
         raise DumpCorrupt(f"{where} names a file outside of its directory: {name[:80]!r}")

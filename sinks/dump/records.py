@@ -1,7 +1,7 @@
-"""The reverse of `dump_lines`: lines of a dump or a delta as records for another log. Pure.
+"""The reverse of `sinks.dump.lines`: a dump's or delta's lines as records for another log. Pure.
 
-Lines are what somebody else made: a name that is none, lines out of order, a document over the
-limit or a state that is none are DumpCorrupt. What a document says is not looked at.
+The lines come from elsewhere: an invalid name, lines out of order, a document over the limit or an
+invalid state are DumpCorrupt. The content of documents is not examined.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from streams.log import Outgoing
 Rows = dict[Topic, bytes]
 """The lines of one name, without their newlines."""
 
-REMOVED = "removed"  # the reason of a tombstone of which nothing more is known
+REMOVED = "removed"  # the reason of a tombstone if nothing more is known
 _SCHEMAS = {topic: dataschema(topic) for topic in COMPACTED}
 _TYPES = {topic: f"pypistream.{topic.value}" for topic in COMPACTED}
 _TOPIC_KEY = b'","topic":"'
@@ -71,7 +71,7 @@ _deleted = msgspec.json.Decoder(_Deleted)
 class Project(NamedTuple):
     """The records of one name: its documents (or tombstones) first, its state last.
 
-    A worker's transaction has them in that order, too: a state never promises what is not there.
+    A worker's transaction has the same order: a state never promises what is not there.
     """
 
     name: str
@@ -87,7 +87,7 @@ def of_dump(
 ) -> Iterator[Project]:
     """The projects of a dump's three files, in name order. `created` is the dump's own.
 
-    `removed`: what is known of those that are gone, in name order, too.
+    `removed`: what is known of removed projects, also in name order.
     """
     return _projects(
         _side_by_side((packages, releases, states)), _Made(created, _Gone(removed)), whole=True
@@ -100,14 +100,14 @@ def of_delta(rows: Iterable[bytes], created: str) -> Iterator[Project]:
 
 
 class _Gone:
-    """Gives what is known of a name that is gone. Names are asked for in their order."""
+    """Looks up what is known of a removed name. Names must be asked for in order."""
 
     def __init__(self, removed: Iterable[Removed]) -> None:
         self._rest = iter(removed)
         self._head = next(self._rest, None)
 
     def of(self, name: str, serial: int) -> Removed | None:
-        """None = nothing is known, or only of a removal before the one with that serial."""
+        """None = nothing is known, or only of a removal before that serial."""
         while self._head is not None and self._head.name < name:
             self._head = next(self._rest, None)
         found = self._head
@@ -117,14 +117,14 @@ class _Gone:
 
 
 class _Made(NamedTuple):
-    """What is known of all lines: when the dump or delta was made, and what is gone."""
+    """What applies to all lines: when the dump or delta was made, and what was removed."""
 
     created: str
     gone: _Gone
 
 
 def _side_by_side(tables: Sequence[Iterable[bytes]]) -> Iterator[tuple[str, Rows]]:
-    """The lines of each name, out of three files in name order."""
+    """The lines of each name, from three files in name order."""
     feeds = [_named(rows) for rows in tables]
     heads = [next(feed, None) for feed in feeds]
     while names := [head[0] for head in heads if head is not None]:
@@ -144,7 +144,7 @@ def _named(rows: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def _one_after_the_other(lines: Iterable[bytes]) -> Iterator[tuple[str, Rows]]:
-    """The same out of one file, whose lines say their topic."""
+    """The lines of each name, from one file whose lines have their topic."""
     for name, group in groupby(_named(lines), key=itemgetter(0)):
         rows: Rows = {}
         for _, row in group:
@@ -201,7 +201,7 @@ def _records(name: str, rows: Rows, of: _Made, *, whole: bool) -> list[Outgoing]
     if whole and state is not None and state.gone and Topic.METADATA not in lines:
         gone = of.gone.of(name, state.gone)
         if gone is not None or state.body:
-            # A log that does not hold it yet learns in this way that there was something.
+            # So a log that does not have the name learns that there was something.
             deleted.update({Topic.METADATA, Topic.RELEASES} - lines.keys())
     made = _documents(name, lines, state, created)
     for topic in (Topic.METADATA, Topic.RELEASES):
@@ -224,7 +224,7 @@ def _is_deleted(row: bytes) -> bool:
     return len(row) < _DELETED_BYTES_MAX and _deleted.decode(row).deleted
 
 
-_DELETED_BYTES_MAX = 1_000  # such a line is a name and little more: documents need no look
+_DELETED_BYTES_MAX = 1_000  # such a line is little more than a name: documents need not be examined
 
 
 def _documents(name: str, lines: Rows, state: State | None, created: str) -> list[Outgoing]:
@@ -287,14 +287,14 @@ def _state_of(row: bytes | None) -> State | None:
 def tombstone(
     topic: Topic, name: str, state: State | None, created: str, reason: str = REMOVED
 ) -> Outgoing:
-    """A tombstone that says as much as state and dump do: not when the name was removed."""
+    """A tombstone with what state and dump tell, which does not include the time of the removal."""
     event = state.gone or state.event if state is not None else 0
     said = state.reason if state is not None and state.gone and state.reason else reason
     return _tombstone(topic, name, event, said, created)
 
 
 def _known_tombstone(topic: Topic, gone: Removed, created: str) -> Outgoing:
-    """One that says what the other instance's does, and what it had kept of the project."""
+    """A tombstone as the other instance has it, with what that had kept of the project."""
     held = gone.project if topic is Topic.METADATA else gone.files
     text = b"" if held is None else encode(held)
     more = [(HELD, text)] if text and len(text) <= VALUE_BYTES_MAX else []

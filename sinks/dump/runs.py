@@ -1,7 +1,7 @@
 """Runs: changes in name order that wait in a file until they are merged.
 
-A line is there as its table holds it (`lines.held`): a note of a line or two may stand before it,
-by which a merge need not look into the document again. They are in one frame.
+A line is stored as its table holds it (`lines.held`): a note of a line or two may precede it, so
+that a merge need not examine the document again. Both are in one frame.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sinks.dump.frames import Change
 from sinks.dump.lines import NOTE_LINES_MAX, change_of_held, gone_line
 from sinks.durable import sync_file
 
-RUN_CHUNK_BYTES = 256 * 1024  # a run's frame: what each open run holds in memory while merging
+RUN_CHUNK_BYTES = 256 * 1024  # a run's frame, which each open run has in memory while merging
 RUN_LEVEL = 1  # a run is read once; 5 % of the dump's compression time
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A file of changes. `rows` tells a run that was cut at a frame's end from a whole one."""
+    """A file of changes. `rows` reveals a run that was truncated at the end of a frame."""
 
     file: str
     tier: int
@@ -50,7 +50,7 @@ def write_run(path: Path, changes: Iterable[Change], tier: int) -> Run:
 
 
 def read_run(root: Path, run: Run) -> Iterator[Sequence[Change]]:
-    """The changes of a run, those of a frame at once. Raises DumpCorrupt."""
+    """The changes of a run, frame by frame. Raises DumpCorrupt."""
     rows = 0
     with (root / run.file).open("rb") as file:
         for frame in read_frames(file):
@@ -77,7 +77,7 @@ def _changes_of(frame: bytes) -> Sequence[Change]:
 
 
 def _after(frame: bytes, at: int, lines: int) -> int:
-    """The place behind so many lines."""
+    """The position after so many lines."""
     for _ in range(lines):
         if not (at := frame.find(b"\n", at) + 1):
             raise DumpCorrupt("a run's frame ends within a line", hint="pypistream rebuild dump")

@@ -4,8 +4,8 @@
     DIR/state/frames/   what the sink stands at (see `frame_store`)
     DIR/state/tables/   the DuckDB file and Parquet files that it adds (see `table_set`)
 
-Between publications changes wait in memory and in runs, so positions move on disk only when a run
-is written: after a crash the feed reads a little again, which changes nothing.
+Between publications changes wait in memory and in runs, so positions on disk move only when a run
+is written: after a crash the feed reads a little again, which has no effect.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from sinks.sink import Batch, Positions, Published, Reached, Standing, Vector
 from streams.log import TopicPartition
 from streams.progress import redacted_under, watermark
 
-DROP_IN_LEVEL = 5  # the peer's: its readers get files of the same size
+DROP_IN_LEVEL = 5  # as the peer's, so that its readers get files of the same size
 LINES_LEVEL = 4  # a third of level 5's time for 7 % more bytes
-# A change costs the time of its section, ~0.5 MB on average in each; small ones compress badly: for
+# A change costs the time of its section, on average ~0.5 MB. Small sections compress badly: for
 # documents, 64 names cost 3 % more bytes than 128, and 256 save 1.5 %.
 DOCUMENTS_PER_SECTION, RELEASES_PER_SECTION, STATES_PER_SECTION = 128, 32, 1024
 STATE_FILE = "state.jsonl.zst"
@@ -80,7 +80,7 @@ _EMPTY = Standing("", {})
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """What is stored with the rows: a `Standing` as JSON."""
+    """The note stored with the rows: a `Standing` as JSON."""
 
     log_id: str
     positions: tuple[tuple[Topic, int, int], ...]
@@ -93,8 +93,8 @@ _note = msgspec.json.Decoder(_Note | None)
 class DumpSink:
     """A `Sink`. `dumps` and `frames` should lie on one file system: files are linked.
 
-    `keep`: for how long deltas and whole dumps are. `tables`: where the DuckDB file and Parquet
-    files come from, None = they are not in the dump.
+    `keep`: how long deltas and whole dumps are kept. `tables`: where the DuckDB file and Parquet
+    files come from, None = the dump has none.
     """
 
     name = "dump"
@@ -117,7 +117,10 @@ class DumpSink:
         return self._standing
 
     def apply(self, batch: Batch) -> None:
-        """Remember a batch; writes what was remembered before when that is much. DiskFull then."""
+        """Remember a batch.
+
+        If much is in memory, that is written first, which may raise DiskFull.
+        """
         store = self._opened()
         changes = [(record.topic, change_of(record)) for record in batch.records]
         if store.buffered_bytes >= BUFFER_BYTES_MAX:
@@ -128,7 +131,7 @@ class DumpSink:
         self._reached = None
 
     def reached(self, at: Reached) -> None:
-        """It stands at a cut: `publish` may follow."""
+        """Note the cut: `publish` may follow."""
         self._standing = self._standing._replace(as_of_ms=at.as_of_ms)
         self._reached = at
 
@@ -183,7 +186,7 @@ class DumpSink:
         self._standing = _EMPTY
 
     def close(self) -> None:
-        """Let go of the store. What memory holds is written, or else read from the log again."""
+        """Close the store. Changes in memory are written, or else read from the log again."""
         store, self._store = self._store, None
         if store is None:
             return
@@ -199,7 +202,7 @@ class DumpSink:
         return Step(mark, claim.serial, claim.base, claim.reached, now_ms, keep_ms)
 
     def _word(self, at: Vector, before: Vector | None) -> Mark | None:
-        """Where to forget from: as somebody said, or from here on if rules were made since."""
+        """The mark behind which to delete: as requested, or this place if rules were made since."""
         mark = word_of(self._dumps)
         if before is None or redacted_under(before.cuts) >= redacted_under(at.cuts):
             return mark
@@ -223,7 +226,7 @@ class DumpSink:
         return msgspec.structs.replace(manifest, files=files, tables=found.manifest())
 
     def _publish_deltas(self, store: FrameStore, at: Reached, now_ms: int) -> None:
-        """Before the dump: whoever has loaded that finds what leads on from it."""
+        """Before the dump itself, so that a reader of the dump finds the deltas that follow it."""
         manifest = DeltaManifest(
             created=rfc3339(now_ms / 1000),
             log=at.vector.log_id,

@@ -3,11 +3,11 @@
     DIR/state/tables/index.json   what counts: replaced atomically
     DIR/state/tables/<n>/         one set: `*.parquet`, and `pypi.duckdb`, a link to the published
 
-They come out of the DuckDB file that is published at that time (any process may have made it), so
-their cut may lie before the dump's. Making them takes as much CPU as some thousand projects of a
-backfill, so it happens in a process of its own, in a period of its own, and never while a backfill
-runs; `ask` has the next call make them whatever the time. A set that cannot be made is told in the
-log and left out: it holds up no dump.
+They are made from the DuckDB file that is published at that time (by any process), so their cut may
+lie before the dump's. That takes as much CPU as some thousand projects of a backfill, so it is done
+in a process of its own, at its own interval, and never during a backfill; `ask` has the next call
+make them at any time. If a set cannot be made that is logged and the set left out: no dump waits
+for it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from sinks.sink import Vector
 from streams.progress import watermark
 
 EVERY_SECONDS = 3_600.0
-FIRST_SECONDS = 300.0  # after the start: a run that ends sooner, or begins with much, is not slowed
+FIRST_SECONDS = 300.0  # after the start: a short run, or one with much to do first, is not slowed
 EXPORT_SECONDS_MAX = 3_600.0  # 886 000 projects take minutes; what takes longer hangs
-WORDS_BYTES_MAX = 4_096  # of what a failed export says on stderr
+WORDS_BYTES_MAX = 4_096  # of a failed export's stderr
 INDEX_FILE = "index.json"
 MODULE = "sinks.duckdb.tables"
 
@@ -48,7 +48,10 @@ log_ = structlog.get_logger("sinks.dump.sink")
 
 
 class TableSet(msgspec.Struct, frozen=True):
-    """A finished set. `snapshot`: of which file it was made, by mtime and inode; `format`: its."""
+    """A finished set.
+
+    `snapshot`: the file it was made from, by mtime and inode; `format`: of that.
+    """
 
     folder: str
     created_ms: int
@@ -58,7 +61,7 @@ class TableSet(msgspec.Struct, frozen=True):
     format: int = 0
 
     def manifest(self) -> Tables:
-        """What a dump's manifest says of it."""
+        """The set's entry in a dump's manifest."""
         claim = watermark(self.stood.cuts)
         return Tables(
             created=rfc3339(self.created_ms / 1000),
@@ -71,7 +74,7 @@ class TableSet(msgspec.Struct, frozen=True):
         )
 
     def dump_files(self) -> dict[str, DumpFile]:
-        """The same, file by file."""
+        """The set's files in a dump's manifest."""
         return {
             name: DumpFile(
                 *(file.bytes, file.sha256, file.rows, file.bytes), hashed_name(name, file.sha256)
@@ -85,13 +88,13 @@ _told = msgspec.json.Decoder(Told)
 
 
 class Period(NamedTuple):
-    """When a new set is due. `started_ms`: since when somebody could have made one."""
+    """When a new set is due. `started_ms`: since when one could have been made."""
 
     every_ms: float
     started_ms: int
 
     def due(self, held: TableSet | None, vector: Vector, now_ms: int) -> bool:
-        """For a dump that stands at `vector`. Pure."""
+        """Whether a set is due for a dump at `vector`. Pure."""
         claim = watermark(vector.cuts)
         if claim.serial is None and claim.backfill_done is not None:
             return False
@@ -111,17 +114,17 @@ class TableSets:
         self._root = root
         self._every_ms = every_seconds * 1000
         self._period: Period | None = None
-        self._failed_ms = -math.inf  # what failed is not tried again before the next one is due
+        self._failed_ms = -math.inf  # a failed one waits until the next is due
         self._asked = False
 
     def ask(self) -> None:
-        """Have the next `newest` make a set if there is anything new to make it of."""
+        """Have the next `newest` make a set if there is anything new."""
         self._asked = True
 
     def newest(self, vector: Vector, now_ms: int, mark: Mark | None = None) -> TableSet | None:
-        """The set for a dump at `vector`, of the same log, made now if it is due.
+        """The set for a dump at `vector` of the same log, made now if it is due.
 
-        What lies behind `mark` is none: see `sinks.dump.forgetting`.
+        A set behind `mark` does not count: see `sinks.dump.forgetting`.
         """
         asked, self._asked = self._asked, False
         self._period = self._period or Period(self._every_ms, now_ms)
@@ -142,7 +145,7 @@ class TableSets:
         return self._held(vector.log_id, mark)
 
     def path(self, found: TableSet, name: str) -> Path:
-        """Where a file of a set lies."""
+        """The path of a file of a set."""
         return self._root / found.folder / name
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -188,9 +191,9 @@ class TableSets:
 
 
 def _exported(snapshot: Path, folder: Path) -> Told:
-    """What the process says. It ends when we do: its stdin is ours to close."""
+    """The message of the export process, which ends with us because we hold its stdin."""
     command = (sys.executable, "-m", MODULE, str(snapshot), str(folder))
-    # A file for its stderr: a pipe that nobody reads meanwhile would fill up and stop it.
+    # A file for its stderr: an unread pipe would fill up and block it.
     with TemporaryFile() as words:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words

@@ -1,4 +1,4 @@
-"""A dump as digests of its lines, and those that the log's records should give."""
+"""Digests of a dump's lines, and of those that the log's records should give."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from streams.log import Record
 
 DROP_IN_FILE, PACKAGES_FILE = "pypicache.json.zst", "packages.jsonl.zst"
 LINE_FILES = (PACKAGES_FILE, "releases.jsonl.zst", "state.jsonl.zst")
-DIGEST_BYTES = 8  # a fault that keeps 64 bits as they were is none of chance
+DIGEST_BYTES = 8  # no accidental fault keeps 64 bits unchanged
 
 
 def line_digest(record: Record) -> str:
-    """Of the line that the record is to leave, "" = none."""
+    """The digest of the line that the record should give, "" = none."""
     try:
         _, line = change_of(record)
     except LogCorrupt:
-        return "?"  # no line of a dump is like it
+        return "?"  # no line of a dump looks like it
     return "" if line is None else _digest(line)
 
 
 def dump_lines(reader: DumpReader) -> Iterator[tuple[str, str, str]]:
     """Name, file and digest of every line, file by file, each in the order of the names.
 
-    With DROP_IN_FILE and no digest: the drop-in has another document there than packages has.
+    DROP_IN_FILE with an empty digest: the drop-in's document does not match that of packages.
     Raises DumpCorrupt: at the end of a file that is not what the manifest says, for names out of
     order, and for a document without a name.
     """
@@ -65,10 +65,10 @@ def leading_to(manifest: DeltaManifest, at: Places) -> tuple[Delta, ...]:
 
 
 def delta_lines(folder: Path, deltas: Sequence[Delta]) -> Iterator[tuple[str, str, int, str]]:
-    """Name, file of a dump, number of the delta and digest of the line that it leaves there.
+    """Name, file of the dump, number of the delta, and digest of the line that it leaves there.
 
-    The digest is "" where the line goes. Raises DumpCorrupt for a file that is not what the
-    manifest says, for lines out of order, and for what is no line of a delta.
+    The digest is "" if the line is removed. Raises DumpCorrupt for a file that does not match the
+    manifest, for lines out of order, and for malformed lines.
     """
     for number, delta in enumerate(deltas):
         before = ("", -1)
@@ -85,7 +85,7 @@ def delta_lines(folder: Path, deltas: Sequence[Delta]) -> Iterator[tuple[str, st
 
 
 def _beside_drop_in(reader: DumpReader) -> Iterator[str]:
-    """Names whose document in the drop-in is not what it is to be made of. Both are in order."""
+    """Names whose document in the drop-in does not match packages. Both are in order."""
     elements = reader.rows(DROP_IN_FILE)
     element = next(elements, None)
     for row in reader.rows(PACKAGES_FILE):
@@ -98,7 +98,7 @@ def _beside_drop_in(reader: DumpReader) -> Iterator[str]:
             yield other
             element = next(elements, None)
         there = element is not None and _project(element) == name
-        right = there and element == expected  # after others that belong to no package
+        right = there and element == expected  # after some that belong to no package
         if there:
             element = next(elements, None)
         if not right and (there or expected is not None):

@@ -1,4 +1,4 @@
-"""What every answer has in common: JSON, entity tags, encodings, problems, and headers of safety.
+"""What all answers share: JSON, entity tags, encodings, problems, and security headers.
 
 A problem is a JSON object `{"error", "hint"}`, whatever went wrong: endpoints raise the leaves of
 `schemas.errors`, and `problem_of` says what each means to a client.
@@ -23,7 +23,7 @@ from schemas.errors import InvalidName, NotPublished, PypistreamError, Retriable
 JSON, HTML = "application/json", "text/html"
 COMPRESS_FROM_BYTES = 512  # below, a packet is a packet
 ZSTD_LEVEL, GZIP_LEVEL = 3, 2  # 15 and 60 microseconds for a usual document
-RETRY_SECONDS = 5  # told to who comes while there is nothing to answer from
+RETRY_SECONDS = 5  # while there is nothing to answer from
 ETAG_BYTES = 8  # of a SHA-256, which processors help with: half the time of a blake2b
 HEADER_VALUES_CACHED = 1_024  # clients are few kinds
 _GZIP_WINDOW = 31  # zlib's window bits: 15 of window, 16 for a gzip header
@@ -51,7 +51,7 @@ def answer(
     tag = etag or etag_of(body)
     given = {
         "ETag": tag,
-        "Cache-Control": "public, no-cache",  # it may be kept, and asked for again by its tag
+        "Cache-Control": "public, no-cache",  # may be cached, and revalidated by its tag
         "Vary": "Accept-Encoding",
         "Access-Control-Allow-Origin": "*",
         **(headers or {}),
@@ -88,7 +88,7 @@ def problem(
 
 
 def not_ready(hint: str = "it is reading the log; ask again in a moment") -> Response:
-    """There is nothing to answer from, yet."""
+    """The answer while there is nothing to answer from yet."""
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "nothing can be served yet", hint, headers)
 
@@ -103,7 +103,7 @@ def problem_of(error: PypistreamError) -> Response:
     if isinstance(error, Retriable) and error.retry_after_seconds is not None:
         seconds = max(1, round(error.retry_after_seconds))
     log_.warning("a request could not be answered", error=str(error), hint=error.hint)
-    # What a file is called on this machine is no client's business.
+    # Clients must not learn paths of this machine.
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "the service cannot read what it needs just now",
@@ -150,9 +150,9 @@ def encoding_for(accept: str) -> str:
 
 @lru_cache(HEADER_VALUES_CACHED)
 def prefers_page(accept: str) -> bool:
-    """Whether HTML is welcomer than JSON, out of Accept (RFC 9110, 12.5.1), as to a browser.
+    """Whether the client prefers HTML to JSON, by its Accept header (RFC 9110, 12.5.1).
 
-    Who takes anything, or names nothing, gets JSON.
+    Clients that accept anything, or name nothing, get JSON.
     """
     weights = _weights(accept)
     others = weights.get("application/*", weights.get("*/*", 0.0))
@@ -160,7 +160,7 @@ def prefers_page(accept: str) -> bool:
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """What a client takes, by name, and how gladly: from 0, not at all, to 1."""
+    """What a client accepts, by name, with its preference from 0, not at all, to 1."""
     weights: dict[str, float] = {}
     for each in accept.lower().split(","):
         name, *parameters = (part.strip() for part in each.split(";"))

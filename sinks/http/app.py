@@ -50,9 +50,9 @@ log_ = structlog.get_logger("http")
 class Front:
     """The ASGI application. `hosts`: names it answers to beside `localhost` and IP addresses.
 
-    A page of somewhere else could make a browser ask a service on this machine by a name that it
-    has pointed here (DNS rebinding): the Host header tells. `ANY_HOST` among `hosts` lets all in.
-    `page`: what a browser sees in place of a problem in JSON, where there is nothing for it.
+    A page elsewhere could make a browser send requests to a service on this machine by pointing its
+    own name here (DNS rebinding); the Host header reveals that. `ANY_HOST` among `hosts` admits
+    all. `page`: what a browser sees in place of a problem in JSON, where there is nothing for it.
     """
 
     def __init__(

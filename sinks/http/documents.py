@@ -1,4 +1,4 @@
-"""`GET /pypi/<name>/json`: the one hot path, plain ASGI over the bytes that the library holds.
+"""`GET /pypi/<name>/json`: the hot path, plain ASGI over the bytes that the library holds.
 
 As PyPI's JSON API: its shape without description and older releases, `X-PyPI-Last-Serial`, an ETag,
 301 to the normalised name, 404 for what is not there.
@@ -34,11 +34,11 @@ Quick = Callable[[bytes, Headers, bytes], bytes | None]
 of the whole answer out; None = it has to be asked as any application."""
 
 PREFIX, SUFFIX = "/pypi/", "/json"
-OWED_SECONDS = 30  # to who asks for a document that is known to be missing here
+OWED_SECONDS = 30  # for a document that is known to be missing here
 
 _COMMON: Headers = [
     (b"content-type", b"application/json"),
-    (b"cache-control", b"public, no-cache"),  # it may be kept, and asked for again by its ETag
+    (b"cache-control", b"public, no-cache"),  # may be cached, and revalidated by its ETag
     (b"vary", b"accept-encoding"),
     (b"access-control-allow-origin", b"*"),
     (b"x-content-type-options", b"nosniff"),

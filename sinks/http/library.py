@@ -1,4 +1,4 @@
-"""The library port: what endpoints ask about projects, without a word of how it is stored.
+"""The library port: what endpoints may ask about projects, independent of the storage.
 
 Consistent  All answers are of one cut of the log. It moves on while a request awaits something:
             calls with no `await` between them see the same cut.
@@ -48,7 +48,7 @@ class Releases(NamedTuple):
 
 
 class GoneFile(NamedTuple):
-    """A file that was taken away, as it was published last."""
+    """A removed file, as it was last published."""
 
     version: str
     file: SlimFile

@@ -1,4 +1,4 @@
-"""`/metrics`: how it goes, for Prometheus. What is asked of it costs a look at the view, no query.
+"""`/metrics` for Prometheus. A scrape costs one look at the view and no query.
 
 Figures of the process that fetches come from the file it keeps (`sinks.http.figures`), everything
 about the log from the view that is served.

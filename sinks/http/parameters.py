@@ -1,6 +1,6 @@
 """An address's parameters: those an endpoint knows, and no others. Pure.
 
-Who writes `projekt=django` and hears of everything is worse off than who gets a 400.
+A client that writes `projekt=django` is better served by a 400 than by everything.
 """
 
 from __future__ import annotations

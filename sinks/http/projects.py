@@ -198,7 +198,7 @@ def absent(library: Library, name: NormalizedName) -> Response:
     """404 for a project that is not published, with why."""
     state = library.state(name)
     if state is None:
-        hint = "no project of that name was ever heard of here"
+        hint = "no project of that name is known here"
     elif state.gone:
         hint = f"it was removed, as of serial {state.gone}"
     else:

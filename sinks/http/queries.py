@@ -133,7 +133,7 @@ class Queries:
     def _why_not(self, name: NormalizedName) -> str:
         state = self._library.state(name)
         if state is None:
-            return "no project of that name was ever heard of here"
+            return "no project of that name is known here"
         if state.gone:
             return f"it was removed, as of serial {state.gone}"
         return f"it is known, and nothing is published: its status is {state.status}"

@@ -1,7 +1,7 @@
-"""How often one client may ask for what is expensive: so many units in any minute, by a name.
+"""Limits how often a client may make expensive requests: so many units in any minute.
 
-A limit is for strangers. This machine's own addresses are a proxy before us, which has limits of
-its own, or whoever runs the service; only where a question may take seconds are they counted, too.
+Limits are for strangers. This machine's own addresses are a proxy, which has limits of its own, or
+the operator; they are counted only for requests that may take seconds.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sinks.http.answers import problem
 
 MINUTE = 60.0
 STEP_SECONDS = 5.0  # what is asked within is one number: a client takes a dozen, however it asks
-CLIENTS_REMEMBERED = 10_000  # the one that was silent longest is forgotten first
+CLIENTS_REMEMBERED = 10_000  # the client that was silent longest is forgotten first
 V6_PREFIX = 64  # what one customer has
 
 
 class Limit(NamedTuple):
-    """`name` is told to who comes too often. `own`: this machine's addresses are counted, too."""
+    """`name` is in the 429. `own`: this machine's addresses are counted, too."""
 
     name: str
     per_minute: int
@@ -51,7 +51,7 @@ class Quota:
         self._asked: OrderedDict[str, deque[_Step]] = OrderedDict()
 
     def wait(self, client: str, units: int = 1) -> float:
-        """0.0, and it is counted; else seconds until there is room for so many more."""
+        """Count the units and return 0.0, or return the seconds until there is room for them."""
         customer = whose(client, own=self.limit.own)
         if not customer:
             return 0.0

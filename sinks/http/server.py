@@ -1,4 +1,4 @@
-"""Serving an application on a bound socket: uvicorn, with the limits that it leaves to others.
+"""Serves an application on a bound socket: uvicorn, with the limits that it lacks.
 
 A request's head has bytes and seconds, a connection that moves nothing is closed, and when there
 are too many connections the one that has waited longest without a whole request goes first: slow

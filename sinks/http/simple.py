@@ -1,8 +1,8 @@
 """`GET /simple/`: every published name with the serial of its document, as PEP 691 JSON.
 
-That is what another pypistream reconciles against, so it is given only while the watermark is:
-a name that a half-filled log lacks would look like a project that was removed. The list is written
-into a file, page by page between other requests, and again when it has changed and is old enough.
+Another pypistream reconciles with it, so it is served only while there is a watermark: a name that
+an incomplete log lacks would look like a removed project. The list is written into a file, page by
+page between other requests, and again when it has changed and is old enough.
 """
 
 from __future__ import annotations

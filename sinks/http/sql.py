@@ -1,4 +1,4 @@
-"""`GET /v1/sql`: SQL on the published snapshot, where whoever runs the service has switched it on.
+"""`GET /v1/sql`: SQL on the published snapshot, if the operator has switched it on.
 
 Each query is a process of its own that is killed after some seconds (`sinks.duckdb.process`); few
 run at a time, and a client has so many a minute. All limits are in the answer.

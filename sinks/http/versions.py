@@ -1,7 +1,7 @@
 """`GET /pypi/<name>/<version>/json`: one release, in PyPI's shape.
 
-Of the release that a document describes all of it is held. Of every other one its files are: `info`
-has what those say and no more, and `held` says so, lest nobody takes what is absent for empty.
+The release that a document describes is held completely. Of every other release the files are held:
+`info` has only what these tell, and `held` says so, lest anybody takes absent data for empty.
 """
 
 from __future__ import annotations

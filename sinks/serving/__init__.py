@@ -1,1 +1,1 @@
-"""The view that the HTTP service answers from: a sink in SQLite."""
+"""The HTTP service's view: a sink that keeps it in SQLite."""

@@ -1,4 +1,4 @@
-"""What the cut of an open serving view says of itself."""
+"""Reads the cut of an open serving view."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.progress import history_since, watermark
 
 
 def view_of(connection: sqlite3.Connection) -> View | None:
-    """What the file holds and claims; None before its first cut. Raises ViewCorrupt."""
+    """The content and claims of the file; None before its first cut. Raises ViewCorrupt."""
     text, counted = recall(connection, CUT), recall(connection, COUNTS)
     if text is None or counted is None:
         return None

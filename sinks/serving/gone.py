@@ -1,7 +1,8 @@
-"""Files that are gone, with what was last known of them: what a removal leaves to be asked about.
+"""Keeps removed files, with what was last known of them.
 
-`--keep-removed` says how much of each stays. They are what `releases` had and has no more, as this
-view saw it; so a view that was built anew knows less. A file that is there again is not gone.
+`--keep-removed` sets how much is kept of each. These are the files that `releases` had and no
+longer has, as far as this view saw it; so a rebuilt view knows less. A file that is back is not
+removed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class GoneFiles:
         self._many = connection.executemany
 
     def replace(self, number: int, value: bytes | None) -> None:
-        """`releases` of project `number` is about to become `value`, None = nothing."""
+        """Call it before `releases` of project `number` becomes `value`, None = no releases."""
         if self._keep == NONE:
             return
         row = self._run("SELECT packed, body FROM releases WHERE id = ?", (number,)).fetchone()
@@ -53,7 +54,7 @@ class GoneFiles:
         )
 
     def cut_down(self) -> None:
-        """Let go of what was kept under a setting that kept more."""
+        """Delete what was kept under a setting that kept more."""
         if self._keep == NONE:
             self._run("DELETE FROM gone_file")
         elif self._keep == HASHES:

@@ -1,7 +1,7 @@
-"""The library over the serving view: one connection, one open read transaction, on the loop.
+"""The library on the serving view: one connection with one open read transaction, on the loop.
 
-The transaction is of a cut; `renew` moves it to the one just published, while nothing is written.
-Holding it keeps the WAL from shrinking, so `rest` lets go of it for a moment when the sink asks.
+The transaction sees one cut; `renew` moves it to the cut just published, while nothing is written.
+An open transaction keeps the WAL from shrinking, so `rest` ends it for a moment when the sink asks.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from sinks.serving.schema import READER_CACHE_KIB, connect, is_empty, is_ours
 from sinks.serving.view import SERVING_FILE
 
 EXCEPTIONS_SORTED_MAX = 5_000  # for a page of them: 5 ms
-RECENT_ROWS_MAX = 20_000  # journal rows looked through for some kinds: 10 ms
-SEARCH_ROWS_MAX = 5_000  # of a word's matches that are put in order
+RECENT_ROWS_MAX = 20_000  # journal rows searched for some kinds: 10 ms
+SEARCH_ROWS_MAX = 5_000  # of a word's matches that are sorted
 TIME_SLACK_SECONDS = 3_600  # a journal row's time is that of its transaction's begin
 
 _DOCUMENT = (
@@ -48,7 +48,10 @@ _CHANGE = "c.serial, c.display_name, c.version, c.time, c.action, c.kind, c.sour
 
 
 class ServingLibrary:
-    """See `sinks.http.library.Library`. `on_damage` is told what a reader found damaged."""
+    """See `sinks.http.library.Library`.
+
+    `on_damage` is called with damage that a reader has found.
+    """
 
     def __init__(self, state: Path, on_damage: Callable[[str], None] = lambda _: None) -> None:
         self.path = state / SERVING_FILE
@@ -59,7 +62,7 @@ class ServingLibrary:
         self._latest_only = False
 
     def renew(self) -> None:
-        """Stand at the cut that the file stands at; without one, nothing changes.
+        """Move to the cut at which the file stands; without one nothing changes.
 
         Raises ViewCorrupt, StorageFailed.
         """
@@ -87,13 +90,13 @@ class ServingLibrary:
             self._latest_only = view.config.releases == "latest"
 
     def rest(self) -> None:
-        """Let go of the transaction; the next `renew` takes a new one."""
+        """End the transaction; the next `renew` begins a new one."""
         with self._errors():
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Let go of the file. Never raises."""
+        """Close the file. Never raises."""
         connection, self._connection, self._view = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -140,7 +143,7 @@ class ServingLibrary:
         return Releases(slim, 0, "latest")
 
     def gone_files(self, name: NormalizedName) -> Sequence[GoneFile]:
-        """Files that were held and are gone."""
+        """Files that were held and are removed."""
         rows = self._rows(
             "SELECT g.version, g.body FROM name n JOIN gone_file g ON g.id = n.id WHERE n.name = ?"
             " LIMIT ?",
@@ -149,7 +152,7 @@ class ServingLibrary:
         return [GoneFile(version, self._decoded(body, SlimFile)) for version, body in rows]
 
     def state(self, name: NormalizedName) -> State | None:
-        """What is known and owed."""
+        """The state of the name."""
         rows = self._rows(
             "SELECT s.body FROM name n JOIN state s ON s.id = n.id WHERE n.name = ?", (name,)
         )
@@ -278,7 +281,7 @@ class ServingLibrary:
         )
 
     def serial_at(self, unix_seconds: int) -> int:
-        """By halving: times rise with serials, but for some seconds."""
+        """A binary search: times rise with serials, except for some seconds."""
         after = "SELECT serial, time FROM changelog WHERE serial >= ? ORDER BY serial LIMIT 1"
         low, high = 0, 0 if self._view is None else self._view.reached + 1
         while low < high:
@@ -291,7 +294,7 @@ class ServingLibrary:
         return low - 1 if low else 0
 
     def removed(self, before_serial: int | None = None, limit: int = PAGE_MAX) -> Sequence[Removed]:
-        """Names whose project is gone."""
+        """Names of removed projects."""
         rows = self._rows(
             "SELECT n.name, n.display_name, t.reason, t.serial, t.time FROM tombstone t"
             " JOIN name n ON n.id = t.id WHERE t.serial < ? ORDER BY t.serial DESC, t.id LIMIT ?",
@@ -305,7 +308,7 @@ class ServingLibrary:
     def exceptions(
         self, after: str = "", limit: int = PAGE_MAX
     ) -> Sequence[tuple[NormalizedName, State]]:
-        """Names the watermark does not speak for."""
+        """Names that the watermark does not cover."""
         # A few are read and sorted; among many the next ones by name are not far. Left to itself
         # SQLite goes by name, past all names of the index if there are none.
         few = self._view is not None and self._view.exceptions <= EXCEPTIONS_SORTED_MAX

@@ -1,6 +1,6 @@
-"""What the serving view needs to know of a record, as plain values. Pure.
+"""What the serving view needs of a record, as plain values. Pure.
 
-A document is looked into for lists and relations only; it is served as the bytes it is.
+A document is decoded only for lists and relations; its bytes are served unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sinks.release_rows import files_by_version, releases_in_document
 from sinks.softly import Fields, moment_of
 from streams.log import Record
 
-ETAG_BYTES = 6  # of a hash of the body, beside its serial: two bodies of one serial must differ
+ETAG_BYTES = 6  # of a hash of the body, besides its serial: two bodies may have the same serial
 ROLES_MAX = 1_000  # of one project; the most seen is below a hundred
 TEXT_CHARACTERS_MAX = 2_000  # of a summary in lists; upstream itself stops at 512
 
@@ -55,7 +55,7 @@ class Needs(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Relations(msgspec.Struct, array_like=True, frozen=True):
-    """What a document says of others; stored with it, so that its old rows can be found."""
+    """A document's relations to other names; stored with it, so that its old rows can be found."""
 
     needs: list[Needs] = []
     roles: list[tuple[str, str]] = []  # user, role
@@ -63,7 +63,7 @@ class Relations(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Of a document, for lists and relations. Texts that say nothing are None."""
+    """What lists and relations need of a document. Empty texts are None."""
 
     display_name: str
     version: str | None
@@ -80,7 +80,7 @@ unpack_relations = _relations.decode
 
 
 def facts_of(key: str, body: bytes) -> Facts:
-    """Never raises: of a document that cannot be read, the name is known."""
+    """Never raises: for a document that cannot be read only the name is known."""
     try:
         document = _document.decode(body)
     except msgspec.ValidationError:
@@ -98,7 +98,7 @@ def facts_of(key: str, body: bytes) -> Facts:
 
 
 def _facts_of_anything(key: str, body: bytes) -> Facts:
-    """Shapes that are not today's: what can be read of them."""
+    """The facts of a document of another shape, as far as it can be read."""
     whole = Fields(_anything.decode(body), "", [])
     info = whole.child("info")
     found = ((each.text("user"), each.text("role")) for each in _roles_in(whole))
@@ -156,7 +156,7 @@ def unix_seconds(record: Record, header: str) -> int:
 
 
 def slim_of(value: bytes) -> SlimReleases:
-    """A `releases` value as a type; what is not as due in it is left out.
+    """A decoded `releases` value; malformed parts are left out.
 
     Raises msgspec.MsgspecError or RecursionError if it is not JSON.
     """
@@ -174,7 +174,7 @@ def slim_of(value: bytes) -> SlimReleases:
 
 
 def slim_of_document(name: str, serial: int, body: bytes) -> SlimReleases:
-    """What a document itself has, where nothing else is held. Raises as `slim_of`."""
+    """The releases in the document itself, if no others are held. Raises as `slim_of`."""
     whole = Fields(_anything.decode(body), "", [])
     info = whole.child("info")
     latest = info.raw("version")

@@ -1,8 +1,8 @@
 """The file `serving.sqlite`: its tables, and how it is opened.
 
-A document lies in a table of its own, keyed by number: one look in the index of names and one in
-the table find it (a table WITHOUT ROWID is six times slower with rows of this size). What lists
-and pages need lies beside, so that no list reads documents.
+Documents are in a table of their own, keyed by number: one lookup in the index of names and one in
+the table find it (a table WITHOUT ROWID is six times slower with rows of this size). What lists and
+pages need is in other tables, so that no list reads documents.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The serving view: what the HTTP service answers from, in a SQLite file that it alone writes.
 
-Rows and positions go in by one transaction; records below the stored positions are skipped, so that
-applying twice is applying once. Publishing is no writing: readers hold a read transaction of the
-cut published last, and take a new one when told, while nothing is written (`sinks.serving.reader`).
+Rows and positions are written in one transaction; records below the stored positions are skipped,
+so that applying twice is applying once. Publishing writes nothing: readers hold a read transaction
+of the cut published last, and begin a new one when told, while nothing is written
+(`sinks.serving.reader`).
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ log_ = structlog.get_logger("sinks.serving")
 
 
 class _OtherVersion(ViewCorrupt):
-    """No damage: the file need not be kept."""
+    """The file is from another version; it is not damaged and need not be kept."""
 
 
 class CutNote(msgspec.Struct, frozen=True):
-    """The cut that the file stands at exactly, and what was known then."""
+    """The cut at which the file stands exactly, and what was known then."""
 
     log_id: str
     cuts: tuple[Cut | None, ...]
@@ -68,8 +69,8 @@ class CutNote(msgspec.Struct, frozen=True):
 class ServingView:
     """See `sinks.sink.Sink`. `state` is the directory of its files.
 
-    `rest` is called, in the sink's thread, when the WAL has grown and readers must let go of their
-    transactions for a moment: it returns when they have. `keep_removed`: one of KEEP_REMOVED.
+    `rest` is called, in the sink's thread, when the WAL has grown and readers must end their
+    transactions for a moment; it returns when they have. `keep_removed`: one of KEEP_REMOVED.
     """
 
     name = "serving"
@@ -109,7 +110,7 @@ class ServingView:
         self._run(lambda connection: self._reached(connection, at))
 
     def publish(self, now_ms: int) -> Published:  # noqa: ARG002  (the port's)
-        """Say that the cut reached last may be read; what the WAL holds too much of goes."""
+        """Let readers see the cut reached last; checkpoint the WAL if it has grown too much."""
         note = self._run(_cut_of)
         assert note is not None, "published between two cuts"
         with storage(self.path):
@@ -121,7 +122,7 @@ class ServingView:
         return Published(self.path, size, watermark(note.cuts).serial)
 
     def published(self) -> Vector | None:
-        """What this process has published: a reader begins with it."""
+        """The cut that this process has published, with which a reader begins."""
         return self._published
 
     def reset(self) -> None:
@@ -140,7 +141,7 @@ class ServingView:
         self._run(lambda _: None)
 
     def close(self) -> None:
-        """Close the file and let others have it."""
+        """Close the file and release it to others."""
         self._close_file()
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -178,7 +179,7 @@ class ServingView:
 
     def _undo(self) -> None:
         if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # it may have been undone already
+            with contextlib.suppress(sqlite3.Error):  # it may have been rolled back already
                 self._connection.rollback()
         self._writer = None  # its counts and numbers are those of the transaction
 

@@ -1,4 +1,4 @@
-"""Putting records into the tables of the serving view, within the caller's transaction."""
+"""Writes records into the tables of the serving view, within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log_ = structlog.get_logger("sinks.serving")
 
 
 class Counts(msgspec.Struct):
-    """How many there are, kept with every change: counting 886 000 rows takes a second."""
+    """Numbers of rows, updated with every change: counting 886 000 rows takes a second."""
 
     projects: int = 0
     removed: int = 0
@@ -62,7 +62,7 @@ class ServingWriter:
     def take(self, record: Record) -> None:
         """Take one record in."""
         if record.key is None:
-            return  # a marker: it speaks to workers
+            return  # a marker, which is for workers
         if record.topic is Topic.CHANGELOG:
             self._changelog(record, record.key)
         elif record.topic is Topic.STATE:
@@ -117,7 +117,7 @@ class ServingWriter:
         )
 
     def _relate(self, number: int, name: str, relations: Relations) -> None:
-        """Relations as they are now, in place of those stored; mostly they are the same."""
+        """Replace the stored relations by the present ones; mostly they are the same."""
         packed = pack_relations(relations)
         row = self._run("SELECT packed FROM relations WHERE id = ?", (number,)).fetchone()
         if row is not None:

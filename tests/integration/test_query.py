@@ -121,8 +121,8 @@ def test_a_spreadsheet_runs_nothing(snapshot: Path) -> None:
     [
         ("selec 1", 'syntax error at or near "selec"'),
         ("FROM nowhere", "Table with name nowhere does not exist"),
-        ("", "one statement is wanted, not 0"),
-        ("SELECT 1; SELECT 2", "one statement is wanted, not 2"),
+        ("", "one statement is expected, not 0"),
+        ("SELECT 1; SELECT 2", "one statement is expected, not 2"),
         ("COPY projects TO '/tmp/x.csv'", "COPY is not allowed"),
         ("CREATE TEMP TABLE x AS SELECT 1", "CREATE is not allowed"),
         ("SET memory_limit = '9GB'", "SET is not allowed"),

@@ -101,7 +101,7 @@ def test_a_variable_that_is_like_none_is_told(capsys: pytest.CaptureFixture[str]
     """Somebody's own, perhaps: it ends nothing."""
     check_environment({"PYPISTREAM_OWNER": "x"})
 
-    assert "PYPISTREAM_OWNER in the environment is no setting" in capsys.readouterr().err
+    assert "PYPISTREAM_OWNER in the environment is not a setting" in capsys.readouterr().err
 
 
 def test_a_form_of_the_log_that_there_is_not_is_refused() -> None:
@@ -118,5 +118,7 @@ def test_a_command_ends_with_2_and_help_comes_all_the_same() -> None:
     )
 
     assert [2, 0] == [refused.returncode, helped.returncode]
-    assert refused.stderr.startswith("Error: PYPISTREAM_INCLDE in the environment is no setting\n")
+    assert refused.stderr.startswith(
+        "Error: PYPISTREAM_INCLDE in the environment is not a setting\n"
+    )
     assert "Next:  did you mean PYPISTREAM_INCLUDE?" in refused.stderr

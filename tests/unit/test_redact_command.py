@@ -100,7 +100,7 @@ async def test_a_name_that_nobody_has_heard_of_is_said(
     await _make_rule(log, rule_of("sample", ()))
 
     assert (await read_rules(log)).count == 1
-    assert ("never heard of sample" in capsys.readouterr().out) is not known
+    assert ("does not know sample" in capsys.readouterr().out) is not known
 
 
 @pytest.mark.parametrize("stopped", [True, False])

@@ -1,6 +1,6 @@
 """Chunks of bytes that all clients with one selection share; a client holds a number.
 
-So the queue that is bounded is the channel's, and a slow client is a difference of two numbers.
+So the bounded queue is the channel's, and a client's lag is the difference of two numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One reader of the log, many clients: events are encoded once, and all clients get those bytes.
 
-A client far behind is given pages out of the log, a few clients at a time; then what the ring of
-recent events holds; from then on it takes the chunks of its channel, which all clients with the
-same selection share. A client holds a number, no bytes: the queue that is bounded is the channel's.
+A client far behind gets pages from the log, a few clients at a time; then what the ring of recent
+events holds; from then on the chunks of its channel, which all clients with the same selection
+share. A client holds a number and no bytes: the bounded queue is the channel's.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sinks.http.streams.source import Event, News, Source
 from streams.bell import heard_within
 
 BURST_BYTES = 256 * 1024  # after so many at once the clients are waited for
-BURST_SECONDS_MAX = 1.0  # but not longer: one that does not read must not hold up all
+BURST_SECONDS_MAX = 1.0  # but not longer: one that does not read must not block the others
 BURST_LOOK_SECONDS = 0.01
-RING_EVENTS_MAX = 10_000  # who is away for longer reads from the log
+RING_EVENTS_MAX = 10_000  # clients that were away for longer read from the log
 RING_BYTES_MAX = 32 * 1024 * 1024  # of those events, whichever comes first
 RING_PIECE = 256  # events given to a client between two looks
 TICK_SECONDS = 1.0  # how often slow and silent connections are looked for

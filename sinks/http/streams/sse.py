@@ -1,7 +1,7 @@
 """A connection of `text/event-stream`, as plain ASGI.
 
-Not by a library: two tasks and shared bytes for each client, where sse-starlette has four tasks, a
-timer and its own framing of each event (ADR 017).
+It does not use a library: a client takes two tasks and shared bytes, where sse-starlette has four
+tasks, a timer and its own framing of each event (ADR 017).
 """
 
 from __future__ import annotations
