@@ -1,8 +1,8 @@
-"""Questions and orders to the brokers about topics: the I/O of `kafka_topics`.
+"""Requests to the brokers about topics: the I/O of `kafka_topics`.
 
-aiokafka's own admin client asks for topics in a way that makes those which are not there, with the
-broker's defaults, and its AlterConfigs drops every config that it does not name. So the client that
-it stands on is used, with two requests that do neither.
+aiokafka's own admin client asks for topics in a way that creates missing ones, with the broker's
+defaults, and its AlterConfigs resets every config that it does not name. So its underlying client
+is used, with two requests that do neither.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ class Admin:
             self._client = None
 
     async def brokers(self) -> int:
-        """How many are up."""
+        """The number of live brokers."""
         response = await self._ask("list the brokers", MetadataRequest([], False))
         return len(response.to_object()["brokers"])
 
     async def layouts(self, names: Sequence[str]) -> dict[str, Layout]:
-        """The topics of these names that are there. Raises LogRefused without Describe on one."""
-        request = MetadataRequest(list(names), False)  # False: what is not there is not made
+        """The existing topics among these names. Raises LogRefused without Describe on one."""
+        request = MetadataRequest(list(names), False)  # False: a missing topic is not created
         response = await self._ask("look at the topics", request)
         found, denied = {}, set()
         for topic in response.to_object()["topics"]:
@@ -103,7 +103,7 @@ class Admin:
         return found
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
-        """Make them; one that is there already is left as it is."""
+        """Create them; an existing one is left as it is."""
         left = list(topics)
         async with _patience("create the topics"):
             while left:
@@ -126,7 +126,7 @@ class Admin:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def configs(self, names: Sequence[str]) -> dict[str, dict[str, str] | None]:
-        """All configs of topics that are there, as they count; None = no right to look."""
+        """All effective configs of existing topics; None = no right to read them."""
         request = DescribeConfigsRequest([(_TOPIC, name, None) for name in names])
         found: dict[str, dict[str, str] | None] = {}
         async with _patience("describe the topics"):
@@ -158,13 +158,13 @@ class Admin:
                 self._refuse(f"alter the topic {name}", row["error_code"], name, text)
 
     def _refuse(self, action: str, code: int, name: str, text: str | None) -> None:
-        """Raise what the code of one topic means."""
+        """Raise the error for the code of one topic."""
         kind = kafka.for_code(code)
         with translated(action, self._settings.security.principal):
             raise kind(name) if code == _DENIED else kind(f"{name}: {text or kind.description}")
 
     async def _ask(self, action: str, request: Request[Any]) -> Response:
-        """One answer of any broker; tried again while brokers come and go."""
+        """The answer of any broker; repeated while brokers come and go."""
         assert self._client is not None, "used outside of `async with`"
         last: kafka.KafkaError | None = None
         try:
@@ -194,7 +194,7 @@ class Admin:
 
 @contextlib.asynccontextmanager
 async def _patience(action: str) -> AsyncIterator[None]:
-    """A time limit around an order that is repeated."""
+    """A time limit for a request with its repetitions."""
     try:
         async with asyncio.timeout(CALL_SECONDS_MAX):
             yield

@@ -1,4 +1,4 @@
-"""How our topics have to be kept on Kafka, and what differs. Pure. See docs/kafka.md, Topics.
+"""The configs that our topics need on Kafka, and what differs. Pure. See docs/kafka.md, Topics.
 
 Source: kafka.apache.org/documentation/#topicconfigs. Values are texts, as the broker gives them.
 """
@@ -20,7 +20,7 @@ REPLICATION_MAX = (
 BATCH_OVERHEAD_BYTES = 128 * 1024
 """What a batch of one record is more than the record: 61 bytes of header, the record's own framing,
 and what zstd adds to bytes that it cannot compress (1/256: 64 KiB of 16 MiB)."""
-# What a batch of one record adds to it comes on top.
+# A batch of one record adds its overhead.
 MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + BATCH_OVERHEAD_BYTES
 
 MAX_COMPACTION_LAG_MS = 7 * 24 * 60 * 60 * 1000
@@ -32,15 +32,15 @@ _MIB = 1024 * 1024
 _MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
 
 _SEGMENTS: dict[Topic, tuple[int, int]] = {  # bytes, milliseconds until a new segment is begun
-    # The cleaner never touches the newest segment: what lies in it is read at every start.
-    # `state` is read whole whenever a worker starts: at most an hour of it is old.
+    # The cleaner never touches the newest segment, which is read at every start. `state` is read
+    # whole whenever a worker starts: at most an hour of it is old.
     Topic.STATE: (64 * _MIB, _HOUR_MS),
     # `progress` is a few records, written in every transaction: at most ten minutes of them.
     Topic.PROGRESS: (32 * _MIB, 10 * _MINUTE_MS),
-    # Whole documents: a sink that starts anew reads at most a day of replaced ones.
+    # Whole documents: a rebuilt sink reads at most a day of replaced ones.
     Topic.METADATA: (256 * _MIB, _DAY_MS),
     Topic.RELEASES: (256 * _MIB, _DAY_MS),
-    # Retention goes by segment: so asks live for 7 to 8 days, not for 7 to 14.
+    # Retention works by segments: so asks live for 7 to 8 days, not for 7 to 14.
     Topic.REFETCH: (256 * _MIB, _DAY_MS),
 }
 
@@ -55,7 +55,7 @@ class Rule(Enum):
 
     EXACT = auto()
     AT_LEAST = auto()  # more is fine, unlimited too
-    FREE = auto()  # set when the topic is made; whoever changes it has a reason
+    FREE = auto()  # set for a new topic; whoever changes it has a reason
 
 
 class Wanted(NamedTuple):
@@ -67,14 +67,14 @@ class Wanted(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A config that is not as it has to be."""
+    """A config that is not as required."""
 
     config: str
     found: str
     wanted: str
 
     def __str__(self) -> str:
-        """As a part of a sentence."""
+        """The difference as part of a sentence."""
         return f"{self.config} is {self.found}, wanted {self.wanted}"
 
 
@@ -93,7 +93,7 @@ def wanted(topic: Topic, replication: int) -> dict[str, Wanted]:
         "message.timestamp.type": _exact("LogAppendTime"),  # retention and our clocks go by it
         "compression.type": _free("producer"),  # we compress; the broker need not do it again
         "min.insync.replicas": _at_least(min_insync(replication)),
-        "unclean.leader.election.enable": _exact("false"),  # what was acknowledged is never dropped
+        "unclean.leader.election.enable": _exact("false"),  # acknowledged records are never dropped
     }
     if spec.cleanup == "compact":
         configs["min.compaction.lag.ms"] = _at_least(COMPACTION_LAG_MS)
@@ -123,7 +123,7 @@ def new_configs(topic: Topic, replication: int) -> dict[str, str]:
 
 
 def differences(topic: Topic, replication: int, found: Mapping[str, str]) -> list[Difference]:
-    """What has to be mended. A config that the broker does not know counts as it should be."""
+    """The differences to mend. A config that the broker does not know counts as right."""
     listed = [
         Difference(name, found[name], _words(each))
         for name, each in wanted(topic, replication).items()
@@ -137,7 +137,7 @@ def differences(topic: Topic, replication: int, found: Mapping[str, str]) -> lis
 
 
 def mended(topic: Topic, replication: int, found: Mapping[str, str]) -> dict[str, str]:
-    """The configs to set so that nothing differs; what is fine as it is stays out."""
+    """The configs to set so that nothing differs, without those that are fine."""
     configs = wanted(topic, replication)
     return {
         each.config: configs[each.config].value for each in differences(topic, replication, found)
@@ -145,7 +145,7 @@ def mended(topic: Topic, replication: int, found: Mapping[str, str]) -> dict[str
 
 
 def log_partitions(counts: Mapping[Topic, int]) -> int | None:
-    """N of a log whose topics have so many partitions: what most say; None without any topic."""
+    """N of a log with these numbers of partitions, by majority; None without any topic."""
     said = [count - TOPICS[topic].extra_partitions for topic, count in counts.items()]
     return max(said, key=said.count, default=None)
 

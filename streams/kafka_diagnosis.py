@@ -1,8 +1,8 @@
 """Why Kafka cannot be reached. aiokafka says "Unable to bootstrap" whatever the reason is.
 
-So after such a failure the way in is walked step by step: name, port, TLS, Kafka's own greeting,
-login, the brokers that the cluster names. The first step that fails is the reason. Neither a text
-of ours nor one of the broker's holds the password.
+So after such a failure the connection is tried step by step: name, port, TLS, Kafka's own greeting,
+login, the brokers that the cluster names. The first step that fails is the reason. No message, ours
+or the broker's, contains the password.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from schemas.errors import LogRefused, PypistreamError, Retriable, UsageError
 from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable
 
-STEP_SECONDS_MAX = 5.0  # of one step to one broker: over the slowest line a handshake takes less
+STEP_SECONDS_MAX = 5.0  # of one step to one broker: even on a slow line a handshake takes less
 LATE_ALERT_SECONDS = 1.0  # in TLS 1.3 a server refuses our certificate after the handshake is done
 _UNTRUSTED = {18, 19, 20, 21}  # X509_V_ERR_*: self-signed, in chain, no issuer, no first signature
 _OTHER_HOST = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
 
 
 async def diagnose(settings: KafkaSettings) -> PypistreamError:
-    """Walk the way in and say what stands in it; LogUnavailable if it is free again by now."""
+    """Try to connect step by step and raise what fails; LogUnavailable if nothing does by now."""
     found: list[PypistreamError] = []
     brokers: set[tuple[str, int]] = set()
     for host, port in settings.servers:
@@ -42,7 +42,7 @@ async def diagnose(settings: KafkaSettings) -> PypistreamError:
 
 
 def _chosen(found: list[PypistreamError]) -> PypistreamError:
-    """What never mends itself comes first; else everything that was found, in one error."""
+    """A permanent error first; else everything that was found, in one error."""
     for error in found:
         if not isinstance(error, Retriable):
             return error
@@ -54,7 +54,7 @@ def _chosen(found: list[PypistreamError]) -> PypistreamError:
 async def _unreachable(
     settings: KafkaSettings, brokers: set[tuple[str, int]]
 ) -> list[PypistreamError]:
-    """The brokers that the cluster names but nobody reaches from here."""
+    """The error for brokers that the cluster names but that cannot be reached from here."""
     found: list[PypistreamError] = []
     for host, port in sorted(brokers):
         try:
@@ -69,7 +69,7 @@ async def _unreachable(
 
 
 async def _walk(settings: KafkaSettings, host: str, port: int) -> set[tuple[str, int]]:
-    """All steps to one broker; the brokers that it names. Raises what stands in the way."""
+    """All steps to one broker; returns the brokers that it names. Raises what fails."""
     await _reach(host, port)
     if settings.security.tls:
         await _shake_hands(settings, host, port)
@@ -101,7 +101,7 @@ async def _reach(host: str, port: int) -> None:
 
 
 async def _shake_hands(settings: KafkaSettings, host: str, port: int) -> None:
-    """TLS: whom we trust, whether it is the right host, and whether it wants to know us."""
+    """TLS: whether the authority is trusted, the host right, and a client certificate wanted."""
     security, at = settings.security, f"{host}:{port}"
     try:
         async with _connected(host, port, security.ssl_context()) as reader:
@@ -154,7 +154,7 @@ def _unwelcome(reason: str, certfile: str, at: str) -> PypistreamError:
 
 
 async def _no_tls(settings: KafkaSettings, at: str, host: str, port: int) -> PypistreamError:
-    """The TLS handshake came to nothing without a word: perhaps a port without TLS."""
+    """The TLS handshake failed without a message: perhaps a port without TLS."""
     connection = None
     try:
         connection = await _greeted(settings, host, port, "PLAINTEXT")
@@ -215,7 +215,7 @@ async def _silent(settings: KafkaSettings, host: str, port: int) -> PypistreamEr
 
 
 async def _hung_up(settings: KafkaSettings, host: str, port: int) -> PypistreamError:
-    """It closed the connection when we spoke: it expected something else."""
+    """It closed the connection at our first request: it expected something else."""
     security, at = settings.security, f"{host}:{port}"
     if not security.tls and await _speaks_tls(host, port):
         return _wants_tls(settings, at)
@@ -240,7 +240,7 @@ async def _speaks_tls(host: str, port: int) -> bool:
     """Whether a TLS handshake works there, whoever it is."""
     anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anyone.check_hostname = False
-    anyone.verify_mode = ssl.CERT_NONE  # nothing is sent; only the kind of the port is asked
+    anyone.verify_mode = ssl.CERT_NONE  # nothing is sent; this only tests the kind of port
     try:
         async with _connected(host, port, anyone):
             return True

@@ -1,9 +1,9 @@
-"""The end of aiokafka's clients: also of those whose brokers say nothing any more.
+"""Stops aiokafka's clients, even if their brokers no longer answer.
 
-`stop` finishes what is under way: it sends what is pending, leaves a group. Where no answer comes
-that takes as long as requests may, or for ever, and a client whose `stop` is cancelled half-way
-goes on in the background: asks for metadata twice a minute, and writes, once it can, what everybody
-has given up. So what it waits for is ended first, and `stop` then comes to its end.
+`stop` finishes its work: it sends what is pending and leaves its group. Without answers that takes
+as long as requests may, or for ever; and a client whose `stop` is cancelled goes on in the
+background: it asks for metadata twice a minute and, once it can, writes what everybody has given
+up. So the requests it waits for are ended first, and then `stop` completes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka.errors import KafkaConnectionError
 
 STOP_SECONDS_MAX = 4.0  # `stop` waits for brokers that may be gone
-CUT_SECONDS_MAX = 0.5  # twice, for the rest of it, when nothing is waited for any more
+CUT_SECONDS_MAX = 0.5  # twice, for the rest, when nothing is left to wait for
 
 
 async def stopped(client: Any, seconds: float | None = None) -> None:
@@ -26,13 +26,13 @@ async def stopped(client: Any, seconds: float | None = None) -> None:
     if not done:
         _cut_off(client)
         await asyncio.wait([stopping], timeout=CUT_SECONDS_MAX)
-        stopping.cancel()  # if it has connected anew, and waits again
+        stopping.cancel()  # if it has reconnected, and waits again
         _cut_off(client)
         closing = asyncio.ensure_future(_connections(client).close())
         done, _ = await asyncio.wait([stopping, closing], timeout=CUT_SECONDS_MAX)
     for each in done:
         if not each.cancelled():
-            each.exception()  # looked at, so that nothing is printed: it is being thrown away
+            each.exception()  # retrieved, so that nothing is printed
     _hush(client)
 
 
@@ -54,7 +54,7 @@ def _connections(client: Any) -> Any:
 
 
 def _hush(client: Any) -> None:
-    """Look at the errors of futures that aiokafka failed and nobody waits for.
+    """Retrieve the errors of futures that aiokafka failed and nobody awaits.
 
     Else asyncio prints each of them when it is collected ("Future exception was never retrieved").
     """

@@ -1,7 +1,7 @@
-"""What Kafka's errors mean to us (codes: kafka.apache.org/protocol#protocol_error_codes).
+"""Translates Kafka's errors into ours (codes: kafka.apache.org/protocol#protocol_error_codes).
 
-A broker knows why it refuses; aiokafka sometimes wraps that in an error of its own. So the whole
-chain of causes is looked through, and the first error with a meaning counts.
+A broker says why it refuses, but aiokafka sometimes wraps that in an error of its own. So the whole
+chain of causes is searched, and the first error with a known meaning counts.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ _ANY: Kinds = (
     OSError,  # TimeoutError, ConnectionError and ssl.SSLError among them
     EOFError,  # asyncio.IncompleteReadError
 )
-_DEPTH_MAX = 8  # causes looked through; a chain is two or three long
+_DEPTH_MAX = 8  # causes searched; a chain is two or three long
 
 
 @contextlib.contextmanager
 def translated(action: str, principal: str = "") -> Iterator[None]:
-    """Let nothing of aiokafka's own errors out. `action` completes "cannot ...".
+    """Translate aiokafka's errors in the block. `action` completes "cannot ...".
 
     `principal` is who was refused, where the caller knows (SecuritySettings.principal).
     """
@@ -100,14 +100,14 @@ def translated(action: str, principal: str = "") -> Iterator[None]:
     except AssertionError as error:
         if not _of_aiokafka(error):
             raise
-        # its own state is out of step, after an error that it had before
+        # its own state is inconsistent after an earlier error
         raise LogUnavailable(
             f"cannot {action}: the Kafka client is out of step: {error}"
         ) from error
 
 
 def meaning(error: BaseException, action: str, principal: str = "") -> PypistreamError:
-    """The leaf that says what to do."""
+    """The error of ours that says what to do."""
     for cause in _chain(error):
         found = _known(cause, action, principal)
         if found is not None:
@@ -143,7 +143,7 @@ def _known(error: BaseException, action: str, principal: str) -> PypistreamError
 
 
 def missing_right(error: BaseException, action: str, principal: str = "") -> LogRefused:
-    """Say which right is missing, who lacks it, and the command that grants it."""
+    """The error with the missing right, who lacks it, and the command that grants it."""
     kind = next(kind for kind in _RIGHTS if isinstance(error, kind))
     resource, flag = _RIGHTS[kind]
     operation = _OPERATIONS.get(resource) or _OPERATIONS.get(action.split(maxsplit=1)[0], "Read")

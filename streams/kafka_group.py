@@ -1,7 +1,7 @@
-"""Which partitions this process works on, by a Kafka consumer group that does nothing else.
+"""Assigns partitions to this process by a Kafka consumer group that does nothing else.
 
-The group's consumer reads no record and stores no offset: positions lie in `progress`, and the
-transactional id is the only fence. It tells who is there, and so who does what.
+The group's consumer reads no record and stores no offset: positions are in `progress`, and the
+transactional id is the only fence. The group only knows its members, and divides the work.
 
 Facts of aiokafka 0.14 that shape this: callbacks are awaited before the next join, so they only
 take notes; an assignor keeps its memory in its class, so each group has a class of its own; there
@@ -37,12 +37,12 @@ SESSION_MS = 10_000  # a killed process's partitions are free after this
 HEARTBEAT_MS = 2_000  # so four may be lost; others learn of a change within one
 POLL_MS = 500  # of one `getmany`, which is what tells aiokafka that somebody is at home
 CONFIRM_SECONDS = 1.0  # between two looks at the group's members
-ANSWER_SECONDS_MAX = 3.0  # of one such look: then the coordinator is looked for anew
+ANSWER_SECONDS_MAX = 3.0  # of one such look; then the coordinator is looked up again
 START_SECONDS_MAX = 30.0  # metadata and coordinator; joining is not waited for
 # Without being a member: three times what a join takes when somebody's session has to end first.
 # Then this client is thrown away and a new one made, whatever state it got itself into.
 LOST_SECONDS_MAX = 30.0
-LEAVE_SECONDS_MAX = 3.0  # leaving is a courtesy: without it others wait for SESSION_MS
+LEAVE_SECONDS_MAX = 3.0  # leaving is a courtesy: otherwise the others wait for SESSION_MS
 
 log_ = structlog.get_logger("group")
 
@@ -61,12 +61,12 @@ class KafkaGroup:
         self._group_id = settings.prefix + GROUP_ID
         self._member = Membership(total, SESSION_MS / 1000)
         self._news = asyncio.Event()
-        # Its memory outlives a connection: after an outage everybody asks for what it had last.
+        # Its memory outlives a connection: after an outage each asks for what it had last.
         self._assignor = type("Sticky", (StickyPartitionAssignor,), {})
 
     @property
     def partitions(self) -> frozenset[int]:
-        """What the group gave us last."""
+        """The last assignment by the group."""
         return self._member.partitions
 
     @property
@@ -76,7 +76,7 @@ class KafkaGroup:
 
     @property
     def well(self) -> bool:
-        """Whether the group has said so lately."""
+        """Whether the group has confirmed our membership recently."""
         return self._member.well(_now())
 
     def share(self) -> float:
@@ -92,7 +92,7 @@ class KafkaGroup:
 
     async def run(self) -> None:
         """Be a member until cancelled. Raises LogUnavailable, LogRefused."""
-        name = f"pypistream-{uuid.uuid4().hex}"  # by this name the coordinator lists us
+        name = f"pypistream-{uuid.uuid4().hex}"  # the coordinator lists us by this name
         connection = {**self._settings.connection(), "client_id": name}
         consumer = AIOKafkaConsumer(
             group_id=self._group_id,
@@ -117,7 +117,7 @@ class KafkaGroup:
                 confirming = asyncio.create_task(self._confirm(admin, name))
                 well = _now()
                 while _now() - well < LOST_SECONDS_MAX:
-                    # All is paused: nothing comes, but what aiokafka's own tasks ran into.
+                    # Everything is paused: no record comes, only errors of aiokafka's own tasks.
                     await consumer.getmany(timeout_ms=POLL_MS)
                     if self._member.well(_now()):
                         well = _now()
@@ -125,7 +125,7 @@ class KafkaGroup:
                 f"the group {self._group_id} has not known us for {LOST_SECONDS_MAX:g} s"
             )
         finally:
-            self._member.denied(_now())  # whatever ended this: nobody answers for us any more
+            self._member.denied(_now())  # whatever ended this, we are no longer a member
             if confirming is not None:
                 confirming.cancel()
             await asyncio.gather(*(stopped(each, LEAVE_SECONDS_MAX) for each in (consumer, admin)))
@@ -140,7 +140,7 @@ class KafkaGroup:
                 async with asyncio.timeout(ANSWER_SECONDS_MAX):
                     [answer] = await admin.describe_consumer_groups([self._group_id])
             except (KafkaError, TimeoutError, OSError) as error:
-                # No answer is no proof of anything: after half a session fetching stops by itself.
+                # No answer proves nothing: after half a session fetching stops by itself.
                 log_.info("the group's coordinator did not answer", error=repr(error))
             else:
                 self._heard(_client_ids(answer), name, asked)
@@ -167,18 +167,18 @@ class KafkaGroup:
 
 
 class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types for it
-    """Tells the group object what aiokafka's background task finds out."""
+    """Passes on what aiokafka's background task learns."""
 
     def __init__(self, group: KafkaGroup, consumer: AIOKafkaConsumer) -> None:
         self._group = group
         self._consumer = consumer
 
     def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:  # noqa: ARG002
-        """Take a note; work goes on until the next assignment is known."""
+        """Note it; work goes on until the next assignment is known."""
         self._group._rejoining()  # noqa: SLF001 (two halves of one thing)
 
     def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
-        """Read nothing of it, and pass it on."""
+        """Pause it, so that nothing is read, and pass it on."""
         self._consumer.pause(*assigned)
         self._group._assigned(frozenset(at.partition for at in assigned))  # noqa: SLF001
 

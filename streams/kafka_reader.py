@@ -1,4 +1,4 @@
-"""Reading partitions of the log on Kafka: assigned, never subscribed; committed records only."""
+"""Reads partitions of the log on Kafka: assigned, never subscribed; committed records only."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable, Record, Table, TopicPartition
 
 FETCH_WAIT_MS = 500  # the broker holds an empty answer so long; a record ends the wait at once
-SILENCE_SECONDS_MAX = 30.0  # without any answer, while one is due every FETCH_WAIT_MS
-FETCH_BYTES_MAX = 16 * 1024 * 1024  # of one answer of one broker, read ahead of who asks
+SILENCE_SECONDS_MAX = 30.0  # without any answer, although one is due every FETCH_WAIT_MS
+FETCH_BYTES_MAX = 16 * 1024 * 1024  # of one answer of one broker, which is read ahead
 PARTITION_BYTES_MAX = 1024 * 1024  # of one partition in it; a larger batch comes alone all the same
 FOLD_BYTES_MAX = 8 * 1024 * 1024  # the same for a table: one partition, read as fast as it goes
 FOLD_RECORDS_MAX = 20_000  # between two turns of other tasks
@@ -35,9 +35,9 @@ def kafka_partition(prefix: str, at: TopicPartition) -> KafkaPartition:
 def make_consumer(
     connection: Mapping[str, Any], *, committed: bool = True, **options: Any
 ) -> AIOKafkaConsumer:
-    """A consumer as every one here is: no group, no guess where to begin, committed records.
+    """A consumer with our settings: no group, no default position, committed records only.
 
-    One that is not `committed` is asked for ends only.
+    One that is not `committed` is only for reading ends.
     """
     return AIOKafkaConsumer(
         **connection,
@@ -54,13 +54,13 @@ def make_consumer(
 def begin(
     consumer: AIOKafkaConsumer, prefix: str, positions: Mapping[TopicPartition, Offset]
 ) -> None:
-    """Assign exactly these partitions and stand at these positions."""
+    """Assign exactly these partitions, and seek to these positions."""
     consumer.assign([kafka_partition(prefix, at) for at in positions])
     for at, position in positions.items():
         consumer.seek(kafka_partition(prefix, at), position)
 
 
-_record = partial(tuple.__new__, Record)  # half of what the class itself takes, per record
+_record = partial(tuple.__new__, Record)  # half the time per record of the class's own constructor
 
 
 def as_records(topic: Topic, rows: Iterable[ConsumerRecord[bytes, bytes]]) -> list[Record]:
@@ -126,7 +126,7 @@ class KafkaReader:
         return records
 
     async def close(self) -> None:
-        """Let the consumer go."""
+        """Stop the consumer."""
         if self._open:
             self._open = False
             self._on_close(self)
@@ -137,9 +137,9 @@ class KafkaReader:
             raise LogUnavailable("the log has been closed")
 
     async def _ready(self, max_records: int) -> list[Record]:
-        """What has come already, each partition in its turn.
+        """The records that have arrived, from each partition in turn.
 
-        Nothing in here waits: a cancel finds a record with the consumer or with the caller.
+        Nothing in here waits, so after a cancellation a record is with the consumer or the caller.
         """
         records: list[Record] = []
         first, count = self._first, len(self._order)
@@ -158,7 +158,7 @@ class KafkaReader:
             timeout_ms=int(wait_seconds * 1000), max_records=max_records
         )
         records: list[Record] = []
-        for place in self._order:  # also those where only the marks of transactions were passed
+        for place in self._order:  # also those where only transaction markers were passed
             records += await self._taken(place, found.get(place, ()))
         self._listen(heard=bool(records))
         return records
@@ -171,7 +171,7 @@ class KafkaReader:
         return as_records(at.topic, rows)
 
     def _listen(self, *, heard: bool) -> None:
-        """Raise LogUnavailable if brokers that should have answered long ago did not."""
+        """Raise LogUnavailable if brokers should have answered long ago."""
         now = asyncio.get_running_loop().time()
         newest_ms = max(
             (self._consumer.last_poll_timestamp(place) or 0 for place in self._places), default=0
@@ -216,5 +216,5 @@ async def folded(
             patience = loop.time() + SILENCE_SECONDS_MAX
         elif loop.time() > patience:
             raise LogUnavailable(f"{place.topic}/{place.partition} gives no records below {end}")
-        await asyncio.sleep(0)  # a loop over ready records would starve all other tasks
+        await asyncio.sleep(0)  # without it a loop over ready records would starve other tasks
     return Table(rows, end)

@@ -1,4 +1,4 @@
-"""How to reach a Kafka cluster, and as whom. Reads no environment: whoever calls has the values.
+"""How to reach a Kafka cluster, and as which user. The caller reads the environment.
 
 Secrets: the password stands in no repr, no error and no log line. It is kept in memory only.
 """
@@ -17,7 +17,7 @@ from aiokafka.helpers import create_ssl_context
 from schemas.errors import UsageError
 from schemas.topics import PREFIX, Topic
 
-CLIENT_ID = "pypistream"  # stands in the broker's request log and quotas; no right hangs on it
+CLIENT_ID = "pypistream"  # appears in the broker's request log and quotas; no right depends on it
 
 REQUEST_TIMEOUT_MS = 15_000
 """One answer of one broker, and one connection. Long enough for a fetch with a record of 16 MiB
@@ -34,9 +34,9 @@ SASL_PROTOCOLS = ("SASL_PLAINTEXT", "SASL_SSL")
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
-# What goes wrong comes back as an error, which we report once and in our words; the client's own
-# lines, ten a second while a broker is away, are for whoever configures logging to see them. Those
-# of level DEBUG hold each request, the login among them: they are for nobody.
+# Errors are raised, and reported once in our words. The client's own log lines, ten a second while
+# a broker is away, are for those who configure logging to see them. Lines of level DEBUG hold each
+# request, the login included: nobody may see them.
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
 
@@ -50,7 +50,7 @@ _PORT_MAX = 65_535  # 16 bits
 
 @dataclass(frozen=True)
 class SecuritySettings:
-    """Who we are and how the line is protected. Raises UsageError for what cannot work.
+    """Our credentials and the protection of the connection. Raises UsageError if they cannot work.
 
     protocol    PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL
     mechanism   of SASL_*: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
@@ -102,7 +102,7 @@ class SecuritySettings:
 
     @property
     def tls(self) -> bool:
-        """Whether the line is encrypted."""
+        """Whether the connection is encrypted."""
         return self.protocol in TLS_PROTOCOLS
 
     @property
@@ -134,7 +134,7 @@ class SecuritySettings:
             ) from error
         if self.certfile:
             try:
-                # without a password OpenSSL would ask for one on the terminal, and wait
+                # without this OpenSSL would prompt for a password on the terminal
                 context.load_cert_chain(self.certfile, self.keyfile, password="")
             except ssl.SSLError as error:
                 raise UsageError(
@@ -146,7 +146,7 @@ class SecuritySettings:
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """A cluster and our part of it. Raises UsageError for what cannot work.
+    """A cluster and our names in it. Raises UsageError for settings that cannot work.
 
     bootstrap   HOST:PORT[,HOST:PORT...]: brokers to ask first; any one that answers will do
     prefix      of the names of topics, transactional ids and the group

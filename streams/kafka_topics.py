@@ -1,4 +1,4 @@
-"""The log's topics on Kafka: made, looked at, mended. What they must be: `kafka_configs`."""
+"""Creates, checks and mends the log's topics on Kafka. Requirements: `kafka_configs`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def ensure_topics(
     *,
     create: bool,
 ) -> int:
-    """See that all topics are there and as they should be; N.
+    """Check that all topics exist and are as they should be; returns N.
 
     With `create` those that are missing are made: N = `partitions`, 12 if None, `replication`
     copies, if None 3 or as many as there are brokers. Several processes may do so at once.
@@ -55,7 +55,7 @@ async def ensure_topics(
 async def create_topics(
     settings: KafkaSettings, partitions: int | None = None, replication: int | None = None
 ) -> LogReport:
-    """Make what is missing, as `ensure_topics` does; what else is wrong stands in the report.
+    """Create missing topics, as `ensure_topics` does; other faults are in the report.
 
     Raises LogMismatch (another number of partitions is there), LogRefused, LogUnavailable,
     UsageError.
@@ -72,7 +72,7 @@ async def inspect_topics(settings: KafkaSettings) -> LogReport:
 
 
 async def mend_topics(settings: KafkaSettings) -> LogReport:
-    """Set every config that differs, then look again. Nothing is made, no partition is added.
+    """Set every config that differs, then check again. No topic or partition is created.
 
     Raises LogRefused (no right to describe or alter a topic), LogUnavailable.
     """
@@ -104,7 +104,8 @@ async def _create_missing(
         count = log_partitions(there) or partitions or NEW_LOG_PARTITIONS
         _check_count(settings, count, partitions)
         copies = replication or min(REPLICATION_MAX, await admin.brokers())
-        # One order for all: the controller does it at once, so two processes never mix their N.
+        # One request for all: the controller handles it at once, so two processes never mix their
+        # N.
         await admin.create(
             [
                 NewTopic(name, partition_count(topic, count), copies, new_configs(topic, copies))
@@ -133,7 +134,7 @@ async def _wait_for_leaders(admin: Admin, names: Sequence[str]) -> None:
 async def _settled(
     admin: Admin, settings: KafkaSettings, changes: Mapping[str, Mapping[str, str]]
 ) -> LogReport:
-    """The report once a broker shows what was set: brokers learn it from the controller."""
+    """The report, once a broker shows the new values, which it learns from the controller."""
     report = await _look(admin, settings)
     for _ in range(int(LEADER_SECONDS_MAX / RETRY_SECONDS)):
         shown = {each.name: each.configs or {} for each in report.topics}

@@ -20,8 +20,8 @@ from streams.kafka_errors import translated
 from streams.kafka_settings import KafkaSettings
 from streams.log import Closing, LogUnavailable, Outgoing, TopicPartition
 
-TRANSACTION_MS_MAX = 10_000  # the broker aborts what is open longer: nobody is held up by a corpse
-COMMIT_SECONDS_MAX = 8.0  # of one `commit`; less than that, so that it is we who give up first
+TRANSACTION_MS_MAX = 10_000  # the broker aborts what is open longer, so a dead writer blocks nobody
+COMMIT_SECONDS_MAX = 8.0  # of one `commit`; less than that, so that we give up first
 
 Visible = Callable[[Mapping[TopicPartition, Offset]], Awaitable[object]]
 """Wait until readers see these partitions up to these offsets."""
@@ -75,13 +75,13 @@ class KafkaWriter:
         return offsets
 
     async def close(self) -> None:
-        """Give the id up: the broker frees it by itself."""
+        """Give the id up; the broker releases it by itself."""
         if not self._spent:
             self._spent = True
             self._discard(self._producer)
 
     def log_closed(self) -> None:
-        """The log's own close: whoever still holds this writer is told so."""
+        """The log was closed: later calls raise LogUnavailable."""
         self._log_closed = True
 
     def _check(self) -> None:

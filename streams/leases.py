@@ -1,4 +1,4 @@
-"""Whose part of the rate is whose, and which parts are free: leases by signs in the log. Pure.
+"""Which process may use which part of the rate: leases, by signs in the log. Pure.
 
 The rate has a part per partition. A process signs for those of its partitions every SIGN_SECONDS,
 and reads what others sign. It may use a part while its own last sign is younger than LEASE_SECONDS,
@@ -30,8 +30,9 @@ from typing import NamedTuple
 SIGN_SECONDS = 0.5  # between two signs
 LOOK_SECONDS = 0.25  # between two looks at those of others
 HAND_SECONDS = 0.1  # the same while a part goes from one to another, and its rate is used by nobody
-# From the sign of a killed process until others take its parts. 2.5 s at one of four cost a tenth
-# of what a window of 10 s may have; shorter, and a broker that is slow for a moment stops us.
+# From the last sign of a killed process until others take its parts. With one of four killed, 2.5 s
+# cost a tenth of what a window of 10 s may have; with less, a broker that is slow for a moment
+# would stop us.
 LEASE_SECONDS = 1.75
 VIEW_SECONDS = 1.0  # what was seen of others counts for so long; what is new here waits for it
 KEEP_SECONDS = 2.0  # what the group took away is used until another claims it, but no longer

@@ -43,7 +43,7 @@ def check_wal(folder: Path) -> None:
 
 
 def check_structure(path: Path, seconds_max: float | None) -> bool:
-    """SQLite's own look at its pages and indexes; False if it was not finished within the time.
+    """Run SQLite's own check of pages and indexes; False if it did not finish in time.
 
     Raises LogCorrupt with SQLite's first complaint, else as `storage_errors`.
     """

@@ -1,8 +1,8 @@
 """Compaction and retention of the SQLite log, in pieces: each one short write transaction.
 
-Every row is looked at once when it is old enough to remove the row that it replaced (`previous`),
-and the pointer `compacted` moves past it. Tombstones past their time are found by an index of their
-own. So a call with nothing to do reads a few rows per partition, and nothing is ever scanned twice.
+When a row is old enough it is visited once, to remove the row that it replaced (`previous`), and
+the pointer `compacted` moves past it. Expired tombstones are found by an index of their own. So a
+call with nothing to do reads a few rows per partition, and no row is scanned twice.
 """
 
 # ruff: noqa: S608  # the only names put into SQL are those of our own tables

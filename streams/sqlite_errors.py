@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to us (result codes: sqlite.org/rescode.html)."""
+"""Translates SQLite's errors into ours (result codes: sqlite.org/rescode.html)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CORRUPT = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_FORMAT,
-    sqlite3.SQLITE_ERROR,  # a table of ours is missing: our statements themselves are right
+    sqlite3.SQLITE_ERROR,  # a table is missing: our statements themselves are right
     sqlite3.SQLITE_CONSTRAINT,  # an offset that is there already
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_TOOBIG,
@@ -39,7 +39,7 @@ _PRIMARY = 0xFF  # extended result codes carry the primary one in their low byte
 
 
 def translated(error: sqlite3.Error, path: Path) -> PypistreamError:
-    """The leaf that says what to do."""
+    """The error of ours that says what to do."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # raised by Python's binding
         if isinstance(error, sqlite3.ProgrammingError):
@@ -66,10 +66,9 @@ def translated(error: sqlite3.Error, path: Path) -> PypistreamError:
 
 
 def refused(path: Path, said: str) -> UsageError:
-    """Who refuses the file, and what to do; `said` is SQLite's own word for it.
+    """Why the file is refused, and what to do; `said` is SQLite's own message.
 
-    Nothing is opened to find out but the folder: to close the file would let go of its locks.
-    Raises nothing itself, whatever the disk answers.
+    Only the folder is opened to find out: closing the file would release its locks. Never raises.
     """
     folder = path.parent
     with contextlib.suppress(OSError):
@@ -103,7 +102,7 @@ def _open_to_us(path: Path) -> bool:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Let nothing of SQLite's own errors out."""
+    """Translate SQLite's errors in the block."""
     try:
         yield
     except sqlite3.Error as error:

@@ -52,11 +52,11 @@ class SqliteLog:
     ) -> Self:
         """Open the log at `path`; `partitions` None = as it is (1 for a new one).
 
-        `create` False is for whoever only follows: nothing is made, and no lock is taken unless it
-        writes. `loading` is for whoever begins again where a power cut left him: transactions of
-        writers wait for the disk only where they have a `closing`. Before that one the last of them
-        may be undone, never one that others came after. Raises UsageError (no log there, no
-        permission), LogMismatch, DataDirectoryVersion, LogCorrupt, LogFull, LogUnavailable.
+        `create` False is for readers: nothing is created, and no lock is taken unless it writes.
+        `loading` is for a load that can be repeated after a power cut: writers' transactions wait
+        for the disk only if they have a `closing`. Those before it may be lost in a power cut, but
+        only from the end. Raises UsageError (no log there, no permission), LogMismatch,
+        DataDirectoryVersion, LogCorrupt, LogFull, LogUnavailable.
         """
         found = await asyncio.to_thread(open_file, path, partitions, create=create)
         write_side = WriteSide(partition_tables(found), found, now_ms, loading=loading)

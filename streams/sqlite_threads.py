@@ -1,7 +1,7 @@
 """The threads and connections of one opened SQLite log; the event loop never touches the disk.
 
-One thread with one connection writes. A few others read. While somebody waits for records, another
-connection looks every POLL_SECONDS whether any process has committed.
+One thread with one connection writes, a few others read. While a reader waits for records, another
+connection checks every POLL_SECONDS whether any process has committed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.sqlite_reader import data_version
 from streams.sqlite_schema import READER_CACHE_KIB, WRITER_CACHE_KIB, connect
 
 READ_THREADS = 2  # so that a long fold does not hold up the live readers
-POLL_SECONDS = 0.05  # how late a reader sees another process's commit; a look costs 0.1 ms
+POLL_SECONDS = 0.05  # how late a reader sees another process's commit; a check costs 0.1 ms
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -62,12 +62,12 @@ class SqliteThreads:
         return await asyncio.wrap_future(self._submit(self._reading, lambda: self._on_reader(job)))
 
     def watch(self) -> None:
-        """Ring the bell for other processes' commits, too, for as long as anyone listens."""
+        """Ring the bell for other processes' commits, too, while anyone listens."""
         if self._poller is None or self._poller.done():
             self._poller = asyncio.get_running_loop().create_task(self._poll())
 
     async def close(self) -> None:
-        """Finish what is under way and close all connections. Idempotent; never raises."""
+        """Finish current jobs and close all connections. Idempotent; never raises."""
         if not self._open:
             return
         self._open = False
@@ -144,7 +144,7 @@ class SqliteThreads:
 
 
 def usable(connection: sqlite3.Connection) -> bool:
-    """Whether it can be used again; one whose transaction could not even be ended is closed."""
+    """Whether it can be used again; one whose transaction cannot be ended is closed."""
     if not connection.in_transaction:
         return True
     with contextlib.suppress(sqlite3.Error):

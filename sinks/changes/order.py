@@ -44,7 +44,7 @@ class _Row(NamedTuple):
 
 
 class ChangesOrder:
-    """Takes the records of all partitions, each partition's in order; gives changes in theirs.
+    """Takes the records of all partitions, each in its order; returns changes by serial.
 
     `above`: only rows with a higher serial are wanted. Memory: the rows that are not yet given,
     which are as many as the partitions were read unevenly.

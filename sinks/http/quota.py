@@ -77,7 +77,7 @@ class Quota:
         return 0.0
 
     def refusal(self, request: Request, units: int = 1) -> Response | None:
-        """None, and it is counted; else 429 with `Retry-After` and the name of the limit."""
+        """Count the units and return None, or return a 429 that names the limit."""
         wait = self.wait(client_of(request), units)
         return self.too_many(wait) if wait else None
 

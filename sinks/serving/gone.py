@@ -69,7 +69,7 @@ class GoneFiles:
 
 
 def _files(value: bytes) -> dict[str, tuple[str, SlimFile]]:
-    """Version and file by file name, the newest release's last; nothing if it is no such value."""
+    """Version and file by file name, the newest release's last; empty for a malformed value."""
     try:
         slim = slim_of(value)
     except NO_JSON:
