@@ -26,7 +26,7 @@ def test_an_address_is_read(text: str, address: tuple[str, int], url: str) -> No
 
 @pytest.mark.parametrize("text", ["", "x", "127.0.0.1", "h:99999", "http://h:1", "::1:8000", "h:"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no address"):
+    with pytest.raises(UsageError, match="not an address"):
         address_of(text)
 
 
