@@ -101,5 +101,5 @@ async def test_what_is_not_there_says_why(
     assert [404, 404, 404, 404, 503] == [each.status_code for each in answers]
     assert "/v1/projects/foo-bar" in hints[0]
     assert "--releases latest" in hints[2]
-    assert "ever heard of" in hints[3]
+    assert "is known here" in hints[3]
     assert int(answers[4].headers["retry-after"]) > 0
