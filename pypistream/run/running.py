@@ -8,7 +8,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from pypistream.children.listening import address_now, bound_for
 from pypistream.children.serving_child import ServingChild
@@ -18,7 +17,7 @@ from pypistream.data_dir import DataDir
 from pypistream.holding import SharedHold
 from pypistream.logs import log_to_stderr
 from pypistream.place import over_stored
-from pypistream.restarts import RESTART_SECONDS, first_of
+from pypistream.restarts import RESTART_SECONDS, ended, first_of
 from pypistream.run.display import Display, line_of, make_display
 from pypistream.run.facts import Observer
 from pypistream.run.noting import noted
@@ -146,7 +145,7 @@ class _Run:
         beginning = asyncio.create_task(self._begun(pipeline, display))
         await done_or_stopped(beginning, self._stop)
         if not beginning.done():
-            await _cancel(beginning)
+            await ended(beginning)
             return False
         try:
             config = beginning.result()
@@ -186,7 +185,7 @@ class _Run:
             display.say(f"http {address_now(self._listener).url()}")
         try:
             await self._until_done(pipeline, roles, observer, display)
-            await _cancel(working)
+            await ended(working)
             if self._plan.once and not self._stop.is_set():
                 sinks.finish()
                 await done_or_stopped(sinking, self._stop)
@@ -201,7 +200,7 @@ class _Run:
                 display.say(f"stopped at serial {serial:,}{on}")
         finally:
             for role in roles:
-                await _cancel(role)
+                await ended(role)
 
     async def _until_done(
         self,
@@ -224,14 +223,6 @@ class _Run:
                     await self._stop.wait()
             except TimeoutError:
                 continue
-
-
-async def _cancel(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait for it. An error of a task that is done was raised elsewhere."""
-    if task.done():
-        return
-    task.cancel()
-    await asyncio.wait({task})
 
 
 def _tell(display: Display, event: Mapping[str, object]) -> None:
