@@ -1,4 +1,4 @@
-"""Settings: flags > PYPISTREAM_* > pypistream.toml > the data directory > defaults."""
+"""Settings, by precedence: flags, PYPISTREAM_*, pypistream.toml, data directory, defaults."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "pypistream.toml"
 DEFAULT_DATA = Path("pypistream-data")
-TABLES_SECONDS = 3_600.0  # for all of PyPI making them takes minutes of one core
-SWEEP_SECONDS = 604_800.0  # a week: what a quarter of PyPI's rate can keep, and a day to spare
+TABLES_SECONDS = 3_600.0  # for all of PyPI they take a core some minutes
+SWEEP_SECONDS = 604_800.0  # a week: feasible with a quarter of PyPI's rate, with a day to spare
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a `run` can be told. Periods in seconds, `rate` in fetches per second (0 = unlimited).
+    """The settings of a `run`. Periods in seconds, `rate` in fetches per second (0 = unlimited).
 
     `upstream` "" is PyPI itself, which wants a `contact` (mail address or URL) in the User-Agent.
-    `kafka` "" is the embedded log. `partitions` None = as many as the log has; a new one gets 1,
-    on Kafka 12. `http` "": nothing is served; `http_host`: names it is reached by; `sql`:
-    who reaches it may ask SQL; `http_log`: each request is told. No secret is among them:
-    `kafka_settings` reads the password where it is needed.
+    `kafka` "" is the embedded log. `partitions` None = as many as the log has; a new one gets 1, on
+    Kafka 12. `http` "": nothing is served; `http_host`: host names that clients may use; `sql`:
+    clients may ask SQL; `http_log`: log each request. No secret is among them: `kafka_settings`
+    reads the password where it is needed.
     """
 
     data: Path = DEFAULT_DATA
@@ -75,7 +75,7 @@ class Settings:
 
     @property
     def filter(self) -> Filter:
-        """Which projects to hold: globs as people write them, on normalised names."""
+        """The projects to hold: globs as users write them, on normalised names."""
         include, exclude = map(project_glob, self.include), map(project_glob, self.exclude)
         return Filter(tuple(sorted(include)), tuple(sorted(exclude)))
 
@@ -85,7 +85,7 @@ class Settings:
         return tuple(sorted(known_fields(self.leave_out)))
 
     def stored(self) -> dict[str, object]:
-        """What the data directory remembers: all but its own place."""
+        """What the data directory remembers: everything except its own path."""
         values = asdict(self)
         del values["data"]
         for name in KAFKA_FILES:
@@ -94,9 +94,9 @@ class Settings:
         return values
 
     def kafka_settings(self) -> KafkaSettings | None:
-        """How to reach Kafka, the password included; None = the log is embedded.
+        """How to reach Kafka, including the password; None = the log is embedded.
 
-        Raises UsageError for a password that is missing or cannot be read.
+        Raises UsageError if the password is missing or cannot be read.
         """
         if not self.kafka:
             return None
@@ -142,23 +142,23 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "kafka_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"),
 }
 
-# Brokers as HOST:PORT, or [IPv6]:PORT; names of topics and transactions are made of the prefix.
+# Brokers as HOST:PORT or [IPv6]:PORT; the prefix begins the names of topics and transactions.
 _BROKER = r"(?:[^\s,:/@\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
 _SHAPES: dict[str, tuple[re.Pattern[str], str]] = {
     "kafka": (re.compile(rf"(?:{_BROKER}(?:,{_BROKER})*)?"), "HOST:PORT, or several with commas"),
     "kafka_prefix": (re.compile(r"[A-Za-z0-9._-]{1,100}"), "letters, digits, '.', '_' and '-'"),
 }
 
-# Somebody must be reachable under it: an address with a domain, or a web page.
+# It must be possible to reach somebody: a mail address with a domain, or a web page.
 _CONTACT = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+|https?://[^\s/]+\.\S+")
 
 
 def resolve(given: Mapping[str, object], stored: Mapping[str, object] | None = None) -> Settings:
-    """`given` are flags and environment, None = not given. Raises UsageError for a bad one."""
+    """Resolve all settings. `given`: flags and environment, None = not given. Raises UsageError."""
     merged = {**_file(given.get("config")), **_present(given)}
     below = {name: value for name, value in (stored or {}).items() if value is not None}
     if merged.get("kafka", below.get("kafka", "")) != below.get("kafka", ""):
-        below.pop("partitions", None)  # those of another log
+        below.pop("partitions", None)  # settings of another log
     merged = {**below, **merged}
     merged.pop("config", None)
     merged.pop("format", None)
@@ -189,7 +189,10 @@ def _file(path: object) -> dict[str, object]:
 
 
 def _of_file(place: Path, written: str, value: object) -> tuple[str, object]:
-    """A setting of the file. Raises UsageError, naming the file: nobody typed it just now."""
+    """A setting of the file.
+
+    Raises UsageError that names the file, since nobody typed it just now.
+    """
     name = written.replace("-", "_")
     try:
         _check_known(name)

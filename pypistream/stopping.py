@@ -1,4 +1,4 @@
-"""How commands are ended: by Ctrl-C or SIGTERM, with what they hold closed and exit 0."""
+"""How commands end on Ctrl-C or SIGTERM: resources closed, exit 0."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.terminal import ReaderGone
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOP_SECONDS_MAX = 9.5  # a drained stop takes 10 s: whatever still hangs then is cut off
-GIVE_UP_SECONDS_MAX = 10.0  # what hangs need not end when it is cancelled
-# Who ends a whole group reaches us twice where `make`, `uv run` or a shell hands a SIGTERM on.
+STOP_SECONDS_MAX = 9.5  # a drained stop takes 10 s at most: whatever hangs then is cut off
+GIVE_UP_SECONDS_MAX = 10.0  # what hangs need not react to a cancellation
+# A SIGTERM to a whole process group arrives twice if `make`, `uv run` or a shell passes it on.
 SAME_TERM_SECONDS = 1.0
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
-    """Run `work`; its exit code, or 0 if it was ended by a signal or nobody reads its output."""
+    """Run `work`; its exit code, or 0 if a signal ended it or nobody reads its output."""
     try:
         return asyncio.run(_cancelled_by_signals(work))
     except (KeyboardInterrupt, asyncio.CancelledError, ReaderGone):
@@ -31,19 +31,19 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
     task = asyncio.current_task()
     if task is None:
         raise AssertionError("a coroutine runs in a task")
-    # By the loop: asyncio.run's own handler cancels in the middle of whatever is running just
-    # then, also between "is this future done?" and "then set its result".
+    # By the loop: asyncio.run's own handler may cancel anywhere in running code, even between "is
+    # this future done?" and "then set its result".
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work
 
 
 def stop_on_signals(*, cut_off: bool = False) -> asyncio.Event:
-    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once.
+    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once.
 
-    Two SIGTERM within SAME_TERM_SECONDS are one: nobody's key is as quick as that.
-    `cut_off`: after STOP_SECONDS_MAX it is ended, too, with exit 0. As after a kill nothing that
-    was committed is lost, and a server that does not answer must not hold the end up.
+    Two SIGTERM within SAME_TERM_SECONDS count as one: nobody presses keys that fast. `cut_off`:
+    STOP_SECONDS_MAX after the first the process ends in any case, with exit 0. As after a kill
+    nothing committed is lost, and a server that does not answer must not delay the end.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     first: tuple[signal.Signals, float] | None = None
@@ -65,12 +65,12 @@ def stop_on_signals(*, cut_off: bool = False) -> asyncio.Event:
 
 
 def handed_on(first: signal.Signals, at: float, second: signal.Signals, now: float) -> bool:
-    """Whether the second signal is the first one once more. `at` and `now` in seconds."""
+    """Whether the second signal is the first one, passed on. `at` and `now` in seconds."""
     return first is second is signal.SIGTERM and now - at < SAME_TERM_SECONDS
 
 
 def end_within(seconds: float, exit_code: int) -> None:
-    """End this process after so long, if it has not ended by itself; also if its loop hangs."""
+    """End this process after so many seconds unless it ends by itself, even if its loop hangs."""
     timer = threading.Timer(seconds, os._exit, [exit_code])
     timer.daemon = True
     timer.start()
@@ -105,7 +105,7 @@ async def drained(
 
 
 async def end_child(process: asyncio.subprocess.Process, seconds: float) -> None:
-    """Wait for a child that was told to end, or whose stdin says so now; then it is killed."""
+    """Close a child's stdin, which tells it to end, and wait; after so many seconds kill it."""
     if process.stdin is not None:
         process.stdin.close()
     try:

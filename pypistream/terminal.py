@@ -1,4 +1,4 @@
-"""Text on its way out: escaped for a terminal, as bytes for a pipe, quiet when nobody reads on."""
+"""Output: escaped for a terminal, bytes for a pipe, a quiet end when the reader has gone."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ STDOUT = 1
 
 
 class ReaderGone(Exception):
-    """The other end of stdout was closed (`| head`): whoever read our output has seen enough."""
+    """The other end of stdout was closed (`| head`): the reader has seen enough."""
 
 
 def shortened(text: str, characters_max: int) -> str:
-    """At most so many characters, the last of them an ellipsis if something was cut."""
+    """The text cut to so many characters, the last of them an ellipsis if it was longer."""
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 
 
 def duration(seconds: float) -> str:
-    """Roughly, in the two largest units."""
+    """A duration for people, in its two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -38,8 +38,8 @@ def duration(seconds: float) -> str:
 class Stdout:
     """Writes bytes to stdout at once, past Python's buffers.
 
-    A buffer would still hold text when the reader has gone, and the interpreter, flushing it at
-    exit, would complain and end with 120.
+    With a buffer there would be text left when the reader has gone, and the interpreter would
+    complain at exit and end with 120.
     """
 
     def __init__(self, descriptor: int = STDOUT) -> None:
@@ -47,7 +47,7 @@ class Stdout:
         self.terminal = os.isatty(descriptor)
 
     def write(self, piece: bytes) -> int:
-        """All of `piece`; raises ReaderGone."""
+        """Write all of `piece`; raises ReaderGone."""
         view = memoryview(piece)
         while view:
             try:
@@ -59,10 +59,10 @@ class Stdout:
         return len(piece)
 
     def flush(self) -> None:
-        """Nothing is held back. Here so that a Stdout will do where a binary file is wanted."""
+        """Does nothing. It makes a Stdout usable as a binary file."""
 
     def check_reader(self) -> None:
-        """Raises ReaderGone if nothing written from now on would be read."""
+        """Raise ReaderGone if nothing written from now on would be read."""
         if self.terminal:
             return
         poll = select.poll()
@@ -72,7 +72,7 @@ class Stdout:
 
 
 def complain(error: PypistreamError) -> None:
-    """An error that does not end the command, on stderr: what happened, and what to do."""
+    """Print an error that does not end the command to stderr: what happened, and what to do."""
     hint = f"  ({error.hint})" if error.hint else ""
     sys.stderr.write(f"{escaped(str(error))}{escaped(hint)}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""How the threads of this process share Python's lock."""
+"""How the threads of this process share the GIL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def giving_way(seconds: float) -> Iterator[None]:
-    """Let a thread that computes keep the others waiting so long only; Python's own is 5 ms.
+    """Let a computing thread delay the others only so many seconds; Python's default is 5 ms.
 
-    It pays where another thread makes many short calls that release the lock, and waits for it
-    after each of them.
+    It pays if another thread makes many short calls that release the GIL, and waits for it after
+    each.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(seconds)

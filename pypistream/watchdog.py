@@ -1,7 +1,7 @@
-"""When a partition's worker stands still: cancelled, begun anew, and in the end given up.
+"""Detects a partition's worker that stands still: it is restarted, and in the end given up.
 
-No error tells of a future that nobody will ever complete. What tells is that there is work and
-nothing is written: a worker with work writes at least its position, within seconds.
+A future that nobody will ever complete raises no error. What shows it is that there is work and
+nothing is written: a worker with work writes at least its position within seconds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from schemas.codec import rfc3339
 from schemas.errors import NoProgress
 
 PATIENCE_SECONDS = 120.0  # longer than a restore of PyPI's names and any write's own time-out
-TRIES_MAX = 3  # so often in a row; then a new process may do better
+TRIES_MAX = 3  # restarts in a row; then a new process may do better
 
 
 class Verdict(Enum):
-    """What to do with a worker."""
+    """What to do with the worker."""
 
     WELL = "leave it"
     STUCK = "cancel it and begin anew"
@@ -26,21 +26,21 @@ class Verdict(Enum):
 
 @dataclass
 class Watchdog:
-    """Watches one partition. Pure: what was seen, and when, is passed in (Unix milliseconds)."""
+    """Watches one partition. Pure: observations and times (Unix milliseconds) are passed in."""
 
     partition: int
     tries: int = 0
     _commits: int = -1
-    _since_ms: int | None = None  # when the present stretch without progress began
-    _first_ms: int | None = None  # when the first one in a row began
+    _since_ms: int | None = None  # when the present period without progress began
+    _first_ms: int | None = None  # when the first such period in a row began
 
     def look(self, now_ms: int, commits: int, lag: int | None) -> Verdict:
-        """Judge by the transactions written so far and the records that wait; None = unknown."""
+        """Judge by the transactions written so far, and the records that wait; None = unknown."""
         if commits != self._commits or lag == 0:
             self._commits, self.tries = commits, 0
             self._since_ms = self._first_ms = None
         if not lag:
-            self._since_ms = None  # of a log that does not answer nobody knows what waits there
+            self._since_ms = None  # the log does not answer, so what waits is unknown
             return Verdict.WELL
         if self._since_ms is None:
             self._since_ms = now_ms
@@ -52,11 +52,11 @@ class Watchdog:
         return Verdict.STUCK if self.tries < TRIES_MAX else Verdict.HOPELESS
 
     def excused(self) -> None:
-        """The worker ended with an error that says why: this stretch does not count."""
+        """The worker ended with an error that says why: this period does not count."""
         self._since_ms = None
 
     def error(self, lag: int | None) -> NoProgress:
-        """What to say at the end."""
+        """The error to raise at the end."""
         since = rfc3339((self._first_ms or 0) / 1000)
         return NoProgress(
             f"partition {self.partition}: {lag} records wait and nothing was written since {since},"

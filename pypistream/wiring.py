@@ -32,10 +32,10 @@ _EXAMPLE_HOSTS = ("example.org", "example.com", "example.net")  # RFC 2606: nobo
 
 
 async def open_log(settings: Settings, data: DataDir | None, *, loading: bool = False) -> Log:
-    """The log these settings name, made if it is not there. `loading`: see SqliteLog.
+    """Open the log that the settings name; it is created if missing. `loading`: see SqliteLog.
 
-    The embedded one lies in `data`; on Kafka `data` is made all the same, for what roles keep.
-    None: a role that keeps nothing. Raises UsageError for an embedded log without a directory.
+    The embedded log is in `data`; on Kafka that directory is created, too, for the files of roles.
+    `data` None = a role without files. Raises UsageError for an embedded log without a directory.
     """
     if data is not None:
         data.create()
@@ -50,9 +50,9 @@ async def open_log(settings: Settings, data: DataDir | None, *, loading: bool = 
 
 
 async def open_log_for_reading(settings: Settings, data: DataDir) -> Log:
-    """The log these settings name, as it is: nothing is made. Raises UsageError if there is none.
+    """Open the log that the settings name; nothing is created. Raises UsageError if there is none.
 
-    `append` works on it, too: asks and requests are plain writes of any process.
+    `append` works on it: asks and requests are plain writes that any process may make.
     """
     require_log(settings, data)
     kafka = settings.kafka_settings()
@@ -64,9 +64,11 @@ async def open_log_for_reading(settings: Settings, data: DataDir) -> Log:
 
 
 async def topics_now(settings: Settings, data: DataDir) -> LogReport:
-    """How the log's topics are. Raises UsageError if there is no log, LogRefused, LogUnavailable.
+    """A report on the log's topics.
 
-    On Kafka also what is missing or wrong stands in the report.
+    Raises UsageError if there is no log, LogRefused, LogUnavailable.
+
+    On Kafka the report includes what is missing or wrong.
     """
     kafka = settings.kafka_settings()
     if kafka is not None:
@@ -81,14 +83,14 @@ async def topics_now(settings: Settings, data: DataDir) -> LogReport:
 
 
 async def create_topics(settings: Settings, replication: int | None) -> LogReport:
-    """Make the topics that Kafka does not have; how all of them are then."""
+    """Create the topics that Kafka lacks; returns the report afterwards."""
     from streams.kafka_topics import create_topics as create
 
     return await create(_kafka(settings), settings.partitions, replication)
 
 
 async def mend_topics(settings: Settings) -> LogReport:
-    """Set the topics' configs that differ on Kafka; how all of them are then."""
+    """Set the configs of topics that differ on Kafka; returns the report afterwards."""
     from streams.kafka_topics import mend_topics as mend
 
     return await mend(_kafka(settings))
@@ -105,7 +107,7 @@ def _kafka(settings: Settings) -> KafkaSettings:
 
 
 def require_log(settings: Settings, data: DataDir) -> None:
-    """Raises UsageError if no log can be here; whether Kafka has one shows when it is opened."""
+    """Raise UsageError if there can be no log; whether Kafka has one shows when it is opened."""
     if settings.kafka:
         data.check()
     else:
@@ -113,7 +115,7 @@ def require_log(settings: Settings, data: DataDir) -> None:
 
 
 def upstream_url(settings: Settings) -> str:
-    """Where documents come from. Raises UsageError for PyPI itself without a contact."""
+    """The upstream's URL. Raises UsageError for PyPI itself without a contact."""
     if settings.upstream and not _is_pypi(settings.upstream):
         return settings.upstream
     hint = "add --contact MAIL (sent in the User-Agent), or try `pypistream demo` first"
@@ -130,15 +132,15 @@ def upstream_url(settings: Settings) -> str:
 
 
 def _is_pypi(url: str) -> bool:
-    """Whether the URL names PyPI's own server: spelling it out does not make it another one."""
+    """Whether the URL names PyPI itself, for which a contact is required however it is spelled."""
     host = (urlsplit(url).hostname or "").rstrip(".")
-    # distlib takes 0.2 s to load: not for an address or for this machine, which PyPI is not.
+    # distlib takes 0.2 s to load: not needed for an IP address or for a name without a dot.
     named = "." in host and host.rpartition(".")[2].isalpha()
     return named and host == urlsplit(default_upstream()).hostname
 
 
 def check_upstream(settings: Settings) -> ClientSettings:
-    """What the client will be told. Raises UsageError for what cannot work."""
+    """The client's settings. Raises UsageError for what cannot work."""
     return ClientSettings(
         base_url=upstream_url(settings),
         contact=settings.contact,
@@ -148,9 +150,9 @@ def check_upstream(settings: Settings) -> ClientSettings:
 
 
 def make_assignment(settings: Settings, partitions: int, hold: SharedHold) -> Assignment | None:
-    """Which partitions this process works on; None = on all of them, there is no other process.
+    """The assignment of partitions; None = this process works on all of them, alone.
 
-    Where a rate is shared, `hold` keeps this process's part of it alive.
+    If a rate is shared, `hold` renews this process's lease on its share.
     """
     kafka = settings.kafka_settings()
     if kafka is None:
@@ -172,28 +174,28 @@ def make_upstream(settings: Settings, on_hold: Callable[[float, str], None]) -> 
 
 
 def kafka_library() -> str:
-    """What the log on Kafka rests on, with its version."""
+    """The Kafka client library with its version."""
     return f"aiokafka {version('aiokafka')}"
 
 
 def log_library() -> str:
-    """What the embedded log rests on, with its version."""
+    """SQLite with its version."""
     return sqlite_version()
 
 
 def check_log_wal(folder: Path) -> None:
-    """Whether a log could be kept in `folder`. Raises what SQLite's trouble means."""
+    """Check that a log could be kept in `folder`. Raises the error that says why not."""
     check_wal(folder)
 
 
 def check_log_structure(data: DataDir, seconds_max: float | None) -> bool:
-    """Look at the log file's structure; False if time ran out first. Raises LogCorrupt."""
+    """Check the log file's structure; False if there was not enough time. Raises LogCorrupt."""
     data.require_log()
     return check_structure(data.log, seconds_max)
 
 
 def make_tables(data: DataDir, settings: Settings) -> TableSets:
-    """What a dump's Parquet files are made by."""
+    """The maker of a dump's Parquet files."""
     from sinks.dump.table_set import TableSets
 
     return TableSets(data.snapshot, data.state / "tables", settings.tables_every)
@@ -204,7 +206,7 @@ def make_sink(
 ) -> Sink:
     """The sink of that name on a data directory; `tables` are for the dump."""
     if name == "duckdb":
-        from sinks.duckdb.view import DuckDBView  # 0.2 s: only whoever runs it loads DuckDB
+        from sinks.duckdb.view import DuckDBView  # 0.2 s: DuckDB is loaded only where it runs
 
         return DuckDBView.in_directory(data.root, settings.keep_removed)
     from sinks.dump.keep import Keep
@@ -215,7 +217,7 @@ def make_sink(
 
 
 def rows_packer(config: Config, aside: Path) -> Packer:
-    """What makes batches for the DuckDB sink in another process; `aside` is that one's own."""
+    """The maker of DuckDB batches in another process; `aside` is a folder of that process."""
     from sinks.duckdb.packed import Packer
 
     return Packer(config, aside)
