@@ -163,7 +163,7 @@ class RecordsWanted(Exception):
 
 
 class Rewound(Exception):
-    """Raised by `apply`, which took nothing in: the sink now stands at an earlier place.
+    """Raised by `apply`, which took nothing in: the sink may now stand at an earlier place.
 
     `standing` tells where; records from there on have to be passed again.
     """
