@@ -20,12 +20,12 @@ from pypistream import options
 def command(**given: object) -> int:
     """Compare upstream's index with the log, and write an ask into `refetch` for each difference.
 
-    The process that works on the log fetches them, after live events; no running role is disturbed.
+    The process that works on the log serves them, after live events; no running role is disturbed.
     On a terminal the command says how many there are and how long they take, and asks before it
     starts. It ends when the last ask is written. Given again, it asks only for what is still
     missing.
 
-    Once all of them are fetched the watermark speaks for every project. It does not after a partial
+    Once all of them are served the watermark speaks for every project. It does not after a partial
     run: one with --changed-since, or with another filter than the log was made with.
 
     With --journal it does something else: it asks the process that writes the journal to add every
