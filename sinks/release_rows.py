@@ -1,4 +1,4 @@
-"""A project's releases and files as one row of lists. Pure."""
+"""A project's releases and files as one row of lists and packed texts. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ WHEEL_DASHES = 4  # name-version-python-abi-platform.whl; one more where there i
 MUSL = "musllinux"  # in the names listed in `musl_wheels`
 
 NEVER = "~"  # later than any time
+# Between the texts of one: ASCII's own "unit separator", which no name, version or hash contains.
+SEPARATOR = "\x1f"
 
 
 class _Columns(NamedTuple):
@@ -45,7 +47,8 @@ class ReleaseRow(msgspec.Struct):
     """A row of `base.releases_of`: field for field its columns.
 
     `release_*` have one element per version, in the order of versions; `version` to
-    `core_metadata` one per file; `wheels` and `musl_wheels` are what `built_wheels` gives, apart.
+    `core_metadata` one per file, the texts among them in one (see `packed`), but for `url`, of
+    which nearly all are None; `wheels` and `musl_wheels` are what `built_wheels` gives, apart.
     Times are ISO 8601 in UTC without zone, sizes bytes.
     """
 
@@ -65,21 +68,35 @@ class ReleaseRow(msgspec.Struct):
     release_uploaded: list[str | None] = []
     release_yanked: list[bool] = []
     release_yanked_reason: list[str | None] = []
-    version: list[str] = []
-    filename: list[str] = []
-    packagetype: list[str | None] = []
+    version: str | None = None
+    filename: str | None = None
+    packagetype: str | None = None
     size: list[int | None] = []
-    sha256: list[str | None] = []
-    blake2b: list[str | None] = []
-    md5: list[str | None] = []
-    requires_python: list[str | None] = []
+    sha256: str | None = None
+    blake2b: str | None = None
+    md5: str | None = None
+    requires_python: str | None = None
     yanked: list[bool] = []
-    yanked_reason: list[str | None] = []
+    yanked_reason: str | None = None
     uploaded: list[str | None] = []
     url: list[str | None] = []
-    core_metadata: list[str | None] = []
+    core_metadata: str | None = None
     wheels: list[str] = []
     musl_wheels: list[str] = []
+
+
+def packed(texts: Sequence[str | None]) -> str | None:
+    """One text of many: SEPARATOR between them, "" for None, None for none at all.
+
+    To DuckDB a list costs much more: each commit writes the lists of all rows in its vector of
+    2 048 (ADR 029). A SEPARATOR within a text, which only hostile input has, becomes a blank.
+    """
+    if not texts:
+        return None
+    together = SEPARATOR.join([text or "" for text in texts])
+    if together.count(SEPARATOR) < len(texts):
+        return together
+    return SEPARATOR.join([(text or "").replace(SEPARATOR, " ") for text in texts])
 
 
 def release_row(value: bytes, omitted: int) -> ReleaseRow:
@@ -156,40 +173,46 @@ def _fill(row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]]) -> None:
     row.release_version = list(releases)
     row.release_files = [len(files) for files in releases.values()]
     files = [astuple(file) for each in releases.values() for file in each]
+    reasons: list[str | None] = []
     if files:
-        _fill_files(row, releases, _Columns(*zip(*files, strict=True)))
-    _fill_releases(row)
+        reasons = _fill_files(row, releases, _Columns(*zip(*files, strict=True)))
+    _fill_releases(row, reasons)
 
 
 def _fill_files(
     row: ReleaseRow, releases: Mapping[str, Sequence[SlimFile]], files: _Columns
-) -> None:
-    row.file_count = len(files.filename)
-    row.version = [version for version, each in releases.items() for _ in each]
-    row.filename = list(files.filename)
-    row.packagetype = [each or None for each in files.packagetype]
+) -> list[str | None]:
+    """Spread the files; returns why each was yanked."""
+    names = files.filename
+    kinds = [each or None for each in files.packagetype]
+    versions = [version for version, each in releases.items() for _ in each]
+    reasons = [each or None for each in files.yanked_reason]
+    row.file_count = len(names)
+    row.version, row.filename, row.packagetype = packed(versions), packed(names), packed(kinds)
     row.size = [
         size if isinstance(size, int) and 0 <= size <= SERIAL_MAX else None for size in files.size
     ]
     digests = [each or {} for each in files.digests]
-    row.sha256 = [each.get("sha256") for each in digests]
-    row.blake2b = [each.get("blake2b_256") for each in digests]
-    row.md5 = [None if "sha256" in each else each.get("md5") for each in digests]
-    row.requires_python = [each or None for each in files.requires_python]
+    blake2b = [each.get("blake2b_256") for each in digests]
+    row.sha256 = packed([each.get("sha256") for each in digests])
+    row.blake2b = packed(blake2b)
+    row.md5 = packed([None if "sha256" in each else each.get("md5") for each in digests])
+    row.requires_python = packed([each or None for each in files.requires_python])
     row.yanked = [each is True for each in files.yanked]
-    row.yanked_reason = [each or None for each in files.yanked_reason]
+    row.yanked_reason = packed(reasons)
     row.uploaded = [moment_of(each or None) for each in files.upload_time_iso_8601]
-    row.url_base, row.url = _urls(row, files.url)
-    row.core_metadata = [
-        each.get("sha256") if isinstance(each, dict) else None for each in files.core_metadata
-    ]
-    built = built_wheels(row.filename, row.packagetype, row.version)
+    row.url_base, row.url = _urls(names, blake2b, files.url)
+    row.core_metadata = packed(
+        [each.get("sha256") if isinstance(each, dict) else None for each in files.core_metadata]
+    )
+    built = built_wheels(names, kinds, versions)
     row.wheels = [wheel for wheel in built if MUSL not in wheel]
     if len(row.wheels) < len(built):
         row.musl_wheels = [wheel for wheel in built if MUSL in wheel]
     row.bytes = min(SERIAL_MAX, sum(filter(None, row.size)))
     times = list(filter(None, row.uploaded))
     row.first_uploaded, row.last_uploaded = min(times, default=None), max(times, default=None)
+    return reasons
 
 
 def built_wheels(
@@ -211,13 +234,15 @@ def built_wheels(
 
 
 def _urls(
-    row: ReleaseRow, urls: Sequence[str | UnsetType | None]
+    names: Sequence[str],
+    hashes: Sequence[str | None],
+    urls: Sequence[str | UnsetType | None],
 ) -> tuple[str | None, list[str | None]]:
     """The base of the usual addresses, and the addresses without those (see `duckdb_schema`)."""
     written = [url or "" for url in urls]
     ends = [
         f"/{blake2b[:2]}/{blake2b[2:4]}/{blake2b[4:]}/{name}" if blake2b else ""
-        for blake2b, name in zip(row.blake2b, row.filename, strict=True)
+        for blake2b, name in zip(hashes, names, strict=True)
     ]
     bases = (
         url.removesuffix(end)
@@ -233,7 +258,7 @@ def _urls(
     return base, [None if url == end else url for url, end in zip(written, usual, strict=True)]
 
 
-def _fill_releases(row: ReleaseRow) -> None:
+def _fill_releases(row: ReleaseRow, reasons: Sequence[str | None]) -> None:
     """Fill the columns of releases from those of their files, in the order of releases."""
     sizes = iter([size or 0 for size in row.size])
     uploaded = iter([moment or NEVER for moment in row.uploaded])
@@ -246,12 +271,12 @@ def _fill_releases(row: ReleaseRow) -> None:
     row.release_yanked = [False] * len(counts)
     row.release_yanked_reason = [None] * len(counts)
     if True in row.yanked:
-        _fill_yanked(row)
+        _fill_yanked(row, reasons)
 
 
-def _fill_yanked(row: ReleaseRow) -> None:
+def _fill_yanked(row: ReleaseRow, reasons: Sequence[str | None]) -> None:
     """A release is yanked if it has files and all of them are; it takes the first one's reason."""
-    files = iter(zip(row.yanked, row.yanked_reason, strict=True))
+    files = iter(zip(row.yanked, reasons, strict=True))
     for place, count in enumerate(row.release_files):
         mine = list(islice(files, count))
         if mine and all(yanked for yanked, _ in mine):

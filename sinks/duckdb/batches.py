@@ -28,9 +28,12 @@ from sinks.duckdb.schema import (
 from sinks.sink import Standing
 from streams.log import Record
 
+Lengths = dict[str, int]
+"""The most rows that each table may have, by its name; 0 is exact."""
+
 # Including deleted rows that are not yet reclaimed; an exact count takes 2 ms per table of full
 # size.
-LENGTHS = (
+_LENGTHS = (
     "SELECT table_name, estimated_size FROM duckdb_tables()"
     f" WHERE database_name = current_database() AND schema_name = '{SCHEMA}'"
 )
@@ -39,9 +42,14 @@ ROWS_A_KEY = 600
 # A statement that deletes rows by their keys keeps their blocks in memory until it ends: for 1 000
 # rows of a file of all of PyPI 425 MiB were too few.
 NAMES_AT_ONCE = 200
-# Up to this many rows of a table are passed as a statement's parameters: going through a stage, and
-# asking how long the table is, costs 2 ms more, however few rows there are.
+# Up to this many rows of a table are passed as a statement's parameters: going through a stage
+# costs 1 ms more, however few rows there are.
 FEW_ROWS = 100
+
+
+def lengths_of(connection: duckdb.DuckDBPyConnection) -> Lengths:
+    """To be asked when a file is opened: it takes 2 ms, and `write` goes on from there."""
+    return dict(connection.execute(_LENGTHS).fetchall())
 
 
 def write(
@@ -49,18 +57,21 @@ def write(
     rows: Staged,
     standing: Standing,
     keep: str,
+    lengths: Lengths,
 ) -> None:
     """One transaction: the rows, where the view stands after them, and no cut any more.
 
-    `keep` is one of KEEP_REMOVED.
+    `keep` is one of KEEP_REMOVED. `lengths` grow with what is added.
     """
     try:
-        _write(connection, rows, standing, keep, new=True)
+        _write(connection, rows, standing, keep, lengths, new=True)
     except duckdb.ConstraintException:
         if not rows.lines:
             raise
         connection.rollback()
-        _write(connection, rows, standing, keep, new=False)
+        _write(connection, rows, standing, keep, lengths, new=False)
+    if rows.lines:
+        lengths.update(lengths_of(connection))
 
 
 def _write(
@@ -68,6 +79,7 @@ def _write(
     rows: Staged,
     standing: Standing,
     keep: str,
+    lengths: Lengths,
     *,
     new: bool,
 ) -> None:
@@ -77,12 +89,11 @@ def _write(
     log is read from its beginning; raises duckdb.ConstraintException if it does not.
     """
     connection.begin()
-    lengths: dict[str, int] = {}
-    if any(len(texts) > FEW_ROWS for texts in rows.keyed.values()):
-        lengths = dict(connection.execute(LENGTHS).fetchall())
     for table in REMOVED_OF.values():  # a project that is back is not removed
         _put(connection, table, rows.keyed[table], lengths)
     keep_lost(connection, rows.lost, keep)  # before it is deleted
+    for table, lost in rows.lost.items():
+        lengths[REMOVED_OF[table].name] += len(lost)
     for table in KEYED:
         _put(connection, table, rows.keyed[table], lengths)
     if len(rows.added) <= FEW_ROWS:
@@ -103,15 +114,16 @@ def _put(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     texts: Mapping[str, bytes | None],
-    lengths: Mapping[str, int],
+    lengths: Lengths,
 ) -> None:
-    """Replace the rows with these keys; `lengths`: the most rows that each table may have."""
+    """Replace the rows with these keys."""
+    held = lengths[table.name]
+    lengths[table.name] += len(texts) - list(texts.values()).count(None)
     if len(texts) <= FEW_ROWS:
-        if texts:
+        if texts and held:
             connection.execute(delete_named(table), [list(texts)])
         _insert_few(connection, table, texts.items())
         return
-    held = lengths[table.name]
     named = len(texts) * ROWS_A_KEY < held
     if named:
         names = list(texts)

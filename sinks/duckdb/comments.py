@@ -12,14 +12,16 @@ from sinks.duckdb.public import (
     RELEASES,
     View,
 )
+from sinks.duckdb.schema import PACKED, SCHEMA, TABLES, Table
 from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
-from sinks.duckdb.schema import SCHEMA, TABLES, Table
+from sinks.duckdb.schema import RELEASES as RELEASES_TABLE
 from sinks.duckdb.status import CHANGELOG, EXCEPTIONS, PROGRESS
 
 MEMO = "memo"
 _OWN_TABLES = {
     "project": "One row per project: what changes at once. Public in projects, dependencies, ...",
-    "releases_of": "One row per project: its releases and files as lists side by side.",
+    "releases_of": "One row per project: its releases and files as lists side by side, texts of"
+    " files as one text.",
     "state": "One row per name ever heard of: what is known of it.",
     "tombstone": "One row per project that is gone, as long as the log remembers why.",
     "removed_project": "Of projects that are gone: the row of project that was there last.",
@@ -47,7 +49,7 @@ _OWN: dict[tuple[str, str], str] = {
     ("releases_of", "omitted"): "files left out of the record, because it would have been too long",
     ("releases_of", "url_base"): "of addresses that are base/12/34/56.../filename of the blake2b",
     ("releases_of", "url"): "per file: its address; NULL = the usual one, '' = none",
-    ("releases_of", "core_metadata"): "per file: hash of its METADATA",
+    ("releases_of", "core_metadata"): "per file, chr(31) between: hash of its METADATA",
     ("releases_of", "wheels"): "filename/version of each wheel that is for some platform, not any,"
     " but for those in musl_wheels",
     ("releases_of", "musl_wheels"): "the same of those with the word musllinux",
@@ -66,6 +68,7 @@ _OWN: dict[tuple[str, str], str] = {
 _PER_REQUIREMENT = "per requirement: "
 _PER_RELEASE = "per version: "
 _PER_FILE = "per file: "
+_PACKED = "per file, chr(31) between: "
 
 
 def comment_of(table: str, column: str) -> str:
@@ -77,7 +80,8 @@ def comment_of(table: str, column: str) -> str:
     if table == "releases_of" and column.startswith("release_") and column != "release_count":
         return _PER_RELEASE + RELEASES.columns[column.removeprefix("release_")][1]
     if table == "releases_of" and column in FILES.columns and column != "name":
-        return _PER_FILE + FILES.columns[column][1]
+        per_file = _PACKED if RELEASES_TABLE.columns[column] == PACKED else _PER_FILE
+        return per_file + FILES.columns[column][1]
     if table == "project" and column in DEPENDENCY_COLUMNS:
         shown = column.removeprefix("dependency_")
         return _PER_REQUIREMENT + DEPENDENCIES.columns[shown][1]

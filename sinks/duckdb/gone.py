@@ -4,11 +4,17 @@
 
 from __future__ import annotations
 
-from sinks.duckdb.public import FILES, NAME, USUAL_URL, View, shown
-from sinks.duckdb.schema import REMOVED_PROJECT, REMOVED_RELEASES, STATE, TOMBSTONE
+from sinks.duckdb.public import FILES, NAME, STORED_URL, View, places, shown
+from sinks.duckdb.schema import REMOVED_PROJECT, REMOVED_RELEASES, STATE, TOMBSTONE, texts_of
 
 _GONE = "s.gone > 0 AND (s.serial > 0 OR t.name IS NOT NULL)"
 _WITH_ALL = "; NULL unless run with --keep-removed all"
+
+
+def _texts(column: str) -> str:
+    """Of the files last held, of which there may be none; NULL where they are not known."""
+    return f"CASE WHEN r.name IS NOT NULL THEN coalesce({texts_of(column)}, []) END"
+
 
 REMOVED = View(
     "removed",
@@ -18,7 +24,8 @@ REMOVED = View(
     f"(SELECT s.name, s.display_name, coalesce(t.reason, s.reason) AS reason,"
     f" coalesce(t.serial, s.gone) AS serial, t.time AS time,"
     f" coalesce(p.version, r.latest) AS version, coalesce(p.serial, r.serial) AS last_serial,"
-    f" (p.name IS NOT NULL OR r.name IS NOT NULL) AS held, r.filename, r.sha256, p.summary,"
+    f" (p.name IS NOT NULL OR r.name IS NOT NULL) AS held, {_texts('r.filename')} AS filenames,"
+    f" {_texts('r.sha256')} AS sha256, p.summary,"
     f" p.author, p.author_email, p.home_page, p.uploaded"
     f" FROM {STATE.path} AS s LEFT JOIN {TOMBSTONE.path} AS t ON t.name = s.name"
     f" LEFT JOIN {REMOVED_PROJECT.path} AS p ON p.name = s.name"
@@ -34,9 +41,9 @@ REMOVED = View(
             last_serial="upstream's serial of the document last held",
             held="false: what it had is not known here; NULL elsewhere then says nothing",
         ),
-        "filenames": ("filename", "names of the files last held, all versions; removed_files"),
         **shown(
-            sha256="their hashes (hex), in the same order",
+            filenames="names of the files last held, all versions; removed_files",
+            sha256="their hashes (hex), in the same order; empty text = has none",
             summary="one line about the project" + _WITH_ALL,
             author="free text" + _WITH_ALL,
             author_email="free text" + _WITH_ALL,
@@ -46,27 +53,32 @@ REMOVED = View(
     },
 )
 
+
+def _with_all(value: str, comment: str) -> tuple[str, str]:
+    return value, comment + _WITH_ALL
+
+
 _KEPT = ("version", "filename", "sha256")
 _MORE = ("packagetype", "size", "requires_python", "yanked", "uploaded")
 
+_FILES_HELD = places(
+    REMOVED_RELEASES,
+    ("name", "url_base", "file_count"),
+    {name: name for name in (*_KEPT, *_MORE, "blake2b", "url")},
+    f"len({texts_of('filename')})",
+)
 REMOVED_FILES = View(
     "removed_files",
     "One row per file last held of a project that is gone. Where removed.held is false there are"
     " none here, though it may have had some.",
-    f"(SELECT k.name, unnest(k.version) AS version, unnest(k.filename) AS filename,"
-    f" unnest(k.sha256) AS sha256, unnest(k.packagetype) AS packagetype, unnest(k.size) AS size,"
-    f" unnest(k.requires_python) AS requires_python, unnest(k.yanked) AS yanked,"
-    f" unnest(k.uploaded) AS uploaded, k.url_base, unnest(k.blake2b) AS blake2b,"
-    f" unnest(k.url) AS stored_url, k.file_count IS NOT NULL AS whole"
-    f" FROM {REMOVED_RELEASES.path} AS k JOIN {STATE.path} AS s ON s.name = k.name"
+    f"(SELECT k.* FROM {_FILES_HELD} AS k JOIN {STATE.path} AS s ON s.name = k.name"
     f" LEFT JOIN {TOMBSTONE.path} AS t ON t.name = s.name WHERE {_GONE})",
     {
         "name": ("name", NAME),
-        **{name: (f'"{name}"', FILES.columns[name][1]) for name in _KEPT},
-        **{name: (f'"{name}"', FILES.columns[name][1] + _WITH_ALL) for name in _MORE},
-        "url": (
-            f"CASE WHEN whole THEN nullif(coalesce(stored_url, {USUAL_URL}), '') END",
-            "where it was served" + _WITH_ALL,
+        **{name: FILES.columns[name] for name in _KEPT},
+        **{name: _with_all(*FILES.columns[name]) for name in _MORE},
+        "url": _with_all(
+            f"CASE WHEN file_count IS NOT NULL THEN {STORED_URL} END", "where it was served"
         ),
     },
 )

@@ -81,7 +81,7 @@ def remove(lines: Mapping[Table, Lines]) -> None:
 
 def insert(connection: duckdb.DuckDBPyConnection, table: Table, lines: Lines) -> None:
     """Add the rows of such a file. Raises duckdb.ConstraintException for a key that is there."""
-    kinds = {**({table.key: "VARCHAR"} if table.key else {}), **table.columns}
+    kinds = {**({table.key: "VARCHAR"} if table.key else {}), **table.types}
     names = ", ".join(f'"{name}"' for name in kinds)
     connection.execute(
         f"INSERT INTO {table.path}({names}) SELECT {names} FROM {_source(lines, kinds)}"

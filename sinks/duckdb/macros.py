@@ -165,8 +165,7 @@ _BUILT = (
     f" WHERE wheel LIKE {_LIKELY}/%')"
 )
 _ALL_WHEELS = (
-    "FROM (SELECT name, unnest(version) AS version, unnest(filename) AS filename,"
-    f" unnest(packagetype) AS packagetype FROM {SCHEMA}.releases_of)"
+    "FROM files"
     f" WHERE filename LIKE {_LIKELY}') AND packagetype = 'bdist_wheel'"
     " AND NOT contains(filename, '/')"
 )

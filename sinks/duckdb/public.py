@@ -8,10 +8,12 @@ them). docs/duckdb-reference.md is generated from these definitions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sinks.duckdb.literals import literal
-from sinks.duckdb.schema import SCHEMA
+from sinks.duckdb.schema import PACKED, PROJECT, SCHEMA, Table, texts_of
+from sinks.duckdb.schema import RELEASES as RELEASES_TABLE
 from sinks.duckdb.versions import IS_DEVRELEASE, IS_PEP440, IS_POSTRELEASE, IS_PRERELEASE, KEY
 
 
@@ -44,6 +46,29 @@ def shown(**comments: str) -> dict[str, tuple[str, str]]:
 def shown_of(alias: str, **comments: str) -> dict[str, tuple[str, str]]:
     """The same for one of several sources."""
     return {name: (f'{alias}."{name}"', comment) for name, comment in comments.items()}
+
+
+def places(
+    table: Table, beside: Sequence[str], lists: Mapping[str, str], count: str, place: str = "place"
+) -> str:
+    """A source with a row for each place of lists that stand side by side in a row of `table`.
+
+    `beside`: columns that are the same for all of them; `lists`: by the name it is to have, a
+    column with a list or packed texts; `count`: SQL for how long they are, a shorter one has NULL.
+    UNNEST of lists takes all of them apart, whatever is asked for. Here it only counts, and what is
+    asked for is looked up, so that nothing else is read. Texts are split further in: else that
+    would be done for each place anew.
+    """
+    own = ", ".join(beside)
+    found = ", ".join(
+        f"{texts_of(column) if table.columns[column] == PACKED else column} AS {name}"
+        for name, column in lists.items()
+    )
+    picked = ", ".join(f"list_extract({name}, {place}) AS {name}" for name in lists)
+    return (
+        f"(SELECT {own}, {place}, {picked} FROM (SELECT *, unnest(range(1, held + 1)) AS {place}"
+        f" FROM (SELECT {own}, {count} AS held, {found} FROM {table.path})))"
+    )
 
 
 def utc(moment: str) -> str:
@@ -118,14 +143,19 @@ PROJECTS = View(
     },
 )
 
+PER_RELEASE = ("version", "files", "bytes", "uploaded", "yanked", "yanked_reason")
+"""Columns of `releases_of`, after `release_`, that have something per version."""
+
 RELEASES = View(
     "releases",
     "One row per version of each project, also those without files.",
-    f"(SELECT name, latest, serial, unnest(release_version) AS version,"
-    f" unnest(range(1, len(release_version) + 1)) AS ordinal, unnest(release_files) AS files,"
-    f" unnest(release_bytes) AS bytes, unnest(release_uploaded) AS uploaded,"
-    f" unnest(release_yanked) AS yanked, unnest(release_yanked_reason) AS yanked_reason"
-    f" FROM {SCHEMA}.releases_of)",
+    places(
+        RELEASES_TABLE,
+        ("name", "latest", "serial"),
+        {name: f"release_{name}" for name in PER_RELEASE},
+        "release_count",
+        "ordinal",
+    ),
     {
         **shown(
             name=NAME,
@@ -155,36 +185,61 @@ RELEASES = View(
 
 _WHEEL = "CASE WHEN packagetype = 'bdist_wheel' AND filename LIKE '%.whl' THEN"
 
-USUAL_URL = "concat_ws('/', url_base, blake2b[:2], blake2b[3:4], blake2b[5:], filename)"
+
+def said(**comments: str) -> dict[str, tuple[str, str]]:
+    """Columns that are shown as they are, but for "", which is NULL."""
+    return {name: (f"nullif({name}, '')", comment) for name, comment in comments.items()}
+
+
+_USUAL_URL = "concat_ws('/', url_base, blake2b[:2], blake2b[3:4], blake2b[5:], filename)"
+STORED_URL = f"nullif(coalesce(url, {_USUAL_URL}), '')"
+
+PER_FILE = (
+    "version",
+    "filename",
+    "packagetype",
+    "size",
+    "sha256",
+    "blake2b",
+    "md5",
+    "requires_python",
+    "yanked",
+    "yanked_reason",
+    "uploaded",
+    "url",
+    "core_metadata",
+)
+"""Columns of `releases_of` that have something per file."""
 
 FILES = View(
     "files",
     "One row per file of every version (with `--releases latest`: of the latest one).",
-    f"(SELECT name, latest, unnest(version) AS version, unnest(filename) AS filename,"
-    f" unnest(packagetype) AS packagetype, unnest(size) AS size, unnest(sha256) AS sha256,"
-    f" unnest(blake2b) AS blake2b, unnest(md5) AS md5, unnest(requires_python) AS requires_python,"
-    f" unnest(yanked) AS yanked, unnest(yanked_reason) AS yanked_reason,"
-    f" unnest(uploaded) AS uploaded, url_base, unnest(url) AS stored_url,"
-    f" unnest(core_metadata) AS core_metadata"
-    f" FROM {SCHEMA}.releases_of)",
+    places(
+        RELEASES_TABLE,
+        ("name", "latest", "url_base"),
+        {name: name for name in PER_FILE},
+        "file_count",
+    ),
     {
         **shown(
             name=NAME,
             version="version it belongs to, as upstream spells it",
             filename="name of the file",
-            packagetype="sdist, bdist_wheel; bdist_egg and others in old projects",
-            size="bytes",
+        ),
+        **said(packagetype="sdist, bdist_wheel; bdist_egg and others in old projects"),
+        **shown(size="bytes"),
+        **said(
             sha256="hex",
             blake2b="BLAKE2b-256, hex; upstream has it since 2023",
             md5="hex; only where there is no sha256",
             requires_python="PEP 440 specifiers; may differ from file to file",
-            yanked="PEP 592",
-            yanked_reason="why it was yanked",
-            uploaded="when it was uploaded",
         ),
-        "url": (f"nullif(coalesce(stored_url, {USUAL_URL}), '')", "where it is served"),
+        **shown(yanked="PEP 592"),
+        **said(yanked_reason="why it was yanked"),
+        **shown(uploaded="when it was uploaded"),
+        "url": (STORED_URL, "where it is served"),
         "core_metadata_sha256": (
-            "core_metadata",
+            "nullif(core_metadata, '')",
             "hash of its METADATA, served at url || '.metadata' (PEP 658); NULL = it is not",
         ),
         "python_tag": (
@@ -222,9 +277,12 @@ DEPENDENCIES = View(
     "dependencies",
     "One row per requirement (Requires-Dist) of the latest version. Where the text is no valid"
     " requirement (PEP 508), only name, version, requirement and parse_error are there.",
-    "(SELECT name, version, "
-    + ", ".join(f"unnest({column}) AS {column}" for column in DEPENDENCY_COLUMNS)
-    + f" FROM {SCHEMA}.project)",
+    places(
+        PROJECT,
+        ("name", "version"),
+        {name: name for name in DEPENDENCY_COLUMNS},
+        "len(requirement)",
+    ),
     {
         **shown(
             name=NAME,

@@ -19,6 +19,7 @@ import structlog
 from schemas.errors import PypistreamError
 from sinks.duckdb.errors import first_line
 from sinks.duckdb.schema import (
+    PACKED,
     PROJECT,
     RELEASES,
     REMOVED_OF,
@@ -29,6 +30,7 @@ from sinks.duckdb.schema import (
     insert_statements,
 )
 from sinks.duckdb.snapshot import open_snapshot
+from sinks.release_rows import SEPARATOR
 from sinks.removed import ALL, HASHES, NONE
 
 MEMORY_LIMIT = "256MB"  # to read a published file beside the live one
@@ -149,14 +151,17 @@ def _carry(
     """Copy what `source` of the file `before` has of these names, in the columns that it has."""
     source, table = tables
     found = before.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?",
+        "SELECT column_name, data_type FROM duckdb_columns()"
+        " WHERE schema_name = ? AND table_name = ?",
         [SCHEMA, source.name],
     ).fetchall()
-    known = {column for (column,) in found}
+    known = dict(found)
     columns = [column for column in kept_columns(table, keep) if column in known]
     if not columns:
         return
-    fields = ", ".join(f"'{column}': \"{column}\"" for column in columns)
+    fields = ", ".join(
+        f"'{column}': {_as_now(column, known[column], table.columns[column])}" for column in columns
+    )
     rows = before.execute(
         f"SELECT name, to_json({{{fields}}})::VARCHAR FROM {source.path}"
         " WHERE name IN (SELECT unnest(?::VARCHAR[]))",
@@ -165,3 +170,11 @@ def _carry(
     while piece := rows.fetchmany(ROWS_PER_FETCH):
         staged_rows(connection, REMOVED_OF[table], ((name, text.encode()) for name, text in piece))
         _insert(connection, table, columns)
+
+
+def _as_now(column: str, kind: str, wanted: str) -> str:
+    """SQL for a column of an older file: what is packed now was a list until format 10."""
+    if wanted != PACKED or not kind.endswith("[]"):
+        return f'"{column}"'
+    texts = f"[coalesce(each, '') FOR each IN \"{column}\"]"
+    return f"nullif(array_to_string({texts}, chr({ord(SEPARATOR)})), '')"

@@ -29,7 +29,7 @@ from sinks.duckdb.schema import (
     UNREADABLE,
     Table,
 )
-from sinks.release_rows import ReleaseRow, document_releases, release_row
+from sinks.release_rows import ReleaseRow, document_releases, packed, release_row
 from sinks.removed import HELD, HeldFiles, HeldProject, held_of
 from sinks.softly import Fields, moment, moment_of
 from streams.log import Record
@@ -61,6 +61,16 @@ class TombstoneRow(msgspec.Struct):
     reason: str | None
     serial: int | None
     time: str | None
+
+
+class HeldFilesRow(msgspec.Struct):
+    """What is kept of a row of `base.releases_of`, as another instance had it."""
+
+    latest: str | None
+    serial: int | None
+    version: str | None
+    filename: str | None
+    sha256: str | None
 
 
 class UnreadableRow(msgspec.Struct):
@@ -117,7 +127,7 @@ class Staged:
         self.drop(REMOVED_OF[table], key)
         self.lost[table].pop(key, None)
 
-    def lose(self, table: Table, key: str, held: HeldProject | HeldFiles | None = None) -> None:
+    def lose(self, table: Table, key: str, held: HeldProject | HeldFilesRow | None = None) -> None:
         """The project is removed: delete the key's row, which may be kept aside.
 
         `held` is what another instance knew of it.
@@ -193,7 +203,7 @@ def _take_away(batch: Staged, record: Record, key: str, config: Config) -> None:
     if record.topic is Topic.STATE:
         batch.drop(STATE, key)
     elif record.topic is Topic.RELEASES:
-        batch.lose(RELEASES, key, held_of(record.header(HELD), HeldFiles))
+        batch.lose(RELEASES, key, _held_files(held_of(record.header(HELD), HeldFiles)))
     else:
         held = held_of(record.header(HELD), HeldProject)
         batch.lose(PROJECT, key, held if held is not None and held.held else None)
@@ -292,6 +302,13 @@ def _vulnerability(entry: Fields) -> Vulnerability:
         fixed_in=entry.texts("fixed_in"),
         withdrawn=entry.time("withdrawn"),
     )
+
+
+def _held_files(held: HeldFiles | None) -> HeldFilesRow | None:
+    if held is None:
+        return None
+    texts = (packed(held.version), packed(held.filename), packed(held.sha256))
+    return HeldFilesRow(held.latest, held.serial, *texts)
 
 
 def _tombstone_row(record: Record, held: HeldProject | None) -> TombstoneRow:

@@ -13,16 +13,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from sinks.release_rows import SEPARATOR
+
 SCHEMA = "base"
 # For a file that is filled in whole batches, or rewritten: row groups of 2 048 take a tenth more
 # CPU to fill, and for each of them a checkpoint of later changes writes where its columns lie.
 ROW_GROUP_ROWS = 8_192
 # For a few rows at a time: a checkpoint rewrites the last row group that was appended to.
 FEW_ROW_GROUP_ROWS = 2_048
-VIEW_FORMAT = 10
+VIEW_FORMAT = 11
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # shown in the time zone of the reader's session
+# The texts of all files of a project in one, as `sinks.release_rows.packed` makes it (ADR 029).
+# FSST, which the other texts have, compresses no column with a text above 4 KB in it.
+PACKED = "VARCHAR USING COMPRESSION zstd"
+
+
+def texts_of(column: str) -> str:
+    """SQL for the list of a PACKED column's texts; "" stands for NULL."""
+    return f"string_split({column}, chr({ord(SEPARATOR)}))"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,7 +56,12 @@ class Table:
     @property
     def structure(self) -> str:
         """What `from_json` makes of a row's text, as its second argument."""
-        return json.dumps(self.columns)
+        return json.dumps(self.types)
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Of `columns`: without how they are stored."""
+        return {name: kind.partition(" USING ")[0] for name, kind in self.columns.items()}
 
     def ddl(self) -> str:
         """CREATE TABLE."""
@@ -135,19 +150,19 @@ RELEASES = Table(
         "release_uploaded": f"{TIMESTAMP}[]",
         "release_yanked": "BOOLEAN[]",
         "release_yanked_reason": "VARCHAR[]",
-        "version": "VARCHAR[]",
-        "filename": "VARCHAR[]",
-        "packagetype": "VARCHAR[]",
+        "version": PACKED,
+        "filename": PACKED,
+        "packagetype": PACKED,
         "size": "BIGINT[]",
-        "sha256": "VARCHAR[]",
-        "blake2b": "VARCHAR[]",
-        "md5": "VARCHAR[]",
-        "requires_python": "VARCHAR[]",
+        "sha256": PACKED,
+        "blake2b": PACKED,
+        "md5": PACKED,
+        "requires_python": PACKED,
         "yanked": "BOOLEAN[]",
-        "yanked_reason": "VARCHAR[]",
+        "yanked_reason": PACKED,
         "uploaded": f"{TIMESTAMP}[]",
         "url": "VARCHAR[]",
-        "core_metadata": "VARCHAR[]",
+        "core_metadata": PACKED,
         "wheels": "VARCHAR[]",
         "musl_wheels": "VARCHAR[]",
         "anomalies": "VARCHAR[]",
@@ -229,6 +244,7 @@ PROGRESS = Table(
     },
 )
 """One row: the cut that the view stands at."""
+
 
 MEMO = f"CREATE TABLE {SCHEMA}.memo(key VARCHAR PRIMARY KEY, value VARCHAR)"
 """The sink's own notes, as JSON: where it stands, what it has published."""

@@ -107,6 +107,7 @@ class DuckDBView:
         self._carried = False  # whether what the published file keeps was taken from it
         self._compaction = Compaction(self._live)
         self._storage = FOLLOWING
+        self._lengths: batches.Lengths = {}
 
     @classmethod
     def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
@@ -294,6 +295,7 @@ class DuckDBView:
             connection.commit()
         self._standing = notes.standing_of(noted.get(memo.STANDING))
         self._carried = noted.get(memo.CARRIED) is not None
+        self._lengths = batches.lengths_of(connection)
 
     def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
         """The file alone is the database, and stays as it is."""
@@ -335,14 +337,14 @@ class DuckDBView:
         if not isinstance(rows, Staged):
             rows = staged(records, batch.config)
         try:
-            batches.write(connection, rows, standing, self._keep)
+            batches.write(connection, rows, standing, self._keep, self._lengths)
         except ROW_REFUSED as error:
             connection.rollback()
             if batch.ready is not None and not records:
                 raise RecordsWanted from error
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             rows = batches.sifted(connection, records, batch.config)
-            batches.write(connection, rows, standing, self._keep)
+            batches.write(connection, rows, standing, self._keep, self._lengths)
         self._compaction.removals += any(rows.lost.values())
         self._standing = standing
 
@@ -365,6 +367,8 @@ class DuckDBView:
             texts[memo.CARRIED] = at.vector.log_id
         memo.remember(connection, texts)
         connection.commit()
+        if not self._carried:
+            self._lengths = batches.lengths_of(connection)
         self._standing, self._carried = standing, True
 
     def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:

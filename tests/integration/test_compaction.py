@@ -193,6 +193,7 @@ def log(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A view that has published once, of which the next publication is written anew."""
     monkeypatch.setattr(compaction, "COMPACT_ABOVE_BYTES", 0)
     monkeypatch.setattr(compaction, "COMPACT_GROWTH", 0.0)
+    monkeypatch.setattr(compaction, "WAITED_GROWTH", 1_000.0)  # as so small a file may grow
     made = Log(tmp_path / "it", seed)
     made.write([f"p{i}" for i in range(NAMES)])
     made.publish()

@@ -96,7 +96,7 @@ async def test_every_table_of_the_duckdb_file_is_compared(world: World) -> None:
         world.data,
         f"DELETE FROM base.project WHERE name = '{one}'",
         f"UPDATE base.project SET summary = 'another' WHERE name = '{two}'",
-        f"UPDATE base.releases_of SET version = ['9'] WHERE name = '{three}'",
+        f"UPDATE base.releases_of SET version = '9' WHERE name = '{three}'",
         f"DELETE FROM base.state WHERE name = '{four}'",
         "INSERT INTO base.project BY NAME (SELECT 'nobody' AS name, 'Nobody' AS display_name)",
     )

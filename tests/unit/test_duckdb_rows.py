@@ -179,9 +179,8 @@ def test_releases_come_from_their_topic_or_from_the_document() -> None:
     latest = Config("log-1", 1, 1, releases="latest")
 
     assert stage(metadata("a", document("a"))).keyed[RELEASES] == {}
-    assert row(stage(metadata("a", document("a")), config=latest), RELEASES, "a")["filename"] == [
-        "a-1.0.tar.gz"
-    ]
+    own = row(stage(metadata("a", document("a")), config=latest), RELEASES, "a")
+    assert "a-1.0.tar.gz" == own["filename"]
     assert stage(gone("a"), config=latest).keyed[RELEASES] == {"a": None}
     found = row(stage(releases("a", slim("a", {"1": []}, "1"), releases_omitted=4)), RELEASES, "a")
     assert (4, ["1"]) == (found["omitted"], found["release_version"])
