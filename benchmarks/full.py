@@ -55,7 +55,8 @@ GOALS: dict[str, tuple[float, str, bool]] = {
     "queries.licences_ms": (300, "ms, median of 5", False),
     "queries.musllinux_files_ms": (300, "ms, median of 5", False),
     "queries.dependents": (50_000, "dependents of requests, in proportion", True),
-    "peak_mib": (1_024, "MiB resident, the largest of all steps", False),
+    "peak_mib": (1_024, "MiB resident, the largest of all steps but growth", False),
+    "growth.step_peak_mib": (2_048, "MiB resident: the sink, and who rewrites its file", False),
 }
 """By the path in the result: the figure, its unit, and whether more is better."""
 
@@ -135,8 +136,10 @@ def measure(folder: Path, projects: int) -> dict[str, Any]:
     for name in STEPS:
         say(name)
         result[name] = step(name, folder, projects)
-    peaks = [result["rebuild"]["peak_mib"], *(result[name]["step_peak_mib"] for name in STEPS)]
-    result["peak_mib"] = max(peaks)
+    # While the file is rewritten there are two open ones in two processes, each with its own limit
+    # (ADR 027): what is bounded at 1 GiB is what anybody needs to load, publish, follow and ask.
+    peaks = [result[name]["step_peak_mib"] for name in STEPS if name != "growth"]
+    result["peak_mib"] = max(result["rebuild"]["peak_mib"], *peaks)
     return result
 
 
