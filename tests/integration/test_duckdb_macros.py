@@ -147,6 +147,25 @@ def test_months_and_moments_are_the_same_in_every_zone(
     assert [(datetime.fromtimestamp(TIME, UTC),)] == seen
 
 
+@pytest.mark.parametrize(
+    ("question", "unread"),
+    [
+        ("SELECT count(*) FROM files", "filename sha256 blake2b version"),
+        ("SELECT sum(size) FROM files GROUP BY packagetype", "filename sha256 blake2b version"),
+        ("SELECT max(version) FROM releases", "release_bytes release_uploaded"),
+        ("FROM dependencies SELECT name WHERE dependency = 'x'", "specifier marker parse_error"),
+    ],
+)
+def test_what_is_not_asked_for_is_not_read(
+    ask: duckdb.DuckDBPyConnection, question: str, unread: str
+) -> None:
+    """Of all of PyPI the columns of files have two gigabytes."""
+    plan = str(ask.execute(f"EXPLAIN {question}").fetchall())
+
+    assert "Unnest" in plan
+    assert [] == [column for column in unread.split() if column in plan]
+
+
 def test_views_made_of_others(ask: duckdb.DuckDBPyConnection) -> None:
     assert [("foo-bar", "2.0")] == rows(ask, "SELECT name, version FROM latest")
     assert [("py2-none-any",), ("py3-none-any",)] == rows(ask, "SELECT tag FROM wheel_tags")

@@ -163,6 +163,27 @@ def test_a_view_built_anew_takes_over_what_was_published(view: View) -> None:
     assert [KEPT] == view.removed()
 
 
+def test_a_file_that_had_lists_is_taken_over_too(view: View) -> None:
+    """Until format 10 the texts of files were lists."""
+    nameless = releases("foo", slim("foo", {**FILES, "2.0": [file("", digests={})]}, "2.0"))
+    view.take(THERE[0], nameless, ABSENT)
+    view.take(*GONE)
+    before = view.removed()
+    view.view.reset()
+    with duckdb.connect(str(view.path)) as connection:
+        lists = ", ".join(
+            f"[nullif(each, '') FOR each IN string_split({column}, chr(31))] AS {column}"
+            for column in ("version", "filename", "sha256")
+        )
+        table = "base.removed_releases_of"
+        connection.execute(f"CREATE TABLE lists AS SELECT * REPLACE ({lists}) FROM {table}")
+        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"CREATE TABLE {table} AS FROM lists")
+    view.take(*GONE)
+
+    assert [(True, "2.0", ["foo-1.0.tar.gz", ""], ["5" * 64, ""])] == before == view.removed()
+
+
 def test_what_went_while_a_view_was_away_is_taken_from_what_it_had_published(view: View) -> None:
     """Then the published file holds the project itself, and the log nothing but that it is gone."""
     view.take(*THERE, metadata("bar", document("bar")), state("bar"))
