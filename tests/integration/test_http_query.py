@@ -198,7 +198,7 @@ async def test_what_is_not_there(client: httpx.AsyncClient, library: MemoryLibra
     library.owe(NormalizedName("owed"), State(Status.PARKED, 5))
     del library.slim[NormalizedName("re-quests")]
     for project, word in (
-        *(("nobodys", "ever"), ("only-latest", "serial 99"), ("owed", "parked")),
+        *(("nobodys", "no project of that name"), ("only-latest", "serial 99"), ("owed", "parked")),
         ("re-quests", "/pypi/re-quests/json"),
     ):
         answer = await client.get("/v1/query", params={"project": project})

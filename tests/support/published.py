@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,14 +95,21 @@ def read_dump(root: Path) -> Dump:
     return dump
 
 
-_decompressor = zstandard.ZstdDecompressor()  # to make one takes five times as long as a small file
+class _Own(threading.local):
+    """One of each thread: to make one takes five times as long as to decompress a small file."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_own = _Own()
 
 
 def decompressed(raw: bytes) -> bytes:
     """All frames of a zstd file; raises zstandard.ZstdError for a damaged or cut one."""
     parts = []
     while raw:
-        one = _decompressor.decompressobj()
+        one = _own.decompressor.decompressobj()
         parts.append(one.decompress(raw))
         assert one.eof, "a frame is cut"
         raw = one.unused_data
