@@ -6,8 +6,8 @@ rebuild  `pypistream rebuild duckdb` from the log, all tables, published: projec
 upsert   100 and 1000 changed projects with their position, until committed: median of the batches
 publish  a snapshot, and how long changes wait that come in meanwhile
 growth   450 000 changes to 886 000 projects, in proportion, at full speed, with publications and
-         the file written anew: the live file's largest size by that of a fresh build, and the
-         longest time that nothing was taken in
+         the file rewritten: the live file's largest size by that of a fresh build, and the
+         longest time that either kept changes out
 queries  four questions on the published file, opened anew: median of five
 
 Memory is the peak resident set of a step with all processes that it starts; what they share is
@@ -49,7 +49,7 @@ GOALS: dict[str, tuple[float, str, bool]] = {
     "publish.seconds": (60, "s; the view takes batches in meanwhile", False),
     "publish.longest_wait_seconds": (1, "s that the stream waited", False),
     "growth.ratio": (1.5, "times a fresh build", False),
-    "growth.longest_wait_seconds": (1, "s that nothing was taken in, of all of it", False),
+    "growth.longest_stall_seconds": (1, "s that publishing, rewriting kept changes out", False),
     "queries.reverse_dependencies_ms": (300, "ms, median of 5", False),
     "queries.newest_releases_ms": (300, "ms, median of 5", False),
     "queries.licences_ms": (300, "ms, median of 5", False),

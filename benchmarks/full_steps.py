@@ -71,6 +71,7 @@ class Stream:
         self._editions = itertools.count(1)
         self._sent: list[Sent] = []
         self.waits: list[float] = []  # seconds between two commits
+        self.stalls: list[float] = []  # of these, while the view would take nothing in
         self.replayed = Replayed()
 
     def changed(self, count: int) -> list[Record]:
@@ -105,6 +106,7 @@ class Stream:
         except Rewound:
             self.view.standing()
             self.waits.append(time.monotonic() - begun)
+            self.stalls.append(self.waits[-1])
             self._replay()
         else:
             self.waits.append(time.monotonic() - begun)
@@ -190,7 +192,8 @@ def publish(folder: Path, projects: int) -> dict[str, float]:
 def growth(folder: Path, projects: int) -> dict[str, float]:
     """The live file's size over the changes of months, by that of a fresh build.
 
-    And the longest time that nothing was taken in, publications and the file written anew within.
+    And the longest time that a publication or the rewritten file kept changes out (a stall), and
+    from one commit of 1000 changes to the next (a wait).
     """
     stream = Stream(folder, projects)
     fresh = int((folder / FRESH).read_text())
@@ -209,6 +212,7 @@ def growth(folder: Path, projects: int) -> dict[str, float]:
                 stream.reach()
                 work = beside.submit(stream.view.hold(1).copied)
             held = time.monotonic() - held
+            stream.stalls.append(held)
             records = stream.changed(batch)
             place = len(stream.waits)
             stream.apply(records)
@@ -227,6 +231,7 @@ def growth(folder: Path, projects: int) -> dict[str, float]:
         "largest_mib": round(max(sizes) / MIB, 1),
         "ratio": round(max(sizes) / fresh, 2),
         "last_ratio": round(sizes[-1] / fresh, 2),
+        "longest_stall_seconds": round(max(stream.stalls), 2),
         "longest_wait_seconds": round(max(stream.waits), 2),
         "waits_above_a_second": sum(wait > 1 for wait in stream.waits),
         "written_anew": stream.replayed.times,
