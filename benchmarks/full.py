@@ -88,17 +88,12 @@ def child(*command: str) -> tuple[str, dict[str, float]]:
 
 
 def _watch(pid: int, ended: Event, seen: list[int]) -> None:
-    """Add the bytes that a process and those it started have together, until it is over.
-
-    While it is alone it is left alone, as the system tells its peak afterwards: to add up a
-    process's pages stops it meanwhile, which made a batch of 1000 take a third longer.
-    """
+    """Add the bytes that a process and those it started have together, until it is over."""
     with contextlib.suppress(psutil.NoSuchProcess):
         first = psutil.Process(pid)
         while not ended.wait(LOOK_SECONDS):
             together = 0
-            started = first.children(recursive=True)
-            for each in (first, *started) if started else ():
+            for each in (first, *first.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):  # one that has ended since
                     together += each.memory_full_info().pss
             seen.append(together)
