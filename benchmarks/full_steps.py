@@ -62,6 +62,7 @@ class Stream:
     def __init__(self, folder: Path, projects: int) -> None:
         self.folder = folder / "data"
         self.world = World(projects)
+        self._check_names()
         self.view = DuckDBView.in_directory(self.folder)
         standing = self.view.standing()
         self._positions = dict(standing.positions)
@@ -73,6 +74,13 @@ class Stream:
         self.waits: list[float] = []  # seconds between two commits
         self.stalls: list[float] = []  # of these, while the view would take nothing in
         self.replayed = Replayed()
+
+    def _check_names(self) -> None:
+        """To take in projects that the file does not have is less work, and no change of any."""
+        name = self.world.names[-1]
+        with open_snapshot(self.folder / SNAPSHOT_FILE, memory_limit=MEMORY_LIMIT) as asked:
+            if not asked.execute("SELECT 1 FROM projects WHERE name = ?", [name]).fetchall():
+                raise SystemExit(f"{name} is not in this world: set PYPISTREAM_NAMES as it was")
 
     def changed(self, count: int) -> list[Record]:
         """Records of so many projects drawn at random, at their next offsets."""
