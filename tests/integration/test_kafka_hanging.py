@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import TopicPartition as Place
 
-from schemas.topics import Offset, Topic
+from schemas.topics import Topic
 from streams import kafka_log
 from streams.kafka_log import KafkaLog
 from streams.kafka_settings import KafkaSettings
 from streams.log import LogUnavailable, Outgoing, TopicPartition
 from tests.support.kafka_bare import consumer, open_places
 from tests.support.kafka_hanging import hang
+from tests.support.logs import read_all
 
 WORKER = "worker-0"
 
@@ -40,14 +41,7 @@ def record(topic: Topic) -> Outgoing:
 
 async def values(log: KafkaLog, topic: Topic) -> list[bytes | None]:
     """What committed readers are given of a partition, up to its stable end."""
-    at = TopicPartition(topic, 0)
-    end = (await log.ends(topic))[at]
-    reader = await log.reader({at: Offset(0)})
-    found: list[bytes | None] = []
-    while reader.position(at) < end:
-        found += [each.value for each in await reader.read(100, 0.5)]
-    await reader.close()
-    return found
+    return [each.value for each in await read_all(log, [TopicPartition(topic, 0)])]
 
 
 async def left_open(settings: KafkaSettings) -> set[str]:

@@ -20,6 +20,7 @@ from streams.kafka_writer import COMMIT_SECONDS_MAX, TRANSACTION_MS_MAX
 from streams.log import LogUnavailable, Outgoing, TopicPartition
 from tests.support.kafka_bare import consumer
 from tests.support.kafka_writer_child import WRITER, record
+from tests.support.logs import read_all
 
 STOPPED_SECONDS = TRANSACTION_MS_MAX / 1000 + 2.0
 HELD_UP_SECONDS_MAX = 15.0  # the issue's: so long may whoever died in a transaction stop others
@@ -69,13 +70,7 @@ def settings(kafka_bootstrap: str, kafka_prefix: str) -> KafkaSettings:
 
 async def values(log: KafkaLog) -> list[bytes | None]:
     """Of everything committed in the partition."""
-    end = (await log.ends(AT.topic))[AT]
-    reader = await log.reader({AT: Offset(0)})
-    found: list[bytes | None] = []
-    while reader.position(AT) < end:
-        found += [each.value for each in await reader.read(100, 0.5)]
-    await reader.close()
-    return found
+    return [each.value for each in await read_all(log, [AT])]
 
 
 @pytest.mark.parametrize(
