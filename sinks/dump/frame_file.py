@@ -30,7 +30,7 @@ from schemas.manifest import EXCEPTION_NAMES_MAX
 from sinks.dump.frames import ARRAY_CLOSE, ARRAY_OPEN, Line, array_text, reopened
 from sinks.durable import begin_sync, sync_file, write_synced
 
-WRITE_BUFFER_BYTES = 1024 * 1024  # sections are ~40 KB; larger writes spare system calls
+WRITE_BUFFER_BYTES = 64 * 1024  # whatever is larger, a batch or a copied piece, passes it by
 DIRECTORY_LEVEL = 1  # read and written once per dump, only by us
 AHEAD_MAX = 2  # batches waiting to be compressed and written; bounds memory
 BATCH_BYTES = 2 * 1024 * 1024  # compressed at once: the thread takes the GIL once for them
@@ -122,22 +122,27 @@ class FrameFileReader:
 
     def frames(self, number: int) -> bytes:
         """A section as stored in the file."""
-        return self._read(number, number + 1)
+        return bytes(self._read(number, number + 1, bytearray()))
 
-    def pieces(self, numbers: range) -> Iterator[bytes]:
-        """Neighbouring sections as stored in the file, some at a time. For any thread."""
+    def pieces(self, numbers: range) -> Iterator[memoryview]:
+        """Neighbouring sections as stored in the file, some at a time. For any thread.
+
+        A piece is good until the next is asked for: new memory for each takes as long as reading.
+        """
+        buffer = bytearray(COPY_BYTES)
         start = numbers.start
         while start < numbers.stop:
             upto = self._starts[start] + COPY_BYTES
             end = bisect_right(self._starts, upto, start + 2, numbers.stop + 1) - 1
-            yield self._read(start, end)
+            yield self._read(start, end, buffer)
             start = end
 
-    def _read(self, start: int, end: int) -> bytes:
+    def _read(self, start: int, end: int, buffer: bytearray) -> memoryview:
         at = self._starts[start]
         size = self._starts[end] - at
-        frames = os.pread(self._file.fileno(), size, at)  # threads share the file's position
-        view = memoryview(frames)
+        whole = memoryview(buffer if size <= len(buffer) else bytearray(size))[:size]
+        found = os.preadv(self._file.fileno(), [whole], at)  # threads share the file's position
+        frames = view = whole[:found]
         for section in self.sections[start:end]:
             piece, view = view[: section.bytes], view[section.bytes :]
             if len(piece) != section.bytes or crc32(piece) != section.crc:
@@ -318,11 +323,11 @@ class FrameFileWriter:
             self._put(piece)
         self._sections += old.sections[numbers.start : numbers.stop]
 
-    def _put(self, frames: bytes) -> None:
+    def _put(self, frames: bytes | memoryview) -> None:
         if self._output.head and not self._bytes:
             head = compress(self._output.head, self._output.level)
             self._head_bytes = len(head)
-            frames = head + frames
+            frames = b"".join((head, frames))
         self._hash.update(frames)
         self._file.write(frames)
         self._bytes += len(frames)

@@ -38,14 +38,15 @@ from sinks.dump.frame_file import (
     Table,
     check_whole,
 )
-from sinks.dump.frames import Change, Line, ended_lines_of, latest, merge, neighbours
+from sinks.dump.frames import BORDERS, Change, Line, ended_lines_of, latest, merge, neighbours
 from sinks.dump.lines import bare, name_of
 from sinks.dump.runs import RUN_LEVEL, Run, read_run, write_run
 from sinks.durable import discard, storage, sync_directory, write_synced
 from sinks.locks import lock
 
-FORMAT = 2
-FORMAT_WITHOUT_NOTES = 1  # its runs have no notes: these are made when they are merged
+FORMAT = 3
+FORMAT_BY_HASH_ALONE = 2  # its files have other borders: they are made anew by the next merge
+FORMAT_WITHOUT_NOTES = 1  # its runs have no notes, too: these are made when they are merged
 BUFFER_BYTES_MAX = 32 * 1024 * 1024  # lines in memory before a run is written: ~2 000 projects
 ENTRY_OVERHEAD_BYTES = 250  # a dict slot, two objects' headers and the name, measured on 3.11
 # So many runs become one of the next tier, which bounds open files, and memory at 0.5 MB for each.
@@ -56,10 +57,23 @@ INDEX_FILE, LOCK_FILE = "index.zst", "lock"
 
 
 class TableFiles(msgspec.Struct, frozen=True):
-    """A table on disk: a file per output (none before the first merge), runs from old to new."""
+    """A table on disk: a file per output (none before the first merge), runs from old to new.
+
+    `borders`: by which rule the base was cut into sections.
+    """
 
     base: tuple[FrameFile, ...] = ()
     runs: tuple[Run, ...] = ()
+    borders: int = 1
+
+    def with_runs(self, runs: tuple[Run, ...]) -> TableFiles:
+        """The same base."""
+        return TableFiles(self.base, runs, self.borders)
+
+    def is_current(self, table: Table) -> bool:
+        """Whether the base has all there is, as this version would make it."""
+        whole = len(self.base) == len(table.outputs)
+        return whole and not self.runs and self.borders == BORDERS
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -134,7 +148,7 @@ class FrameStore:
                 files = change.tables[name]
                 if buffer := self._buffers[name]:
                     run = change.write_run(name, iter(sorted(buffer.items())), tier=0)
-                    files = TableFiles(files.base, (*files.runs, run))
+                    files = files.with_runs((*files.runs, run))
                 change.tables[name] = change.fold_tiers(name, files)
 
     def merge(self, note: bytes, step: Step | None = None) -> Mapping[str, FrameFile]:
@@ -150,12 +164,12 @@ class FrameStore:
             fresh: list[tuple[Topic, Run]] = []
             for name, table in self._tables.items():
                 files, buffer = change.tables[name], self._buffers[name]
-                if buffer or files.runs or len(files.base) < len(table.outputs):
+                if buffer or not files.is_current(table):
                     memory = sorted(buffer.items())
                     if as_delta:
                         run = change.fold_all(name, files, memory)
                         fresh.append((Topic(name), run))
-                        files, memory = TableFiles(files.base, (run,)), []
+                        files, memory = files.with_runs((run,)), []
                     change.tables[name] = change.write_base(table, files, memory)
                 else:
                     self._check(name, files.base)
@@ -247,7 +261,8 @@ class FrameStore:
             return _Index(FORMAT, 1, _NO_NOTE, empty)
         try:
             raw = decompress(path.read_bytes())
-            if (made_by := _format.decode(raw).format) not in {FORMAT_WITHOUT_NOTES, FORMAT}:
+            made_by = _format.decode(raw).format
+            if made_by not in {FORMAT_WITHOUT_NOTES, FORMAT_BY_HASH_ALONE, FORMAT}:
                 raise DataDirectoryVersion(
                     f"{path} has format {made_by}, this version reads {FORMAT}",
                     hint="pypistream rebuild dump",
@@ -286,7 +301,7 @@ class _Change:
         while True:
             newest = runs[-RUNS_PER_TIER_MAX:]
             if len(newest) < RUNS_PER_TIER_MAX or newest[0].tier != newest[-1].tier:
-                return TableFiles(files.base, runs)
+                return files.with_runs(runs)
             changes = latest([read_run(self._root, run) for run in reversed(newest)])
             folded = self.write_run(table, changes, newest[-1].tier + 1)
             runs = (*runs[:-RUNS_PER_TIER_MAX], folded)
@@ -301,10 +316,12 @@ class _Change:
         """Merge everything that is not in the base yet into one run."""
         return self.write_run(table, self._fresh(files, memory), tier=0)
 
-    def _fresh(self, files: TableFiles, memory: Sequence[Change]) -> Iterator[Change]:
-        """Everything that is not in the base yet."""
-        runs = [read_run(self._root, run) for run in reversed(files.runs)]
-        return latest([[memory], *runs] if memory else runs)
+    def _fresh(
+        self, files: TableFiles, memory: Sequence[Change], *older: Iterable[Sequence[Change]]
+    ) -> Iterator[Change]:
+        """Everything that is not in the base yet, and what these older sources have."""
+        newest = [[memory]] if memory else []
+        return latest([*newest, *(read_run(self._root, r) for r in reversed(files.runs)), *older])
 
     def write_delta(self, fresh: Sequence[tuple[Topic, Run]], before: Mark, step: Step) -> None:
         """Keep the changes of these runs as a delta."""
@@ -333,7 +350,11 @@ class _Change:
                     yield from [(name_of(line), line) for line in lines]
 
             firsts = [section.first for section in old[0].sections] if old else []
-            changes = self._fresh(files, memory)
+            if files.borders == BORDERS:
+                changes = self._fresh(files, memory)
+            else:
+                held = (list(load(number)) for number in range(len(firsts)))
+                changes, firsts = self._fresh(files, memory, held), []
             for section in neighbours(merge(firsts, load, changes, table.section_names)):
                 found = () if isinstance(section, range) else table.found(section)
                 for position, writer in enumerate(new):
@@ -347,7 +368,7 @@ class _Change:
             for writer in new:
                 writer.end()
             base = tuple(writer.finish() for writer in new)
-        return TableFiles(base)
+        return TableFiles(base, borders=BORDERS)
 
     def _number(self) -> str:
         self.next += 1

@@ -1,9 +1,11 @@
 """Where a dump's frames begin, and how changes are merged into them. Pure.
 
 A table is a sequence of lines in name order, cut into sections. A section begins where a hash of
-the line's name says so. Since the borders depend only on names, the same rows give the same bytes
-in whatever order they came, and a change touches only its own section (the idea of content-defined
-chunking). A section's text is one zstd frame, or several if it is over 16 MiB.
+the line's name says so, neither too soon after the last one nor too late. Since the borders depend
+only on names, the same rows give the same bytes in whatever order they came. A change of a line
+touches only its own section; where a name comes or goes, borders can move until the two rows of
+sections meet again, mostly within a section or two (content-defined chunking, as FastCDC has it).
+A section's text is one zstd frame, or several if it is over 16 MiB.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
+from typing import TypeGuard
 from zlib import crc32
 
 from schemas.errors import DumpCorrupt
@@ -23,6 +26,9 @@ Line = tuple[str, bytes]
 Change = tuple[str, bytes | None]
 """Name and its new line; None = the line goes."""
 
+BORDERS = 2
+"""Which rule `is_border` is: files that were cut by another one are made anew, once."""
+
 LINE_BYTES_MAX = 4 * RECORD_BYTES_MAX  # room for keys that the drop-in adds to a record
 
 _NAME = itemgetter(0)
@@ -30,12 +36,17 @@ _NAME = itemgetter(0)
 ARRAY_OPEN, ARRAY_NEXT, ARRAY_CLOSE = b"[\n", b",\n", b"\n]\n"
 
 
-def is_border(name: str, section_names: int) -> bool:
-    """Whether a section begins at `name`, in a table of `section_names` names a section on average.
+def is_border(name: str, before: int, section_names: int) -> bool:
+    """Whether a section begins at `name`, after one that has `before` lines.
 
-    A change of this function rewrites every dump once, and has no other effect.
+    Sections have about `section_names` lines: 3/4 of that at least, then up to the next name whose
+    hash says so, 5/4 at most. A change makes a whole section anew, and long ones are met more often
+    than short ones: by the hash alone a changed section would have twice the average.
     """
-    return crc32(name.encode()) % section_names == 0
+    quarter = section_names // 4
+    if before < 3 * quarter:
+        return False
+    return before >= 5 * quarter or crc32(name.encode()) % quarter == 0
 
 
 def latest(sources: Sequence[Iterable[Sequence[Change]]]) -> Iterator[Change]:
@@ -103,25 +114,34 @@ def merge(
         return
     feed = _Peekable(changes)
     pending: int | list[Line] | None = None
-    for number in range(len(firsts)):
+    for number, first in enumerate(firsts):
         end = firsts[number + 1] if number + 1 < len(firsts) else None
-        if not feed.any_before(end):
+        if not feed.any_before(end) and not _goes_on(pending, first, section_names):
             if pending is not None:
                 yield pending
             pending = number
             continue
         for name, line in _apply(load(number), feed.before(end)):
-            if pending is None:
-                pending = [(name, line)]
-            elif is_border(name, section_names):
-                yield pending
-                pending = [(name, line)]
-            else:  # the border between them is gone
-                if isinstance(pending, int):
-                    pending = list(load(pending))
+            if isinstance(pending, int) and name != first:  # the border between them is gone
+                pending = list(load(pending))
+            if _goes_on(pending, name, section_names):
                 pending.append((name, line))
+                continue
+            if pending is not None:
+                yield pending
+            pending = [(name, line)]
     if pending is not None:
         yield pending
+
+
+def _goes_on(
+    pending: int | list[Line] | None, name: str, section_names: int
+) -> TypeGuard[list[Line]]:
+    """Whether `name` belongs to a section of which these lines are known so far.
+
+    An old section that stays as it is ends where the next old one begins.
+    """
+    return isinstance(pending, list) and not is_border(name, len(pending), section_names)
 
 
 def _sections(changes: Iterable[Change], section_names: int) -> Iterator[list[Line]]:
@@ -130,7 +150,7 @@ def _sections(changes: Iterable[Change], section_names: int) -> Iterator[list[Li
     for name, line in changes:
         if line is None:
             continue
-        if section and is_border(name, section_names):
+        if section and is_border(name, len(section), section_names):
             yield section
             section = []
         section.append((name, line))

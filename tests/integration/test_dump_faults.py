@@ -24,6 +24,7 @@ from schemas.errors import (
     StorageFailed,
 )
 from schemas.topics import Topic
+from sinks.dump import frame_store
 from sinks.dump import sink as dump
 from sinks.dump.reader import DumpReader
 from sinks.dump.sink import DumpSink
@@ -334,9 +335,9 @@ def _open_and_publish(world: World) -> None:
 def test_a_store_of_a_later_version_is_refused_with_the_command_that_mends_it(
     template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinks.dump.frame_store.FORMAT", 99)
+    monkeypatch.setattr(frame_store, "FORMAT", frame_store.FORMAT - 1)
 
-    with pytest.raises(DataDirectoryVersion, match="format 2, this version reads 99") as caught:
+    with pytest.raises(DataDirectoryVersion, match="format 3, this version reads 2") as caught:
         World(template).sink.standing()
     assert "pypistream rebuild dump" == caught.value.hint
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,8 +16,8 @@ import zstandard
 from schemas.errors import DumpCorrupt
 from schemas.records import BackfillProgress, Cut
 from schemas.topics import Topic
+from sinks.dump import sink
 from sinks.dump.frame_store import FrameStore
-from sinks.dump.frames import is_border
 from sinks.dump.reader import DumpReader
 from sinks.publication import Publication
 from sinks.sink import Reached, Vector
@@ -207,14 +207,17 @@ def test_only_what_changed_is_rewritten(world: World) -> None:
     assert expected(world.topics) == found(world.dumps)
 
 
-def test_the_array_opens_once_whatever_becomes_of_its_first_section(tmp_path: Path) -> None:
+def test_the_array_opens_once_whatever_becomes_of_its_first_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A frame that is kept loses or gains the opening when names come or go before it."""
-    names = (f"n{i}" for i in range(10_000))
-    first, second, third = sorted(itertools.islice((n for n in names if is_border(n, 128)), 3))
+    monkeypatch.setattr(sink, "TABLES", [replace(each, section_names=8) for each in sink.TABLES])
+    names = [f"n{i:02}" for i in range(40)]
     world = World(tmp_path)
-    world.apply([*project(second), *project(third)])
+    world.apply([change for name in names for change in project(name)])
     world.publish()
-    for changes in (project(first), removed(first), removed(second), project(second), project("a")):
+    first = [change for name in names[:10] for change in removed(name)]
+    for changes in (project("a"), removed("a"), first, project(names[0]), project("n41")):
         world.apply(changes)
         world.publish()
         DumpReader(world.dumps).verify()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from schemas.compression import compress, read_frames
 from schemas.errors import DumpCorrupt
-from sinks.dump import frame_store, lines, sink
+from sinks.dump import frame_store, frames, lines, sink
 from sinks.dump.runs import Run, read_run, write_run
-from tests.support.dump_world import World, project, removed
+from tests.support.dump_world import Change, World, project, removed
 
 
 def filled(root: Path) -> World:
@@ -66,6 +67,29 @@ def test_runs_of_a_version_without_notes_are_merged(
         world = filled(tmp_path / "b")
         assert not any(b"\1" in text for text in texts(tmp_path / "b"))
     world.reopen()
+    world.publish()
+
+    assert expected.files() == world.files()
+
+
+@pytest.mark.parametrize("changes", [[], project("p7", "again")])
+def test_files_with_the_borders_of_an_older_version_are_made_anew(
+    changes: list[Change], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, whatever changed: the bytes depend on the projects alone."""
+    monkeypatch.setattr(sink, "TABLES", [replace(each, section_names=8) for each in sink.TABLES])
+    expected = filled(tmp_path / "a")
+    expected.apply(changes)
+    expected.publish()
+    with monkeypatch.context() as before:
+        before.setattr(frames, "is_border", lambda name, _, mean: crc32(name.encode()) % mean == 0)
+        before.setattr(frame_store, "FORMAT", frame_store.FORMAT_BY_HASH_ALONE)
+        before.setattr(frame_store, "BORDERS", 1)
+        world = filled(tmp_path / "b")
+        world.publish()
+    assert expected.files() != world.files()
+    world.reopen()
+    world.apply(changes)
     world.publish()
 
     assert expected.files() == world.files()

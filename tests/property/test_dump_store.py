@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from schemas.topics import Topic
 from sinks.dump import frame_file, frame_store, runs
 from sinks.dump import sink as dump
-from sinks.dump.frames import is_border
 from sinks.dump.reader import DumpReader
 from sinks.sink import Standing
 from tests.support.dump_world import (
@@ -27,12 +27,9 @@ from tests.support.dump_world import (
     parsed,
 )
 
-NAMES = [f"n{i}" for i in range(4_000)]
-# Borders of one table at least, and of none.
-BORDERS = [n for n in NAMES if is_border(n, 32)]
-POOL = BORDERS[:12] + [n for n in BORDERS if is_border(n, 128)][:6]
-POOL += [n for n in BORDERS if is_border(n, 1024)][:4]
-POOL = sorted({*POOL, *(n for n in NAMES[:20] if not is_border(n, 32))})
+POOL = [f"n{i}" for i in range(30)]
+# Sections of 6 to 10 lines: so few names make several, and borders come and go with them.
+TABLES = tuple(replace(table, section_names=8) for table in dump.TABLES)
 # A document that lacks keys, and one that the drop-in leaves out.
 VALUES = [b'{"info":{"name":"x"},"releases":{"1":[{}]}}', b'{"info":null}']
 
@@ -48,7 +45,7 @@ _change: st.SearchStrategy[Change] = st.one_of(
 )
 # A batch of changes, a word on what follows it.
 _steps = st.lists(
-    st.tuples(st.lists(_change, max_size=12), st.sampled_from(["", "publish", "restart"])),
+    st.tuples(st.lists(_change, max_size=30), st.sampled_from(["", "publish", "restart"])),
     max_size=14,
 )
 
@@ -61,6 +58,7 @@ def test_a_dump_made_bit_by_bit_equals_one_made_from_nothing(
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(dump, "BUFFER_BYTES_MAX", buffer_bytes),
+        patch.object(dump, "TABLES", TABLES),
         patch.object(frame_store, "RUNS_PER_TIER_MAX", 2),
         patch.object(runs, "RUN_CHUNK_BYTES", 300),
         patch.object(frame_file, "COPY_BYTES", 100 + buffer_bytes),  # one kept section, or some

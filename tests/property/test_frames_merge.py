@@ -11,15 +11,24 @@ from hypothesis import strategies as st
 from schemas.compression import compress_frames
 from sinks.dump.frames import Change, Line, is_border, latest, merge, neighbours
 
-# Borders are one name in 128: drawn from both kinds, so that small tables have several sections.
-MEAN = 128
-NAMES = [f"n{i}" for i in range(4_000)]
-POOL = [n for n in NAMES if is_border(n, MEAN)][:24] + [n for n in NAMES if not is_border(n, MEAN)][
-    :60
-]
+MEAN = 8
+LEAST, MOST = 6, 10
+POOL = [f"n{i}" for i in range(80)]  # the hash of every second one says that a section may begin
 
-tables = st.dictionaries(st.sampled_from(POOL), st.binary(max_size=6))
-changes = st.dictionaries(st.sampled_from(POOL), st.none() | st.binary(max_size=6))
+lines = st.binary(max_size=6)
+changes = st.dictionaries(st.sampled_from(POOL), st.none() | lines)
+"""A few names."""
+
+
+@st.composite
+def whole_tables(draw: st.DrawFn) -> dict[str, bytes]:
+    """All names but a few: several sections."""
+    line, changed = draw(lines), draw(changes)
+    table = {name: changed.get(name, line) for name in POOL}
+    return {name: line for name, line in table.items() if line is not None}
+
+
+tables = st.dictionaries(st.sampled_from(POOL), lines) | whole_tables()
 
 
 def sections_of(table: dict[str, bytes]) -> list[list[Line]]:
@@ -53,20 +62,22 @@ def test_sections_begin_at_borders_and_nowhere_else(table: dict[str, bytes]) -> 
     sections = sections_of(table)
 
     assert sorted(table.items()) == [line for section in sections for line in section]
-    for number, section in enumerate(sections):
-        assert number == 0 or is_border(section[0][0], MEAN)
-        assert not any(is_border(name, MEAN) for name, _ in section[1:])
+    for before, section in pairwise(sections):
+        assert LEAST <= len(before) <= MOST
+        assert is_border(section[0][0], len(before), MEAN)
+    for section in sections:
+        assert not any(is_border(name, n, MEAN) for n, (name, _) in enumerate(section))
 
 
-@given(tables, st.sampled_from(POOL), st.none() | st.binary(max_size=6))
-def test_one_change_touches_at_most_its_section_and_the_one_before(
-    table: dict[str, bytes], name: str, line: bytes | None
+@given(whole_tables(), st.sampled_from(POOL), lines)
+def test_a_changed_line_touches_its_section_alone(
+    table: dict[str, bytes], name: str, line: bytes
 ) -> None:
-    old = sections_of(table)
+    old = sections_of({**table, name: b"old"})
     firsts = [section[0][0] for section in old]
     merged = list(merge(firsts, lambda number: old[number], [(name, line)], MEAN))
 
-    assert len(old) - sum(isinstance(section, int) for section in merged) <= 2
+    assert len(old) - sum(isinstance(section, int) for section in merged) == 1
 
 
 @given(tables, changes)

@@ -21,9 +21,10 @@ from sinks.dump.frames import (
     reopened,
 )
 
-MEAN = 128
-BORDERS = [name for name in (f"b{i}" for i in range(5_000)) if is_border(name, MEAN)]
-INNER = [name for name in (f"a{i}" for i in range(500)) if not is_border(name, MEAN)]
+MEAN = 16
+LEAST, MOST = 12, 20
+SAYS_SO = [name for name in (f"n{i:04}" for i in range(2_000)) if is_border(name, LEAST, MEAN)]
+SILENT = [name for name in (f"n{i:04}" for i in range(2_000)) if not is_border(name, LEAST, MEAN)]
 
 
 def in_batches(changes: list[Change], size: int) -> list[list[Change]]:
@@ -35,16 +36,29 @@ def sections(lines: Iterable[Change]) -> list[list[Line]]:
     return [section for section in made if isinstance(section, list)]
 
 
-def test_a_border_depends_on_the_name_alone_and_is_one_in_128() -> None:
-    share = sum(is_border(f"name-{i}", MEAN) for i in range(100_000)) / 100_000
+def test_a_border_is_where_the_hash_says_so_neither_too_soon_nor_too_late() -> None:
+    border, silent = SAYS_SO[0], SILENT[0]
 
-    assert 0.9 / MEAN < share < 1.1 / MEAN
-    assert is_border(BORDERS[0], MEAN)
+    assert [False, True, True] == [is_border(border, n, MEAN) for n in (LEAST - 1, LEAST, MOST)]
+    assert [False, False, True] == [is_border(silent, n, MEAN) for n in (LEAST, MOST - 1, MOST)]
+
+
+def test_sections_have_about_as_many_lines_as_was_asked_for() -> None:
+    lengths = [len(each) for each in sections((f"name-{i}", b"") for i in range(100_000))]
+
+    assert min(lengths[:-1]) == LEAST
+    assert max(lengths) == MOST
+    assert 0.9 * MEAN < sum(lengths) / len(lengths) < 1.1 * MEAN
 
 
 def test_known_borders_stay_where_they_are() -> None:
-    """Moving them rewrites every frame of every dump, which a release note would have to say."""
-    assert ["b206", "b320", "b485"] == BORDERS[:3]
+    """Moving them makes every frame of every dump anew: that is another value of BORDERS."""
+    made = merge([], lambda _: (), [(f"n{i:04}", b"") for i in range(600)], 128)
+
+    assert frames.BORDERS == 2
+    assert ["n0000", "n0142", "n0238", "n0357", "n0479"] == [
+        section[0][0] for section in made if isinstance(section, list)
+    ]
 
 
 def test_the_newest_source_wins_and_each_name_comes_once() -> None:
@@ -64,50 +78,68 @@ def test_a_source_alone_is_as_it_is_and_none_is_nothing() -> None:
     assert [] == list(latest([[], []]))
 
 
+class Merged:
+    """What becomes of a table of five sections, and which of these were read for it."""
+
+    def __init__(self, *changes: Change) -> None:
+        self.old = OLD
+        self.loaded: list[int] = []
+        firsts = [section[0][0] for section in OLD]
+        self.made = list(merge(firsts, self._load, sorted(changes), MEAN))
+
+    def _load(self, number: int) -> list[Line]:
+        self.loaded.append(number)
+        return self.old[number]
+
+    @property
+    def sections(self) -> list[list[Line]]:
+        return [self.old[each] if isinstance(each, int) else each for each in self.made]
+
+
+OLD = sections((f"n{i:04}", b"old") for i in range(0, 160, 2))[:5]
+LINES = dict(chain.from_iterable(OLD))
+
+
 def test_untouched_sections_are_kept_by_number() -> None:
     """One change makes its own section anew, and loads no other."""
-    names = sorted(BORDERS[:5])
-    loaded = []
+    name = OLD[2][3][0]
+    merged = Merged((name, b"new"))
 
-    def load(number: int) -> list[Line]:
-        loaded.append(number)
-        return [(names[number], b"old")]
-
-    merged = list(merge(names, load, [(names[2], b"new")], MEAN))
-
-    assert [0, 1, [(names[2], b"new")], 3, 4] == merged
-    assert [2] == loaded
+    assert [0, 1, sorted({**dict(OLD[2]), name: b"new"}.items()), 3, 4] == merged.made
+    assert [2] == merged.loaded
 
 
-def test_removing_a_border_joins_its_section_to_the_one_before() -> None:
-    first, second = sorted(BORDERS[:2])
-    inner = f"{second}-inner"
-    assert not is_border(inner, MEAN)
-    old = [[(first, b"1")], [(second, b"2"), (inner, b"3")]]
+def test_a_section_without_its_first_line_goes_on_with_the_one_before() -> None:
+    first = OLD[2][0][0]
+    merged = Merged((first, None))
 
-    merged = list(merge([first, second], lambda n: old[n], [(second, None)], MEAN))
+    assert {name: line for name, line in LINES.items() if name != first} == dict(
+        chain.from_iterable(merged.sections)
+    )
+    assert sections(chain.from_iterable(merged.sections)) == merged.sections
+    assert merged.made[0] == 0
+    assert [2, 1] == merged.loaded[:2]
 
-    assert [[(first, b"1"), (inner, b"3")]] == merged
+
+def test_a_new_name_moves_borders_until_one_is_met_again() -> None:
+    """With sections cut at most at a length, the next one's beginning may not be a border now."""
+    new = [Merged((f"{name}-a", b"new")) for name in LINES]
+
+    for merged in new:
+        assert sections(chain.from_iterable(merged.sections)) == merged.sections
+    assert max(len(merged.loaded) for merged in new) > 1
+    assert sum(len(merged.loaded) for merged in new) < 2 * len(new)
 
 
 def test_removing_all_of_the_first_section_leaves_the_second_as_it_is() -> None:
-    first, second = sorted(BORDERS[:2])
-
-    assert [1] == list(merge([first, second], lambda _: [(first, b"1")], [(first, None)], MEAN))
+    assert [1, 2, 3, 4] == Merged(*((name, None) for name, _ in OLD[0])).made
 
 
-def test_a_name_before_the_first_joins_the_first_section_unless_that_begins_at_a_border() -> None:
-    inner = [(INNER[1], b"1")]
-    before = INNER[0]
-    assert before < INNER[1]
+def test_a_name_before_the_first_joins_the_first_section() -> None:
+    merged = Merged(("m", b"new"))
 
-    assert [[(before, b"0"), *inner]] == list(
-        merge([INNER[1]], lambda _: inner, [(before, b"0")], MEAN)
-    )
-
-    border = BORDERS[0]
-    merged = list(merge([border], lambda _: [(border, b"1")], [(before, b"0")], MEAN))
-    assert [[(before, b"0")], [(border, b"1")]] == merged
+    assert ("m", b"new") == merged.sections[0][0]
+    assert sections(chain.from_iterable(merged.sections)) == merged.sections
 
 
 def test_a_tombstone_for_an_unknown_name_changes_no_line() -> None:
