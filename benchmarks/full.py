@@ -37,6 +37,8 @@ from benchmarks.__main__ import commit, machine
 from benchmarks.full_page import write_page
 from benchmarks.full_steps import FRESH, STEPS
 from benchmarks.full_world import filled
+from pypistream.children.sinks_work import many_records
+from pypistream.memory import give_large_blocks_back
 
 PROJECTS = int(os.environ.get("PROJECTS", "886000"))
 MIB = 2**20
@@ -189,7 +191,9 @@ def main(arguments: list[str] | None = None) -> int:
     with place_of(given.world) as folder:
         if given.step:
             steps: dict[str, Callable[[Path, int], object]] = {"world": filled, **STEPS}
-            print(json.dumps(steps[given.step](folder, given.projects)))
+            give_large_blocks_back()  # both as in the process of the sinks
+            with many_records():
+                print(json.dumps(steps[given.step](folder, given.projects)))
             return 0
         result = {"about": {"date": time.strftime("%Y-%m-%d"), "commit": commit(), **machine()}}
         result |= measure(folder, given.projects)

@@ -21,13 +21,15 @@ SCHEMA = "base"
 ROW_GROUP_ROWS = 8_192
 # For a few rows at a time: a checkpoint rewrites the last row group that was appended to.
 FEW_ROW_GROUP_ROWS = 2_048
-VIEW_FORMAT = 11
+VIEW_FORMAT = 12
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # shown in the time zone of the reader's session
 # The texts of all files of a project in one, as `sinks.release_rows.packed` makes it (ADR 029).
 # FSST, which the other texts have, compresses no column with a text above 4 KB in it.
 PACKED = "VARCHAR USING COMPRESSION zstd"
+# To delete a row its key is read, and with FSST those before it, too. It makes 1 % of the file.
+KEY = "VARCHAR USING COMPRESSION uncompressed"
 
 
 def texts_of(column: str) -> str:
@@ -54,6 +56,11 @@ class Table:
         return f"stage_{self.name}"
 
     @property
+    def row(self) -> str:
+        """The temporary type of its rows: DuckDB reads `structure` anew for each statement."""
+        return f"row_{self.name}"
+
+    @property
     def structure(self) -> str:
         """What `from_json` makes of a row's text, as its second argument."""
         return json.dumps(self.types)
@@ -67,7 +74,7 @@ class Table:
         """CREATE TABLE."""
         columns = [f'"{name}" {kind}' for name, kind in self.columns.items()]
         if self.key:
-            columns.insert(0, f"{self.key} VARCHAR PRIMARY KEY")
+            columns.insert(0, f"{self.key} {KEY} PRIMARY KEY")
         return f"CREATE TABLE {self.path}({', '.join(columns)})"
 
 
@@ -260,8 +267,13 @@ def table_statements() -> list[str]:
 
 
 def stage_statements() -> list[str]:
-    """Make the temporary tables that batches come in through."""
-    return [f"CREATE TEMP TABLE {table.stage}(key VARCHAR, doc VARCHAR)" for table in TABLES]
+    """Make the temporary tables and types that batches come in through."""
+    statements = []
+    for table in TABLES:
+        fields = ", ".join(f'"{name}" {kind}' for name, kind in table.types.items())
+        statements.append(f"CREATE TEMP TYPE {table.row} AS STRUCT({fields})")
+        statements.append(f"CREATE TEMP TABLE {table.stage}(key VARCHAR, doc VARCHAR)")
+    return statements
 
 
 def delete_named(table: Table) -> str:
@@ -284,19 +296,20 @@ def insert_progress() -> str:
 def insert_given(table: Table) -> str:
     """Insert rows from two lists, its parameters: their keys, and their texts."""
     given = "SELECT unnest($1::VARCHAR[]) AS key, unnest($2::VARCHAR[]) AS doc"
-    return _insert_from(table, f"({given})")
+    return _insert_from(table, f"({given})", f'"{table.row}"')
 
 
 def insert_statements(table: Table) -> list[str]:
     """Move the staged texts into their table and empty the stage. A NULL text is no row."""
-    return [_insert_from(table, f"{table.stage} WHERE doc IS NOT NULL"), f"TRUNCATE {table.stage}"]
+    filled = f"{table.stage} WHERE doc IS NOT NULL"
+    return [_insert_from(table, filled, table.structure), f"TRUNCATE {table.stage}"]
 
 
-def _insert_from(table: Table, source: str) -> str:
-    """`source` has a `key` and a `doc`, which is the row as JSON."""
+def _insert_from(table: Table, source: str, structure: str) -> str:
+    """`source` has a `key` and a `doc`, which is the row as JSON, of this structure."""
     columns = ", ".join(f'"{name}"' for name in table.columns)
     key, key_value = (f"{table.key}, ", "key, ") if table.key else ("", "")
     return (
         f"INSERT INTO {table.path}({key}{columns}) SELECT {key_value}unnest(row_) FROM"
-        f" (SELECT key, from_json(doc, '{table.structure}') AS row_ FROM {source})"
+        f" (SELECT key, from_json(doc, '{structure}') AS row_ FROM {source})"
     )
