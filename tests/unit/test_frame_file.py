@@ -43,9 +43,8 @@ def test_kept_sections_are_the_same_bytes_however_many_are_read_at_once(
         writer.keep(old, range(2, 6))
         writer.end()
         copied = writer.finish()
-        assert b"".join(old.frames(number) for number in range(1, 5)) == b"".join(
-            old.pieces(range(1, 5))
-        )
+        pieces = [bytes(piece) for piece in old.pieces(range(1, 5))]  # each is good until the next
+        assert b"".join(old.frames(number) for number in range(1, 5)) == b"".join(pieces)
 
     assert (tmp_path / copied.file).read_bytes() == (tmp_path / made.file).read_bytes()
     assert (tmp_path / copied.directory).read_bytes() == (tmp_path / made.directory).read_bytes()
