@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import command, started, status
+from tests.support.process import command, refused, started, status
 from tests.support.published import (
     assert_none,
     dump_differences,
@@ -83,21 +83,6 @@ def data(prepared: Path, tmp_path: Path) -> Path:
 def run(data: Path, upstream: Running | str) -> tuple[str, ...]:
     url = upstream if isinstance(upstream, str) else upstream.url
     return ("run", "--data", str(data), "--upstream", url, *QUICK)
-
-
-def refused(*arguments: str, cwd: Path, code: int, says: str, hint: str = "") -> str:
-    """The command ends with `code` and at most two lines of error, `hint` in the second."""
-    ended = command(*arguments, cwd=cwd)
-    lines = ended.stderr.splitlines()
-    first = next((n for n, line in enumerate(lines) if line.startswith("Error: ")), None)
-
-    assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert first is not None, ended.stderr
-    assert says in lines[first]
-    assert len(lines) - first <= 2
-    assert hint in (lines[first + 1] if hint else "")
-    return ended.stderr
 
 
 # --- upstream -----------------------------------------------------------------------------------
@@ -164,11 +149,6 @@ def test_what_is_no_url(url: str, tmp_path: Path) -> None:
     assert not data.exists()
 
 
-def test_pypi_itself_without_a_contact(tmp_path: Path) -> None:
-    refused("run", "--data", "data", cwd=tmp_path, code=2, says="contact", hint="--contact")
-    assert not (tmp_path / "data").exists()
-
-
 @pytest.mark.parametrize("more", [[], ["--backfill"]])
 def test_a_wrong_address(more: list[str], site: Running, tmp_path: Path) -> None:
     refused(
@@ -210,52 +190,6 @@ def test_an_upstream_that_hangs_does_not_hold_up_the_end(
         program.until(lambda: site.control("stats")["in_flight"]["all"]["now"], 20, "request")
         assert 0 == program.stop(number, DRAIN_SECONDS_MAX), program.text()
         assert "Traceback" not in program.text()
-
-
-# --- the command line ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["run", "--backfil"], "--backfill"),
-        (["rnu"], "'run'"),
-        (["run", "--poll", "soon"], "--poll"),
-        (["run", "--poll", "0"], "poll"),
-        (["run", "--in-flight", "17"], "in_flight"),
-        (["run", "--partitions", "0"], "partitions"),
-        (["follow", "--topic", "journal"], "--topic"),
-        (["query"], "SQL"),
-        (["upstream", "--port", "99999"], "--port"),
-    ],
-)
-def test_what_was_mistyped(arguments: list[str], says: str, tmp_path: Path) -> None:
-    """Exit code 2, and what was meant or allowed; nothing is made."""
-    ended = command(*arguments, cwd=tmp_path)
-
-    assert (2, "") == (ended.returncode, ended.stdout), ended.stderr
-    assert says in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert [] == list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(["status"], ["follow"], ["query", "SELECT 1"], ["dump"], ["rebuild"], ["serve"]),
-        *(["verify"], ["backfill"], ["reconcile"], ["sweep"], ["redact", "a"], ["dead-letters"]),
-    ],
-)
-def test_a_directory_that_is_not_there(arguments: list[str], tmp_path: Path) -> None:
-    place = ("--data", str(tmp_path / "none"))
-    refused(*arguments, *place, cwd=tmp_path, code=2, says="none", hint="pypistream run")
-    assert [] == list(tmp_path.iterdir())
-
-
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        refused("upstream", "--port", port, cwd=tmp_path, code=2, says=port, hint="--port 0")
 
 
 # --- the data directory -------------------------------------------------------------------------

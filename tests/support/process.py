@@ -138,6 +138,21 @@ def command(
     )
 
 
+def refused(*arguments: str, cwd: Path, code: int, says: str, hint: str = "") -> str:
+    """The command ends with `code` and at most two lines of error, `hint` in the second."""
+    ended = command(*arguments, cwd=cwd)
+    lines = ended.stderr.splitlines()
+    first = next((n for n, line in enumerate(lines) if line.startswith("Error: ")), None)
+
+    assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert first is not None, ended.stderr
+    assert says in lines[first]
+    assert len(lines) - first <= 2
+    assert hint in (lines[first + 1] if hint else "")
+    return ended.stderr
+
+
 def status(data: Path) -> dict[str, Any]:
     """What `pypistream status --json` says, without a process: it is asked for again and again."""
     with ThreadPoolExecutor(1) as pool:  # whoever asks may have a loop of its own
