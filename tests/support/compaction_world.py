@@ -19,6 +19,7 @@ from streams.log import Outgoing, Record
 from tests.support.new_view import new_view
 from tests.support.view_records import (
     CONFIG,
+    NOW_MS,
     document,
     entry,
     file,
@@ -33,7 +34,6 @@ from tests.support.view_records import (
     state,
 )
 
-NOW_MS = 1_700_000_100_000
 NAMES = 60
 DEADLINE_SECONDS = 60.0
 CATALOG = {

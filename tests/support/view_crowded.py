@@ -11,9 +11,8 @@ from pathlib import Path
 from schemas.errors import DiskFull
 from sinks.duckdb.view import DuckDBView
 from streams.log import Record
-from tests.support.view_records import document, metadata, query, reach, read, take
+from tests.support.view_records import NOW_MS, document, metadata, query, reach, read, take
 
-NOW_MS = 1_700_000_100_000
 ROOM_BYTES = 300_000  # beyond what the first publication took
 ROWS, TURNS = 100, 12
 

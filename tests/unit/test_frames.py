@@ -23,8 +23,7 @@ from sinks.dump.frames import (
 
 MEAN = 16
 LEAST, MOST = 12, 20
-SAYS_SO = [name for name in (f"n{i:04}" for i in range(2_000)) if is_border(name, LEAST, MEAN)]
-SILENT = [name for name in (f"n{i:04}" for i in range(2_000)) if not is_border(name, LEAST, MEAN)]
+NAMES = [f"n{i:04}" for i in range(160)]
 
 
 def in_batches(changes: list[Change], size: int) -> list[list[Change]]:
@@ -37,7 +36,8 @@ def sections(lines: Iterable[Change]) -> list[list[Line]]:
 
 
 def test_a_border_is_where_the_hash_says_so_neither_too_soon_nor_too_late() -> None:
-    border, silent = SAYS_SO[0], SILENT[0]
+    border = next(name for name in NAMES if is_border(name, LEAST, MEAN))
+    silent = next(name for name in NAMES if not is_border(name, LEAST, MEAN))
 
     assert [False, True, True] == [is_border(border, n, MEAN) for n in (LEAST - 1, LEAST, MOST)]
     assert [False, False, True] == [is_border(silent, n, MEAN) for n in (LEAST, MOST - 1, MOST)]
@@ -82,21 +82,20 @@ class Merged:
     """What becomes of a table of five sections, and which of these were read for it."""
 
     def __init__(self, *changes: Change) -> None:
-        self.old = OLD
         self.loaded: list[int] = []
         firsts = [section[0][0] for section in OLD]
         self.made = list(merge(firsts, self._load, sorted(changes), MEAN))
 
     def _load(self, number: int) -> list[Line]:
         self.loaded.append(number)
-        return self.old[number]
+        return OLD[number]
 
     @property
     def sections(self) -> list[list[Line]]:
-        return [self.old[each] if isinstance(each, int) else each for each in self.made]
+        return [OLD[each] if isinstance(each, int) else each for each in self.made]
 
 
-OLD = sections((f"n{i:04}", b"old") for i in range(0, 160, 2))[:5]
+OLD = sections((name, b"old") for name in NAMES[::2])[:5]
 LINES = dict(chain.from_iterable(OLD))
 
 
