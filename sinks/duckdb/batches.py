@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import duckdb
 
-from schemas.records import Config
-from sinks import notes
-from sinks.duckdb import lines, memo
+from sinks.duckdb import lines
 from sinks.duckdb.errors import first_line
 from sinks.duckdb.removed import keep_lost, staged_rows
-from sinks.duckdb.rows import Staged, staged
+from sinks.duckdb.rows import refuse
 from sinks.duckdb.schema import (
     CHANGELOG,
     KEYED,
@@ -25,8 +23,7 @@ from sinks.duckdb.schema import (
     insert_given,
     insert_statements,
 )
-from sinks.sink import Standing
-from streams.log import Record
+from sinks.duckdb.staged import Staged, folded
 
 Lengths = dict[str, int]
 """The most rows that each table may have, by its name; 0 is exact."""
@@ -46,6 +43,9 @@ NAMES_AT_ONCE = 200
 # costs 1 ms more, however few rows there are.
 FEW_ROWS = 100
 
+ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
+"""Errors about what is in a row, not about the file."""
+
 
 def lengths_of(connection: duckdb.DuckDBPyConnection) -> Lengths:
     """To be asked when a file is opened: it takes 2 ms, and `write` goes on from there."""
@@ -55,21 +55,21 @@ def lengths_of(connection: duckdb.DuckDBPyConnection) -> Lengths:
 def write(
     connection: duckdb.DuckDBPyConnection,
     rows: Staged,
-    standing: Standing,
     keep: str,
     lengths: Lengths,
+    also: Callable[[], None],
 ) -> None:
-    """One transaction: the rows, where the view stands after them, and no cut any more.
+    """One transaction: the rows, and what `also` does. May call that twice.
 
     `keep` is one of KEEP_REMOVED. `lengths` grow with what is added.
     """
     try:
-        _write(connection, rows, standing, keep, lengths, new=True)
+        _write(connection, rows, keep, lengths, also, new=True)
     except duckdb.ConstraintException:
         if not rows.lines:
             raise
         connection.rollback()
-        _write(connection, rows, standing, keep, lengths, new=False)
+        _write(connection, rows, keep, lengths, also, new=False)
     if rows.lines:
         lengths.update(lengths_of(connection))
 
@@ -77,9 +77,9 @@ def write(
 def _write(
     connection: duckdb.DuckDBPyConnection,
     rows: Staged,
-    standing: Standing,
     keep: str,
     lengths: Lengths,
+    also: Callable[[], None],
     *,
     new: bool,
 ) -> None:
@@ -105,8 +105,7 @@ def _write(
         if table.key and not new:
             lines.delete(connection, table, file)
         lines.insert(connection, table, file)
-    texts = {memo.STANDING: notes.standing_text(standing), memo.CUT: None}
-    memo.remember(connection, texts)
+    also()
     connection.commit()
 
 
@@ -151,27 +150,36 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         connection.execute(statement)
 
 
-def sifted(
-    connection: duckdb.DuckDBPyConnection, records: Sequence[Record], config: Config
-) -> Staged:
+def sifted(connection: duckdb.DuckDBPyConnection, rows: Staged) -> Staged:
     """The batch without the rows that DuckDB refuses, each of which becomes a note.
 
     This is slow, and only for a batch that was refused as a whole.
     """
-    spoilt: dict[int, str] = {}
-    for place, record in enumerate(records):
-        try:
-            _try(connection, staged([record], config))
-        except duckdb.Error as error:
-            spoilt[place] = first_line(error)
-    return staged(records, config, spoilt)
+    kept = folded(Staged(), rows)
+    for table, texts in rows.keyed.items():
+        for key, text in texts.items():
+            why = _refusal(connection, table, text)
+            if why:
+                refuse(kept, table, key, why)
+    for table, texts in rows.lost.items():
+        for key, text in texts.items():
+            if _refusal(connection, table, text):
+                del kept.lost[table][key]
+    kept.added.clear()
+    for name, text in rows.added:
+        why = _refusal(connection, CHANGELOG, text)
+        if why:
+            refuse(kept, CHANGELOG, name, why)
+        else:
+            kept.added.append((name, text))
+    return kept
 
 
-def _try(connection: duckdb.DuckDBPyConnection, rows: Staged) -> None:
-    """Raise DuckDB's error for these rows, if any; write nothing."""
-    additions = [(CHANGELOG, text) for _, text in rows.added]
-    keyed = [(table, text) for table, texts in rows.keyed.items() for text in texts.values()]
-    for table, text in (*keyed, *additions):
+def _refusal(connection: duckdb.DuckDBPyConnection, table: Table, text: bytes | None) -> str:
+    """Why DuckDB refuses that row; "" if it does not."""
+    try:
         if text is not None:
-            query = f"SELECT from_json(?, '{table.structure}')"
-            connection.execute(query, [text.decode()]).fetchall()
+            connection.execute(f"SELECT from_json(?, '{table.structure}')", [text.decode()])
+    except ROW_REFUSED as error:
+        return first_line(error)
+    return ""

@@ -12,7 +12,7 @@ from sinks.duckdb.public import (
     RELEASES,
     View,
 )
-from sinks.duckdb.schema import PACKED, SCHEMA, TABLES, Table
+from sinks.duckdb.schema import PACKED, SCHEMA, TABLES, WAITING, Table
 from sinks.duckdb.schema import PROGRESS as PROGRESS_TABLE
 from sinks.duckdb.schema import RELEASES as RELEASES_TABLE
 from sinks.duckdb.status import CHANGELOG, EXCEPTIONS, PROGRESS
@@ -30,6 +30,7 @@ _OWN_TABLES = {
     "changelog": "Upstream's journal.",
     "progress": "One row: the cut that this file stands at.",
     MEMO: "The sink's own notes, as JSON.",
+    WAITING: "The sink's own: batches that are not in the tables yet; none in a published file.",
 }
 _VIEWS: dict[str, tuple[View, ...]] = {
     "project": (PROJECTS,),
@@ -57,13 +58,18 @@ _OWN: dict[tuple[str, str], str] = {
     ("state", "status"): "ok, absent, pending, parked, stale or dead",
     ("state", "gone"): "serial of the event that removed it, 0 = none did",
     ("state", "settled"): "false = a row of exceptions",
-    ("unreadable", "key"): "topic and name, or place, of the record",
+    (
+        "unreadable",
+        "key",
+    ): "topic and name, or place, of the record; or table and name",
     ("unreadable", "topic"): "of the record",
     ("unreadable", "name"): "normalised project name (PEP 503)",
-    ("unreadable", "offset"): "of the record in its partition",
+    ("unreadable", "offset"): "of the record in its partition; NULL = DuckDB refused its row",
     ("unreadable", "reason"): "why it could not be read",
     (MEMO, "key"): "which note",
     (MEMO, "value"): "JSON",
+    (WAITING, "place"): "their order",
+    (WAITING, "rows"): "a batch, for the version of the program that wrote it",
 }
 _PER_REQUIREMENT = "per requirement: "
 _PER_RELEASE = "per version: "
@@ -93,6 +99,7 @@ def comment_statements() -> list[str]:
     """COMMENT ON each table and each of its columns."""
     columns = {table.name: _columns(table) for table in (*TABLES, PROGRESS_TABLE)}
     columns[MEMO] = ["key", "value"]
+    columns[WAITING] = ["place", "rows"]
     statements = []
     for table, names in columns.items():
         path = f"{SCHEMA}.{table}"

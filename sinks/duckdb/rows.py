@@ -6,9 +6,7 @@ of the wrong type becomes NULL and is named in `anomalies`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,18 +15,17 @@ from schemas.records import SERIAL_MAX, ChangelogEntry, Config, State
 from schemas.topics import Topic
 from sinks.dependencies import parse
 from sinks.duckdb.documents import decoded
-from sinks.duckdb.lines import Lines
 from sinks.duckdb.project_row import Labelled, ProjectRow, Role, Vulnerability
 from sinks.duckdb.schema import (
-    KEYED,
+    CHANGELOG,
     PROJECT,
     RELEASES,
-    REMOVED_OF,
     STATE,
     TOMBSTONE,
     UNREADABLE,
     Table,
 )
+from sinks.duckdb.staged import Staged
 from sinks.release_rows import ReleaseRow, document_releases, packed, release_row
 from sinks.removed import HELD, HeldFiles, HeldProject, held_of
 from sinks.softly import Fields, moment, moment_of
@@ -78,7 +75,7 @@ class UnreadableRow(msgspec.Struct):
 
     topic: str
     name: str
-    offset: int
+    offset: int | None
     reason: str
 
 
@@ -96,83 +93,57 @@ class ChangelogRow(msgspec.Struct):
     late: bool
 
 
-@dataclass
-class Staged:
-    """The effect of a batch: per table the last text per key (None = only delete), and additions.
-
-    `lost`: last rows of removed projects, from this batch; None = the file has the last one.
-    `lines`: rows that were made elsewhere, whose keys are not in `keyed`.
-    """
-
-    keyed: dict[Table, dict[str, bytes | None]] = field(
-        default_factory=lambda: {table: {} for table in (*KEYED, *REMOVED_OF.values())}
-    )
-    lost: dict[Table, dict[str, bytes | None]] = field(
-        default_factory=lambda: {table: {} for table in REMOVED_OF}
-    )
-    added: list[tuple[str, bytes]] = field(default_factory=list)  # of `changelog`
-    lines: dict[Table, Lines] = field(default_factory=dict)
-
-    def put(self, table: Table, key: str, row: msgspec.Struct) -> None:
-        """Set the key's row."""
-        self.keyed[table][key] = encode(row)
-
-    def drop(self, table: Table, key: str) -> None:
-        """Delete the key's row."""
-        self.keyed[table][key] = None
-
-    def hold(self, table: Table, key: str, row: msgspec.Struct) -> None:
-        """Set the row in one of REMOVED_OF: its project exists."""
-        self.put(table, key, row)
-        self.drop(REMOVED_OF[table], key)
-        self.lost[table].pop(key, None)
-
-    def lose(self, table: Table, key: str, held: HeldProject | HeldFilesRow | None = None) -> None:
-        """The project is removed: delete the key's row, which may be kept aside.
-
-        `held` is what another instance knew of it.
-        """
-        text = encode(held) if held is not None else self.keyed[table].get(key)
-        if text is not None or key not in self.keyed[table]:
-            self.lost[table][key] = text
-        self.drop(table, key)
-
-    def spoil(self, record: Record, reason: str) -> None:
-        """Note that the record cannot be read; it has no other effect."""
-        name = record.key or ""
-        note = UnreadableRow(record.topic.value, name, record.offset, reason)
-        if record.topic is Topic.CHANGELOG:
-            self.put(UNREADABLE, f"{record.topic}:{record.partition}:{record.offset}", note)
-            return
-        for table in _TABLES_OF[record.topic]:
-            self.drop(table, name)
-        self.put(UNREADABLE, f"{record.topic}:{name}", note)
-
-
 _TABLES_OF = {
     Topic.METADATA: (PROJECT, TOMBSTONE),
     Topic.RELEASES: (RELEASES,),
     Topic.STATE: (STATE,),
+    Topic.CHANGELOG: (CHANGELOG,),
 }
+_TOPIC_OF = {table: topic for topic, tables in _TABLES_OF.items() for table in tables}
 
 
-def staged(
-    records: Sequence[Record], config: Config, spoilt: Mapping[int, str] = MappingProxyType({})
-) -> Staged:
-    """The effect of these records, in their order. Never raises because of a record's content.
-
-    `spoilt`: indexes of records that were refused before, and why.
-    """
+def staged(records: Sequence[Record], config: Config) -> Staged:
+    """The effect of these records, in their order. Never raises because of a record's content."""
     batch = Staged()
-    for place, record in enumerate(records):
-        if place in spoilt:
-            batch.spoil(record, f"unreadable: {spoilt[place]}")
-            continue
+    for record in records:
         try:
             _take(batch, record, config)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            batch.spoil(record, f"unreadable: {error}")
+            _spoil(batch, record, f"unreadable: {error}")
     return batch
+
+
+def _spoil(batch: Staged, record: Record, reason: str) -> None:
+    """Note that the record cannot be read; it has no other effect."""
+    name = record.key or ""
+    note = UnreadableRow(record.topic.value, name, record.offset, reason)
+    if record.topic is Topic.CHANGELOG:
+        batch.put(UNREADABLE, f"{record.topic}:{record.partition}:{record.offset}", note)
+        return
+    for table in _TABLES_OF[record.topic]:
+        batch.drop(table, name)
+    batch.put(UNREADABLE, f"{record.topic}:{name}", note)
+
+
+def refuse(batch: Staged, table: Table, key: str, reason: str) -> None:
+    """Replace a row that cannot be stored by a note, which stays until there is another row."""
+    if table.key:
+        batch.drop(table, key)
+    if table in _TOPIC_OF:
+        note = UnreadableRow(_TOPIC_OF[table].value, key, None, f"unreadable: {reason}")
+        batch.put(UNREADABLE, _refused(table, key), note)
+
+
+def forget_refused(batch: Staged) -> None:
+    """Delete the notes about earlier rows of the keys of this batch."""
+    noted = batch.keyed[UNREADABLE]
+    for table in _TOPIC_OF:
+        for key in batch.keyed.get(table, ()):
+            noted.setdefault(_refused(table, key), None)
+
+
+def _refused(table: Table, key: str) -> str:
+    return f"{table.name}:{key}"
 
 
 def _take(batch: Staged, record: Record, config: Config) -> None:

@@ -21,7 +21,7 @@ SCHEMA = "base"
 ROW_GROUP_ROWS = 8_192
 # For a few rows at a time: a checkpoint rewrites the last row group that was appended to.
 FEW_ROW_GROUP_ROWS = 2_048
-VIEW_FORMAT = 12
+VIEW_FORMAT = 13
 """Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # shown in the time zone of the reader's session
@@ -256,6 +256,9 @@ PROGRESS = Table(
 MEMO = f"CREATE TABLE {SCHEMA}.memo(key VARCHAR PRIMARY KEY, value VARCHAR)"
 """The sink's own notes, as JSON: where it stands, what it has published."""
 
+WAITING = "waiting"
+"""Small batches in their order, which `TABLES` do not have yet: see `sinks.duckdb.intake`."""
+
 
 def table_statements() -> list[str]:
     """Make all tables, in an empty database."""
@@ -263,6 +266,7 @@ def table_statements() -> list[str]:
         f"CREATE SCHEMA {SCHEMA}",
         *(table.ddl() for table in (*TABLES, PROGRESS)),
         MEMO,
+        f"CREATE TABLE {SCHEMA}.{WAITING}(place BIGINT, rows BLOB)",
     ]
 
 

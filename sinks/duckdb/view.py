@@ -1,9 +1,9 @@
 """The DuckDB sink: the log's latest records as tables, and the position they stand at, in one file.
 
-The live file belongs to this process alone. A batch is one transaction: rows come through temporary
-tables, as texts that `from_json` reads, and what they replace is deleted first. Positions are
-stored in the same transaction, and records below them are skipped, so applying twice is applying
-once.
+The live file belongs to this process alone. A batch is one transaction: a small one waits as it is
+(`sinks.duckdb.intake`); the rows of others come through temporary tables, as texts that `from_json`
+reads, and what they replace is deleted first. Positions are stored in the same transaction, and
+records below them are skipped, so applying twice is applying once.
 
 A publication is a copy of the file at a checkpoint. Until it is made there is no other checkpoint,
 while batches go on being committed: see `sinks.duckdb.copying`. A file that has grown too long is
@@ -26,15 +26,16 @@ from schemas.errors import DiskFull, LogCorrupt, PypistreamError, ViewCorrupt
 from schemas.records import Config
 from schemas.topics import COMPACTED, Topic
 from sinks import notes
-from sinks.duckdb import batches, lines, memo, progress
+from sinks.duckdb import lines, memo, progress
+from sinks.duckdb.batches import ROW_REFUSED
 from sinks.duckdb.compaction import Compaction
 from sinks.duckdb.copying import FileCopy, LiveFile
 from sinks.duckdb.errors import exhausts, first_line, invalidates, meaning
+from sinks.duckdb.intake import Intake
 from sinks.duckdb.layout import layout_statements
 from sinks.duckdb.literals import literal
-from sinks.duckdb.packed import unpacked
 from sinks.duckdb.removed import carry_over, cut_down
-from sinks.duckdb.rows import Staged, staged
+from sinks.duckdb.rows import staged
 from sinks.duckdb.schema import (
     PROGRESS,
     SCHEMA,
@@ -50,6 +51,7 @@ from sinks.duckdb.snapshot import (
     wal_of,
     writer_config,
 )
+from sinks.duckdb.staged import Staged, unpacked
 from sinks.durable import storage
 from sinks.locks import locked_with
 from sinks.removed import ALL, HASHES
@@ -77,9 +79,6 @@ WAL_BYTES_MAX = 512 * 1024 * 1024
 
 ROOM = "make room for twice the size of the DuckDB file"
 
-ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
-"""Errors about what is in a row, not about the file."""
-
 T = TypeVar("T")
 log_ = structlog.get_logger("sinks.duckdb")
 
@@ -101,13 +100,13 @@ class DuckDBView:
         self._lock: BinaryIO | None = None
         self._damaged = False
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._intake: Intake | None = None  # of the open file
         self._file: LiveFile | None = None
         self._copy: FileCopy | None = None
         self._standing = Standing("", {})
         self._carried = False  # whether what the published file keeps was taken from it
         self._compaction = Compaction(self._live)
         self._storage = FOLLOWING
-        self._lengths: batches.Lengths = {}
 
     @classmethod
     def in_directory(cls, data: Path, keep_removed: str = HASHES) -> DuckDBView:
@@ -124,7 +123,7 @@ class DuckDBView:
         return staged(records, config)
 
     def unpacked(self, data: bytes) -> Staged:
-        """The same, made by `sinks.duckdb.packed` in another process."""
+        """The same, packed in another process."""
         return unpacked(data)
 
     def apply(self, batch: Batch) -> None:
@@ -187,7 +186,10 @@ class DuckDBView:
         self._run(lambda _: None)
 
     def close(self) -> None:
-        """Close the live file and release it to others."""
+        """Close the live file, with nothing waiting in it, and release it to others."""
+        if self._intake is not None:
+            with contextlib.suppress(duckdb.Error):  # it is brought in some other time
+                self._intake.bring_in()
         self._close_file()
         self._copy = None
         if self._lock is not None:
@@ -200,18 +202,13 @@ class DuckDBView:
         """Close the live file, which checkpoints it; a copy that is being made is given up."""
         if self._copy is not None:
             self._copy.stop()
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._intake = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(duckdb.Error):  # what was committed is in the WAL
                 connection.close()
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-    def _check_whole(self) -> None:
-        """Raises DiskFull if a checkpoint left something: it needs room beside what it replaces."""
-        if self._wal_bytes():
-            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Do something with the open file; an instance that became useless is opened anew once."""
@@ -295,11 +292,12 @@ class DuckDBView:
             connection.commit()
         self._standing = notes.standing_of(noted.get(memo.STANDING))
         self._carried = noted.get(memo.CARRIED) is not None
-        self._lengths = batches.lengths_of(connection)
+        self._intake = Intake(connection, self._keep)
 
     def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
-        """The file alone is the database, and stays as it is."""
-        self._check_whole()
+        """The file alone is the database, and stays as it is. Raises DiskFull."""
+        if self._wal_bytes():  # a checkpoint needs room beside what it replaces
+            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
         with storage(self._live):
             self._file = self._file or LiveFile(self._live)
             copy = FileCopy(self._file, self._target, cut)
@@ -336,15 +334,15 @@ class DuckDBView:
         rows = batch.ready if len(records) == len(batch.records) else None
         if not isinstance(rows, Staged):
             rows = staged(records, batch.config)
+        texts = {memo.STANDING: notes.standing_text(standing), memo.CUT: None}
+        assert self._intake is not None
         try:
-            batches.write(connection, rows, standing, self._keep, self._lengths)
+            self._intake.take(rows, texts)
         except ROW_REFUSED as error:
+            if not rows.lines:
+                raise
             connection.rollback()
-            if batch.ready is not None and not records:
-                raise RecordsWanted from error
-            log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
-            rows = batches.sifted(connection, records, batch.config)
-            batches.write(connection, rows, standing, self._keep, self._lengths)
+            raise RecordsWanted from error
         self._compaction.removals += any(rows.lost.values())
         self._standing = standing
 
@@ -353,6 +351,9 @@ class DuckDBView:
         assert at.vector.log_id == self._standing.log_id
         assert all(self._standing.positions.get(key, 0) == place for key, place in due.items())
         standing = self._standing._replace(as_of_ms=at.as_of_ms)
+        assert self._intake is not None
+        if not self._carried:
+            self._intake.bring_in()
         connection.begin()
         connection.execute(f"DELETE FROM {PROGRESS.path}")
         connection.execute(insert_progress(), progress.parameters(progress.progress_row(at)))
@@ -368,13 +369,15 @@ class DuckDBView:
         memo.remember(connection, texts)
         connection.commit()
         if not self._carried:
-            self._lengths = batches.lengths_of(connection)
+            self._intake.measure()
         self._standing, self._carried = standing, True
 
     def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:
         """Everything into the file itself, nothing left in its WAL; returns the cut."""
         cut = memo.recall(connection, memo.CUT)
         assert cut is not None, "published between two cuts"
+        assert self._intake is not None
+        self._intake.bring_in()
         memo.remember(connection, {memo.PUBLISHED_MS: str(now_ms)})
         connection.execute("CHECKPOINT")
         return cut

@@ -18,10 +18,10 @@ import pytest
 from schemas.errors import DataDirectoryInUse, StorageFailed, ViewCorrupt
 from schemas.records import Status
 from schemas.topics import Topic
-from sinks.duckdb import batches as duckdb_batches
 from sinks.duckdb import compaction
 from sinks.duckdb import rows as duckdb_rows
 from sinks.duckdb import view as duckdb_view
+from sinks.duckdb.intake import Intake
 from sinks.duckdb.snapshot import wal_of
 from sinks.duckdb.view import DuckDBView
 from sinks.sink import Rewound, Standing
@@ -221,7 +221,6 @@ def test_a_row_that_duckdb_refuses_does_not_take_others_along(
         return batch
 
     monkeypatch.setattr(duckdb_view, "staged", spoiling)
-    monkeypatch.setattr(duckdb_batches, "staged", spoiling)
     records = read([metadata("good", document("good")), metadata("bad", document("bad"))])
     take(view, records)
     path = published(view, tmp_path)
@@ -272,15 +271,15 @@ def test_a_view_whose_memory_is_used_up_is_opened_anew(
 ) -> None:
     """The batch is taken in by an instance that has its memory to itself; if not, nothing is."""
     take(view, read([metadata("a", document("a"))]))
-    genuine, asked = duckdb_batches.write, list[object]()
+    genuine, asked = Intake.take, list[object]()
 
-    def refusing(connection: duckdb.DuckDBPyConnection, *given: Any) -> None:
-        asked.append(connection)
+    def refusing(intake: Intake, *given: Any) -> None:
+        asked.append(intake)
         if len(asked) != 2:
             raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
-        genuine(connection, *given)
+        genuine(intake, *given)
 
-    monkeypatch.setattr(duckdb_batches, "write", refusing)
+    monkeypatch.setattr(Intake, "take", refusing)
     take(view, read([metadata("b", document("b"))], first=1))
     assert asked[0] is not asked[1]
     with pytest.raises(StorageFailed, match="more memory"):

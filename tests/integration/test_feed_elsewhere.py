@@ -19,8 +19,9 @@ from sinks import ahead, reading
 from sinks.ahead import HelpersGone, Made
 from sinks.duckdb import packed, rows
 from sinks.duckdb.lines import Lines
-from sinks.duckdb.packed import Packer, unpacked
+from sinks.duckdb.packed import Packer
 from sinks.duckdb.schema import CHANGELOG
+from sinks.duckdb.staged import unpacked
 from sinks.feed import Feed
 from sinks.sink import Positions
 from streams.log import LogUnavailable, Outgoing
@@ -192,7 +193,7 @@ async def test_a_batch_that_duckdb_refuses_is_read_again(
         return batch
 
     log = await a_log()
-    for module in ("packed", "batches", "view"):
+    for module in ("packed", "view"):
         monkeypatch.setattr(f"sinks.duckdb.{module}.staged", spoiling)
     feed = await taken_in(log, tmp_path, InThisProcess(log, tmp_path))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Status
-from sinks.duckdb.packed import Packer, unpacked
+from sinks.duckdb.packed import Packer
 from sinks.duckdb.schema import FEW_ROW_GROUP_ROWS, ROW_GROUP_ROWS, STATE
+from sinks.duckdb.staged import unpacked
 from sinks.duckdb.view import DuckDBView
 from sinks.sink import Batch
 from tests.support.new_view import new_view

@@ -25,9 +25,8 @@ from pypistream import restarts
 from schemas.errors import LogFull, Retriable
 from schemas.manifest import MANIFEST_FILE
 from schemas.topics import Topic
-from sinks import notes
-from sinks.duckdb import batches as duckdb_batches
 from sinks.duckdb import memo as duckdb_memo
+from sinks.duckdb.intake import Intake
 from sinks.dump import frame_store
 from sinks.dump.frames import latest
 from sinks.durable import write_synced
@@ -137,16 +136,15 @@ def _no_letter() -> Any:
 
 
 def _standing_before_rows() -> Any:
-    real = duckdb_batches.write
+    real = Intake.take
 
-    def write(connection: Any, rows: Any, standing: Any, *rest: Any) -> None:
-        connection.begin()
-        text = notes.standing_text(standing)
-        duckdb_memo.remember(connection, {duckdb_memo.STANDING: text})
-        connection.commit()
-        real(connection, rows, standing, *rest)
+    def take(self: Any, rows: Any, notes: Any) -> None:
+        self._connection.begin()
+        duckdb_memo.remember(self._connection, notes)
+        self._connection.commit()
+        real(self, rows, notes)
 
-    return patch.object(duckdb_batches, "write", write)
+    return patch.object(Intake, "take", take)
 
 
 def _oldest_wins() -> Any:

@@ -14,7 +14,7 @@ from sinks import release_rows
 from sinks.duckdb import progress as duckdb_progress
 from sinks.duckdb import rows as duckdb_rows
 from sinks.duckdb.project_row import ProjectRow
-from sinks.duckdb.rows import Staged, staged
+from sinks.duckdb.rows import staged
 from sinks.duckdb.schema import (
     CHANGELOG,
     PROGRESS,
@@ -25,6 +25,7 @@ from sinks.duckdb.schema import (
     UNREADABLE,
     Table,
 )
+from sinks.duckdb.staged import Staged
 from sinks.duckdb.status import VIEWS
 from streams.log import Outgoing
 from tests.support.view_records import (
@@ -230,14 +231,6 @@ def test_an_unreadable_journal_row_is_noted_by_its_place() -> None:
 
     assert 1 == len(batch.added)
     assert "a" == row(batch, UNREADABLE, "changelog:0:0")["name"]
-
-
-def test_a_known_bad_place_is_not_staged_again() -> None:
-    records = read([metadata("a", document("a")), metadata("b", document("b"))])
-    batch = staged(records, CONFIG, {0: "refused"})
-
-    assert batch.keyed[PROJECT]["a"] is None
-    assert "unreadable: refused" == row(batch, UNREADABLE, "metadata:a")["reason"]
 
 
 def test_numbers_in_headers_are_bounded() -> None:

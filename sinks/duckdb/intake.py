@@ -1,0 +1,101 @@
+"""Takes batches into an open file, where small ones wait until the tables get several at once.
+
+A batch that changes a hundred rows costs the tables of all of PyPI three times what making its rows
+does, however few they are: of each table an index, a row group and a piece of the WAL. So a small
+batch is stored as it is, as one value of one row, in one transaction with its position. In memory
+what waits is folded into one batch. The tables get it before they are read (`bring_in`), or with
+the batch that makes it many rows.
+"""
+
+# ruff: noqa: S608  # what is put into SQL are names from this package, never values
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import msgspec
+import structlog
+
+from schemas.errors import ViewCorrupt
+from sinks.duckdb import batches, memo
+from sinks.duckdb.errors import first_line
+from sinks.duckdb.rows import forget_refused
+from sinks.duckdb.schema import SCHEMA, UNREADABLE, WAITING
+from sinks.duckdb.staged import Staged, folded, packed, unpacked
+
+# Of one table. A publication brings so many in first: 0.1 s of the second that the stream may stop
+# for it, most of which the checkpoint takes.
+WAITING_ROWS_MAX = 256
+WAITING_BYTES_MAX = 8 * 1024 * 1024  # 100 projects have 0.7 MB; they are in memory twice
+
+_PATH = f"{SCHEMA}.{WAITING}"
+
+Notes = Mapping[str, str | None]
+"""For `sinks.duckdb.memo`."""
+
+log_ = structlog.get_logger("sinks.duckdb")
+
+
+class Intake:
+    """The tables of an open file and what waits for them; `keep`: one of KEEP_REMOVED."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, keep: str) -> None:
+        """Raise ViewCorrupt if what waits cannot be read."""
+        self._connection = connection
+        self._keep = keep
+        self._rows = Staged()  # what waits, folded
+        self._count = self._bytes = 0
+        self.measure()
+        stored = connection.execute(f"SELECT rows FROM {_PATH} ORDER BY place").fetchall()
+        try:
+            for (data,) in stored:
+                self._wait(folded(self._rows, unpacked(data)), len(data))
+        except (msgspec.MsgspecError, KeyError) as error:
+            raise ViewCorrupt(f"what waits in the DuckDB file cannot be read: {error}") from error
+
+    def measure(self) -> None:
+        """Learn the tables' lengths; to be called after somebody else has written to them."""
+        self._lengths = batches.lengths_of(self._connection)
+
+    def take(self, rows: Staged, notes: Notes) -> None:
+        """One transaction: the rows and the notes. Raises duckdb.Error; then neither is there."""
+        every = folded(self._rows, rows)
+        data = b"" if rows.lines or every.most_rows() > WAITING_ROWS_MAX else packed(rows)
+        if not data or self._bytes + len(data) > WAITING_BYTES_MAX:
+            self._write(every, notes)
+            return
+        self._connection.begin()
+        given = [self._count, data]
+        self._connection.execute(f"INSERT INTO {_PATH} VALUES (?, ?)", given)
+        memo.remember(self._connection, notes)
+        self._connection.commit()
+        self._wait(every, len(data))
+
+    def bring_in(self) -> None:
+        """Everything that waits into the tables. Raises duckdb.Error; then it still waits."""
+        if self._count:
+            self._write(self._rows, {})
+
+    def _write(self, rows: Staged, notes: Notes) -> None:
+        def also() -> None:
+            if self._count:
+                self._connection.execute(f"DELETE FROM {_PATH}")
+            if notes:
+                memo.remember(self._connection, notes)
+
+        given = (self._keep, self._lengths, also)
+        if self._lengths[UNREADABLE.name]:
+            forget_refused(rows)
+        try:
+            batches.write(self._connection, rows, *given)
+        except batches.ROW_REFUSED as error:
+            self._connection.rollback()
+            log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
+            batches.write(self._connection, batches.sifted(self._connection, rows), *given)
+        self._rows, self._count, self._bytes = Staged(), 0, 0
+
+    def _wait(self, rows: Staged, size: int) -> None:
+        self._rows = rows
+        self._count += 1
+        self._bytes += size
