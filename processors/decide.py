@@ -270,7 +270,6 @@ def _on_missing(state: State, missing: Missing, attempt: Attempt, patience: Pati
         # A repair may concern a document that is in the topics though `state` knows nothing of it.
         ghost = state.ask is Reason.REPAIR and not state.gone and not absent.exception
         return Verdict(Effect.TOMBSTONE if ghost else Effect.NONE, absent)
-    first = state.missing_ms == 0
     state = replace(state, missing_ms=state.missing_ms or attempt.now_ms)
     if reason := proof(state, attempt, patience):
         # Without a row the event's serial comes from an ask: the tombstone rests on what was
@@ -283,9 +282,8 @@ def _on_missing(state: State, missing: Missing, attempt: Attempt, patience: Pati
         )  # fmt: skip
         return Verdict(Effect.TOMBSTONE if state.body and not state.gone else Effect.NONE, gone)
     verdict = _again(state, MISSING, attempt, patience)
-    if not first:
-        return verdict
-    return _once_more(verdict, attempt.now_ms + int(patience.missing_proof_seconds * 1000))
+    proved_ms = state.missing_ms + int(patience.missing_proof_seconds * 1000)
+    return _once_more(verdict, proved_ms) if attempt.now_ms < proved_ms else verdict
 
 
 def _absent(state: State, attempt: Attempt, patience: Patience) -> State:

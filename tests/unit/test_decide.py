@@ -226,6 +226,19 @@ class TestMissing:
         late = answer(first.state, Unchanged(), 600).state
         assert answer(late, Missing(), 900).effect is Effect.NONE
 
+    def test_a_404_seen_shortly_before_the_last_attempt_gets_its_five_minutes(self) -> None:
+        """First seen out of turn, because an outage seemed over: that counts as no attempt."""
+        state = owed(published(10), 20, Kind.REMOVE_RELEASE)
+        for seconds in (0, *PATIENCE.schedule_seconds[:-1]):
+            state = answer(state, Failed("transport: 503"), seconds).state
+        out_of_turn = answer(state, Missing(), 800).state
+        assert out_of_turn.attempts == state.attempts
+
+        last = answer(out_of_turn, Missing(), PATIENCE.schedule_seconds[-1])
+
+        assert (last.state.status, last.state.next_ms) == (Status.PARKED, NOW + 1_100_000)
+        assert answer(last.state, Missing(), 1_100).effect is Effect.TOMBSTONE
+
     def test_what_a_404_alone_removed_comes_back_with_the_row_s_own_serial(self) -> None:
         """No row said so: a document as new as the row that was asked for is newer than that."""
         state = owed(published(10), 20)
