@@ -70,7 +70,7 @@ class Standing(NamedTuple):
     """Where a sink stands: the log it was built from, and the next offset to read per partition.
 
     `as_of_ms`: it has read everything that was appended before this Unix time, 0 = unknown; stored
-    with the positions, from the last `Batch` or `Reached`. An empty sink: ("", {}, 0). `rules`:
+    with the positions, from the last `Batch` or published `Reached`, if not from each. An empty sink: ("", {}, 0). `rules`:
     those of the first `Batch`; None = nothing that was replaced stays in its files.
     """
 
@@ -138,7 +138,7 @@ class Sink(Protocol):
         ...
 
     def reached(self, at: Reached) -> None:
-        """Store that it stands at this cut."""
+        """Note that it stands at this cut; at the latest a publication stores that."""
         ...
 
     def publish(self, now_ms: int) -> Published:

@@ -70,6 +70,7 @@ _OWN: dict[tuple[str, str], str] = {
     (MEMO, "value"): "JSON",
     (WAITING, "place"): "their order",
     (WAITING, "rows"): "a batch, for the version of the program that wrote it",
+    (WAITING, "standing"): "where the sink stands after it, as JSON",
 }
 _PER_REQUIREMENT = "per requirement: "
 _PER_RELEASE = "per version: "
@@ -99,7 +100,7 @@ def comment_statements() -> list[str]:
     """COMMENT ON each table and each of its columns."""
     columns = {table.name: _columns(table) for table in (*TABLES, PROGRESS_TABLE)}
     columns[MEMO] = ["key", "value"]
-    columns[WAITING] = ["place", "rows"]
+    columns[WAITING] = ["place", "rows", "standing"]
     statements = []
     for table, names in columns.items():
         path = f"{SCHEMA}.{table}"

@@ -11,8 +11,6 @@ the batch that makes it many rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import duckdb
 import msgspec
 import structlog
@@ -31,9 +29,6 @@ WAITING_BYTES_MAX = 8 * 1024 * 1024  # 100 projects have 0.7 MB; they are in mem
 
 _PATH = f"{SCHEMA}.{WAITING}"
 
-Notes = Mapping[str, str | None]
-"""For `sinks.duckdb.memo`."""
-
 log_ = structlog.get_logger("sinks.duckdb")
 
 
@@ -44,13 +39,14 @@ class Intake:
         """Raise ViewCorrupt if what waits cannot be read."""
         self._connection = connection
         self._keep = keep
+        self.standing = memo.recall(connection, memo.STANDING)  # a note: after all that was taken
         self._rows = Staged()  # what waits, folded
         self._count = self._bytes = 0
         self.measure()
-        stored = connection.execute(f"SELECT rows FROM {_PATH} ORDER BY place").fetchall()
+        stored = connection.execute(f"SELECT rows, standing FROM {_PATH} ORDER BY place").fetchall()
         try:
-            for (data,) in stored:
-                self._wait(folded(self._rows, unpacked(data)), len(data))
+            for data, standing in stored:
+                self._wait(folded(self._rows, unpacked(data)), len(data), standing)
         except (msgspec.MsgspecError, KeyError) as error:
             raise ViewCorrupt(f"what waits in the DuckDB file cannot be read: {error}") from error
 
@@ -58,31 +54,30 @@ class Intake:
         """Learn the tables' lengths; to be called after somebody else has written to them."""
         self._lengths = batches.lengths_of(self._connection)
 
-    def take(self, rows: Staged, notes: Notes) -> None:
-        """One transaction: the rows and the notes. Raises duckdb.Error; then neither is there."""
+    def take(self, rows: Staged, standing: str) -> None:
+        """One transaction: the rows, and a note of where the view stands after them.
+
+        Raises duckdb.Error; then neither is there.
+        """
         every = folded(self._rows, rows)
         data = b"" if rows.lines or every.most_rows() > WAITING_ROWS_MAX else packed(rows)
         if not data or self._bytes + len(data) > WAITING_BYTES_MAX:
-            self._write(every, notes)
+            self._write(every, standing)
             return
-        self._connection.begin()
-        given = [self._count, data]
-        self._connection.execute(f"INSERT INTO {_PATH} VALUES (?, ?)", given)
-        memo.remember(self._connection, notes)
-        self._connection.commit()
-        self._wait(every, len(data))
+        given = [self._count, data, standing]
+        self._connection.execute(f"INSERT INTO {_PATH} VALUES (?, ?, ?)", given)
+        self._wait(every, len(data), standing)
 
     def bring_in(self) -> None:
         """Everything that waits into the tables. Raises duckdb.Error; then it still waits."""
         if self._count:
-            self._write(self._rows, {})
+            self._write(self._rows, self.standing)
 
-    def _write(self, rows: Staged, notes: Notes) -> None:
+    def _write(self, rows: Staged, standing: str | None) -> None:
         def also() -> None:
             if self._count:
                 self._connection.execute(f"DELETE FROM {_PATH}")
-            if notes:
-                memo.remember(self._connection, notes)
+            memo.remember(self._connection, {memo.STANDING: standing})
 
         given = (self._keep, self._lengths, also)
         if self._lengths[UNREADABLE.name]:
@@ -94,8 +89,9 @@ class Intake:
             log_.warning("a batch was refused, its rows are tried singly", error=first_line(error))
             batches.write(self._connection, batches.sifted(self._connection, rows), *given)
         self._rows, self._count, self._bytes = Staged(), 0, 0
+        self.standing = standing
 
-    def _wait(self, rows: Staged, size: int) -> None:
-        self._rows = rows
+    def _wait(self, rows: Staged, size: int, standing: str) -> None:
+        self._rows, self.standing = rows, standing
         self._count += 1
         self._bytes += size

@@ -266,7 +266,7 @@ def table_statements() -> list[str]:
         f"CREATE SCHEMA {SCHEMA}",
         *(table.ddl() for table in (*TABLES, PROGRESS)),
         MEMO,
-        f"CREATE TABLE {SCHEMA}.{WAITING}(place BIGINT, rows BLOB)",
+        f"CREATE TABLE {SCHEMA}.{WAITING}(place BIGINT, rows BLOB, standing VARCHAR)",
     ]
 
 

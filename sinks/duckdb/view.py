@@ -104,6 +104,7 @@ class DuckDBView:
         self._file: LiveFile | None = None
         self._copy: FileCopy | None = None
         self._standing = Standing("", {})
+        self._at: Reached | None = None  # the cut that it stands at, if it does
         self._carried = False  # whether what the published file keeps was taken from it
         self._compaction = Compaction(self._live)
         self._storage = FOLLOWING
@@ -138,8 +139,12 @@ class DuckDBView:
                 lines.remove(batch.ready.lines)
 
     def reached(self, at: Reached) -> None:
-        """Store the cut."""
-        self._run(lambda connection: self._reached(connection, at))
+        """Note the cut; it is stored with the publication, which is all that needs it."""
+        due = positions_of(at.vector, self.topics)
+        standing = self.standing()
+        assert at.vector.log_id == standing.log_id
+        assert all(standing.positions.get(key, 0) == place for key, place in due.items())
+        self._standing, self._at = standing._replace(as_of_ms=at.as_of_ms), at
 
     def publish(self, now_ms: int) -> Published:
         """Write the snapshot of the cut reached last, while nothing else is done."""
@@ -153,8 +158,11 @@ class DuckDBView:
     def hold(self, now_ms: int) -> FileCopy:
         """Checkpoint the cut reached last, and do so no more until its copy is made."""
         assert self._copy is None
-        cut = self._run(lambda connection: self._prepare_to_publish(connection, now_ms))
+        assert self._at is not None, "published between two cuts"
+        at = self._at
+        self._run(lambda connection: self._prepare_to_publish(connection, at, now_ms))
         self._compaction.hold()
+        cut = notes.vector_text(at.vector)
         self._copy = self._run(lambda connection: self._held(connection, cut))
         return self._copy
 
@@ -173,7 +181,7 @@ class DuckDBView:
     def reset(self) -> None:
         """Begin with an empty live file; a damaged one is kept beside it (one, as evidence)."""
         self._close_file()
-        self._copy = None
+        self._copy = self._at = None
         self._own()
         self._compaction.clear()
         files = (self._live, wal_of(self._live))
@@ -290,9 +298,9 @@ class DuckDBView:
             cut_down(connection, self._keep)
             memo.remember(connection, {memo.KEPT: self._keep})
             connection.commit()
-        self._standing = notes.standing_of(noted.get(memo.STANDING))
         self._carried = noted.get(memo.CARRIED) is not None
         self._intake = Intake(connection, self._keep)
+        self._standing = notes.standing_of(self._intake.standing)
 
     def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
         """The file alone is the database, and stays as it is. Raises DiskFull."""
@@ -334,10 +342,10 @@ class DuckDBView:
         rows = batch.ready if len(records) == len(batch.records) else None
         if not isinstance(rows, Staged):
             rows = staged(records, batch.config)
-        texts = {memo.STANDING: notes.standing_text(standing), memo.CUT: None}
         assert self._intake is not None
+        self._at = None
         try:
-            self._intake.take(rows, texts)
+            self._intake.take(rows, notes.standing_text(standing))
         except ROW_REFUSED as error:
             if not rows.lines:
                 raise
@@ -346,41 +354,31 @@ class DuckDBView:
         self._compaction.removals += any(rows.lost.values())
         self._standing = standing
 
-    def _reached(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> None:
-        due = positions_of(at.vector, self.topics)
-        assert at.vector.log_id == self._standing.log_id
-        assert all(self._standing.positions.get(key, 0) == place for key, place in due.items())
-        standing = self._standing._replace(as_of_ms=at.as_of_ms)
+    def _prepare_to_publish(
+        self, connection: duckdb.DuckDBPyConnection, at: Reached, now_ms: int
+    ) -> None:
+        """Everything into the file itself, nothing left in its WAL."""
         assert self._intake is not None
-        if not self._carried:
-            self._intake.bring_in()
+        self._intake.bring_in()
         connection.begin()
         connection.execute(f"DELETE FROM {PROGRESS.path}")
         connection.execute(insert_progress(), progress.parameters(progress.progress_row(at)))
         texts = {
             memo.CUT: notes.vector_text(at.vector),
-            memo.STANDING: notes.standing_text(standing),
+            memo.STANDING: notes.standing_text(self._standing),
+            memo.PUBLISHED_MS: str(now_ms),
         }
-        if not self._carried:  # the first cut of a new file
+        if not self._carried:  # the first publication of a new file
             # The published file may hold what a rule leaves out: then take no more than hashes.
-            keep = HASHES if self._keep == ALL and standing.rules else self._keep
+            keep = HASHES if self._keep == ALL and self._standing.rules else self._keep
             carry_over(connection, self._target, at.vector.log_id, keep)
             texts[memo.CARRIED] = at.vector.log_id
         memo.remember(connection, texts)
         connection.commit()
         if not self._carried:
             self._intake.measure()
-        self._standing, self._carried = standing, True
-
-    def _prepare_to_publish(self, connection: duckdb.DuckDBPyConnection, now_ms: int) -> str:
-        """Everything into the file itself, nothing left in its WAL; returns the cut."""
-        cut = memo.recall(connection, memo.CUT)
-        assert cut is not None, "published between two cuts"
-        assert self._intake is not None
-        self._intake.bring_in()
-        memo.remember(connection, {memo.PUBLISHED_MS: str(now_ms)})
+        self._carried = True
         connection.execute("CHECKPOINT")
-        return cut
 
     def _open_next_for(self, storage: str) -> None:
         """Have row groups of that size added, if nobody copies the file."""
@@ -396,5 +394,6 @@ class DuckDBView:
             with contextlib.suppress(duckdb.Error):  # it would be for nothing
                 self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         self._close_file()
+        self._at = None
         self._compaction.put_in_place()
         raise Rewound

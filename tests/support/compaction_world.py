@@ -12,7 +12,7 @@ import duckdb
 
 from schemas.topics import Offset, Topic
 from sinks.duckdb.compaction import Compaction
-from sinks.duckdb.schema import PROGRESS, TABLES
+from sinks.duckdb.schema import TABLES
 from sinks.duckdb.view import DuckDBView
 from sinks.sink import Batch, Rewound
 from streams.log import Outgoing, Record
@@ -142,24 +142,22 @@ class Log:
         """What a view holds that has read all of it and was never written anew."""
         view = new_view(root)
         self.catch_up(view)
-        reach(view, len(self.batches))
         view.close()
         return rows_of(live(root))
 
     def found(self) -> dict[str, list[Any]]:
         """What this view holds."""
         self.catch_up()
-        reach(self.view, len(self.batches))
         self.view.close()
         return rows_of(live(self.root))
 
 
 def rows_of(path: Path) -> dict[str, list[Any]]:
-    """All that a file holds, but for notes: rows, and what it says of tables, views and macros."""
+    """All that a live file holds but for notes: rows, what it says of tables, views and macros."""
     with duckdb.connect(str(path), read_only=True) as connection:
         rows = {
             table.name: sorted(connection.execute(f"FROM {table.path}").fetchall(), key=repr)
-            for table in (*TABLES, PROGRESS)
+            for table in TABLES
         }
         told = {
             name: sorted(connection.execute(question).fetchall(), key=repr)

@@ -25,8 +25,8 @@ from pypistream import restarts
 from schemas.errors import LogFull, Retriable
 from schemas.manifest import MANIFEST_FILE
 from schemas.topics import Topic
-from sinks.duckdb import memo as duckdb_memo
 from sinks.duckdb.intake import Intake
+from sinks.duckdb.staged import Staged
 from sinks.dump import frame_store
 from sinks.dump.frames import latest
 from sinks.durable import write_synced
@@ -138,11 +138,9 @@ def _no_letter() -> Any:
 def _standing_before_rows() -> Any:
     real = Intake.take
 
-    def take(self: Any, rows: Any, notes: Any) -> None:
-        self._connection.begin()
-        duckdb_memo.remember(self._connection, notes)
-        self._connection.commit()
-        real(self, rows, notes)
+    def take(self: Any, rows: Any, standing: str) -> None:
+        real(self, Staged(), standing)
+        real(self, rows, standing)
 
     return patch.object(Intake, "take", take)
 
