@@ -70,8 +70,9 @@ class Standing(NamedTuple):
     """Where a sink stands: the log it was built from, and the next offset to read per partition.
 
     `as_of_ms`: it has read everything that was appended before this Unix time, 0 = unknown; stored
-    with the positions, from the last `Batch` or published `Reached`, if not from each. An empty sink: ("", {}, 0). `rules`:
-    those of the first `Batch`; None = nothing that was replaced stays in its files.
+    with the positions, from the last `Batch` or published `Reached`, if not from each. An empty
+    sink: ("", {}, 0). `rules`: those of the first `Batch`; None = nothing that was replaced stays
+    in its files.
     """
 
     log_id: str
