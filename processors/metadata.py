@@ -262,6 +262,7 @@ class Session:
         if outcome is None or (outcome.trimmed is not None and rules is not self.rules):
             self._worker.outcomes[UNANSWERED] += 1
             self.agenda.unanswered(work.name, self._worker.clock.now_ms())
+            self._changed.set()
             return
         self.fetched += 1
         self._observe(outcome)

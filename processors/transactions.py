@@ -72,7 +72,7 @@ class Transactions:
         self.rules = NO_RULES
         self.redacted = 0  # how many rules are applied to what was published before
         self.on_decided: Callable[[], object] = bool
-        """Called when something was decided: the agenda may owe a new attempt."""
+        """Called when something was decided: the agenda may owe a new attempt. And now and then."""
         self.cut: Cut | None = None
         self.committed = 0
         self.published = 0
@@ -114,6 +114,7 @@ class Transactions:
             self._waiting_bytes -= outcome.size
             self._agenda.unanswered(outcome.work.name, self._clock.now_ms())
         self._room.set()
+        self.on_decided()
 
     async def rewrite(self, rewrite: Rewrite) -> None:
         """Hand in a document that is to be published anew; waits for room."""
@@ -134,10 +135,13 @@ class Transactions:
             await self._something_decided()
             if 0 < len(self._outcomes) < RECORDS_MAX:
                 await asyncio.sleep(GATHER_SECONDS)
+            decided = bool(self._outcomes)
             records = self._batch()
-            self.on_decided()
             cut = self._next_cut()
-            if records or cut != self.cut:
+            written = records or cut != self.cut
+            if decided or not written:  # without news: the clock may have jumped to what is due
+                self.on_decided()
+            if written:
                 self._committing = True
                 await self._commit(records, cut)
                 self._committing = False

@@ -16,7 +16,7 @@ from sinks.duckdb.schema import (
     CHANGELOG,
     KEYED,
     REMOVED_OF,
-    SCHEMA,
+    TABLES,
     Table,
     delete_named,
     delete_staged,
@@ -28,12 +28,8 @@ from sinks.duckdb.staged import Staged, folded
 Lengths = dict[str, int]
 """The most rows that each table may have, by its name; 0 is exact."""
 
-# Including deleted rows that are not yet reclaimed; an exact count takes 2 ms per table of full
-# size.
-_LENGTHS = (
-    "SELECT table_name, estimated_size FROM duckdb_tables()"
-    f" WHERE database_name = current_database() AND schema_name = '{SCHEMA}'"
-)
+# 2 to 4 ms at full size. To ask DuckDB's catalog is no quicker, and makes all of it.
+_LENGTHS = " UNION ALL ".join(f"SELECT '{each.name}', count(*) FROM {each.path}" for each in TABLES)
 # A key that is named in the statement costs as much as scanning the keys of this many rows.
 ROWS_A_KEY = 600
 # A statement that deletes rows by their keys keeps their blocks in memory until it ends: for 1 000
@@ -48,7 +44,7 @@ ROW_REFUSED = (duckdb.DataError, duckdb.InvalidInputException)
 
 
 def lengths_of(connection: duckdb.DuckDBPyConnection) -> Lengths:
-    """To be asked when a file is opened: it takes 2 ms, and `write` goes on from there."""
+    """To be asked when a file is opened; `write` goes on from there."""
     return dict(connection.execute(_LENGTHS).fetchall())
 
 

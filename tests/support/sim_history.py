@@ -76,6 +76,7 @@ async def ends_of(log: Log) -> dict[str, list[int]]:
 
 def line_of(record: Record) -> Line:
     """A record as a line; text that is no UTF-8 keeps its bytes as lone surrogates."""
+    value = record.value
     return {
         "kind": "record",
         "topic": record.topic.value,
@@ -83,10 +84,6 @@ def line_of(record: Record) -> Line:
         "offset": record.offset,
         "ms": record.timestamp_ms,
         "key": record.key,
-        "value": _text(record.value),
-        "headers": {name: _text(value) for name, value in record.headers},
+        "value": None if value is None else value.decode("utf-8", "surrogateescape"),
+        "headers": {name: text.decode("utf-8", "surrogateescape") for name, text in record.headers},
     }
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "surrogateescape")
