@@ -171,6 +171,7 @@ def test_the_wal_of_a_copy_is_bounded(
     waited = []
     monkeypatch.setattr(copy.done, "wait", lambda: waited.append(copy.copied()))
     take(view, read([metadata("c", document("c"))], first=2))
+    take(view, read([metadata("d", document("d"))], first=3))  # the WAL is too long before it
 
     assert len(waited) == 1
     assert not wal_of(live(tmp_path)).exists()

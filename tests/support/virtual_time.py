@@ -175,15 +175,13 @@ class WarpLoop(asyncio.SelectorEventLoop):
 class WarpClock:
     """`streams.clock.Clock` of the loop in which it is asked first."""
 
-    _loop: WarpLoop | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def now_ms(self) -> int:
         """Unix milliseconds."""
         if self._loop is None:  # to ask for it each time is a call to the system
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, WarpLoop)
-            self._loop = loop
-        return START_MS + int(self._loop._now * 1000)
+            self._loop = asyncio.get_running_loop()
+        return START_MS + int(self._loop.time() * 1000)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
