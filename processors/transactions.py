@@ -72,7 +72,8 @@ class Transactions:
         self.rules = NO_RULES
         self.redacted = 0  # how many rules are applied to what was published before
         self.on_decided: Callable[[], object] = bool
-        """Called when something was decided: the agenda may owe a new attempt. And now and then."""
+        """Called when something was decided: the agenda may owe a new attempt. And every
+        PROGRESS_SECONDS: the clock may have jumped to what is due."""
         self.cut: Cut | None = None
         self.committed = 0
         self.published = 0
@@ -131,6 +132,8 @@ class Transactions:
 
     async def run(self) -> None:
         """Write what is decided, until cancelled."""
+        loop = asyncio.get_running_loop()
+        tell_at = loop.time()
         while True:
             await self._something_decided()
             if 0 < len(self._outcomes) < RECORDS_MAX:
@@ -138,10 +141,10 @@ class Transactions:
             decided = bool(self._outcomes)
             records = self._batch()
             cut = self._next_cut()
-            written = records or cut != self.cut
-            if decided or not written:  # without news: the clock may have jumped to what is due
+            if decided or loop.time() >= tell_at:
                 self.on_decided()
-            if written:
+                tell_at = loop.time() + PROGRESS_SECONDS
+            if records or cut != self.cut:
                 self._committing = True
                 await self._commit(records, cut)
                 self._committing = False

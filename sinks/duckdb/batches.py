@@ -11,7 +11,7 @@ import duckdb
 from sinks.duckdb import lines
 from sinks.duckdb.errors import first_line
 from sinks.duckdb.removed import keep_lost, staged_rows
-from sinks.duckdb.rows import refuse
+from sinks.duckdb.rows import refuse, refuse_entry
 from sinks.duckdb.schema import (
     CHANGELOG,
     KEYED,
@@ -28,7 +28,7 @@ from sinks.duckdb.staged import Staged, folded
 Lengths = dict[str, int]
 """The most rows that each table may have, by its name; 0 is exact."""
 
-# 2 to 4 ms at full size. To ask DuckDB's catalog is no quicker, and makes all of it.
+# 2 to 4 ms at full size. To ask DuckDB's catalog what it estimates takes as long.
 _LENGTHS = " UNION ALL ".join(f"SELECT '{each.name}', count(*) FROM {each.path}" for each in TABLES)
 # A key that is named in the statement costs as much as scanning the keys of this many rows.
 ROWS_A_KEY = 600
@@ -66,8 +66,6 @@ def write(
             raise
         connection.rollback()
         _write(connection, rows, keep, lengths, also, new=False)
-    if rows.lines:
-        lengths.update(lengths_of(connection))
 
 
 def _write(
@@ -102,7 +100,9 @@ def _write(
             lines.delete(connection, table, file)
         lines.insert(connection, table, file)
     also()
+    found = lengths_of(connection) if rows.lines else {}
     connection.commit()
+    lengths.update(found)
 
 
 def _put(
@@ -165,7 +165,7 @@ def sifted(connection: duckdb.DuckDBPyConnection, rows: Staged) -> Staged:
     for name, text in rows.added:
         why = _refusal(connection, CHANGELOG, text)
         if why:
-            refuse(kept, CHANGELOG, name, why)
+            refuse_entry(kept, name, text, why)
         else:
             kept.added.append((name, text))
     return kept

@@ -61,7 +61,7 @@ _OWN: dict[tuple[str, str], str] = {
     (
         "unreadable",
         "key",
-    ): "topic and name, or place, of the record; or table and name",
+    ): "topic and name, or place, of the record; of a refused journal row its hash",
     ("unreadable", "topic"): "of the record",
     ("unreadable", "name"): "normalised project name (PEP 503)",
     ("unreadable", "offset"): "of the record in its partition; NULL = DuckDB refused its row",

@@ -15,15 +15,14 @@ import duckdb
 import msgspec
 import structlog
 
-from schemas.errors import ViewCorrupt
+from schemas.errors import LogCorrupt
 from sinks.duckdb import batches, memo
 from sinks.duckdb.errors import first_line
-from sinks.duckdb.rows import forget_refused
-from sinks.duckdb.schema import SCHEMA, UNREADABLE, WAITING
+from sinks.duckdb.schema import SCHEMA, WAITING
 from sinks.duckdb.staged import Staged, folded, packed, unpacked
 
-# Of one table. A publication brings so many in first: 0.1 s of the second that the stream may stop
-# for it, most of which the checkpoint takes.
+# Of one table, come or gone. A publication brings so many in first: 0.1 s of the second that the
+# stream may stop for it, most of which the checkpoint takes.
 WAITING_ROWS_MAX = 256
 WAITING_BYTES_MAX = 8 * 1024 * 1024  # 100 projects have 0.7 MB; they are in memory twice
 
@@ -36,7 +35,7 @@ class Intake:
     """The tables of an open file and what waits for them; `keep`: one of KEEP_REMOVED."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, keep: str) -> None:
-        """Raise ViewCorrupt if what waits cannot be read."""
+        """Raise LogCorrupt if what waits cannot be read."""
         self._connection = connection
         self._keep = keep
         self.standing = memo.recall(connection, memo.STANDING)  # a note: after all that was taken
@@ -48,7 +47,7 @@ class Intake:
             for data, standing in stored:
                 self._wait(folded(self._rows, unpacked(data)), len(data), standing)
         except (msgspec.MsgspecError, KeyError) as error:
-            raise ViewCorrupt(f"what waits in the DuckDB file cannot be read: {error}") from error
+            raise LogCorrupt(f"what waits for the tables cannot be read: {error}") from error
 
     def measure(self) -> None:
         """Learn the tables' lengths; to be called after somebody else has written to them."""
@@ -60,7 +59,7 @@ class Intake:
         Raises duckdb.Error; then neither is there.
         """
         every = folded(self._rows, rows)
-        data = b"" if rows.lines or every.most_rows() > WAITING_ROWS_MAX else packed(rows)
+        data = b"" if rows.lines or every.most_keys() > WAITING_ROWS_MAX else packed(rows)
         if not data or self._bytes + len(data) > WAITING_BYTES_MAX:
             self._write(every, standing)
             return
@@ -80,8 +79,6 @@ class Intake:
             memo.remember(self._connection, {memo.STANDING: standing})
 
         given = (self._keep, self._lengths, also)
-        if self._lengths[UNREADABLE.name]:
-            forget_refused(rows)
         try:
             batches.write(self._connection, rows, *given)
         except batches.ROW_REFUSED as error:

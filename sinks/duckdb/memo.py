@@ -1,4 +1,4 @@
-"""The sink's notes in its own file: its position, the cut reached, what is published."""
+"""The sink's notes in its own file: its position, what is published and at which cut."""
 
 # ruff: noqa: S608  # what is put into SQL are names from this package, never values
 
@@ -30,7 +30,7 @@ def recall(connection: duckdb.DuckDBPyConnection, key: str) -> str | None:
 def remember(connection: duckdb.DuckDBPyConnection, notes: Mapping[str, str | None]) -> None:
     """Write notes; None forgets one.
 
-    Each batch calls it: updating takes 0.6 ms, inserting or replacing two notes 3 ms.
+    Each batch for the tables calls it: updating takes 0.6 ms, inserting or replacing two notes 3.
     """
     told = [each for note in notes.items() for each in note]
     cases = " ".join(["WHEN ? THEN ?"] * len(notes))

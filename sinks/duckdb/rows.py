@@ -7,6 +7,7 @@ of the wrong type becomes NULL and is named in `anomalies`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 import msgspec
 
@@ -17,7 +18,6 @@ from sinks.dependencies import parse
 from sinks.duckdb.documents import decoded
 from sinks.duckdb.project_row import Labelled, ProjectRow, Role, Vulnerability
 from sinks.duckdb.schema import (
-    CHANGELOG,
     PROJECT,
     RELEASES,
     STATE,
@@ -97,7 +97,6 @@ _TABLES_OF = {
     Topic.METADATA: (PROJECT, TOMBSTONE),
     Topic.RELEASES: (RELEASES,),
     Topic.STATE: (STATE,),
-    Topic.CHANGELOG: (CHANGELOG,),
 }
 _TOPIC_OF = {table: topic for topic, tables in _TABLES_OF.items() for table in tables}
 
@@ -126,24 +125,18 @@ def _spoil(batch: Staged, record: Record, reason: str) -> None:
 
 
 def refuse(batch: Staged, table: Table, key: str, reason: str) -> None:
-    """Replace a row that cannot be stored by a note, which stays until there is another row."""
-    if table.key:
-        batch.drop(table, key)
+    """Replace a row that cannot be stored by a note, which goes with the key's next record."""
+    batch.drop(table, key)
     if table in _TOPIC_OF:
-        note = UnreadableRow(_TOPIC_OF[table].value, key, None, f"unreadable: {reason}")
-        batch.put(UNREADABLE, _refused(table, key), note)
+        topic = _TOPIC_OF[table]
+        note = UnreadableRow(topic.value, key, None, f"unreadable: {reason}")
+        batch.put(UNREADABLE, f"{topic}:{key}", note)
 
 
-def forget_refused(batch: Staged) -> None:
-    """Delete the notes about earlier rows of the keys of this batch."""
-    noted = batch.keyed[UNREADABLE]
-    for table in _TOPIC_OF:
-        for key in batch.keyed.get(table, ()):
-            noted.setdefault(_refused(table, key), None)
-
-
-def _refused(table: Table, key: str) -> str:
-    return f"{table.name}:{key}"
+def refuse_entry(batch: Staged, name: str, text: bytes, reason: str) -> None:
+    """The same of a row of the journal, whose note stays for ever, as the row would have."""
+    note = UnreadableRow(Topic.CHANGELOG.value, name, None, f"unreadable: {reason}")
+    batch.put(UNREADABLE, f"{Topic.CHANGELOG}:{sha256(text).hexdigest()}", note)
 
 
 def _take(batch: Staged, record: Record, config: Config) -> None:
@@ -163,6 +156,7 @@ def _take(batch: Staged, record: Record, config: Config) -> None:
         batch.drop(TOMBSTONE, record.key)
         if releases is not None:
             batch.hold(RELEASES, record.key, releases)
+            batch.drop(UNREADABLE, f"{Topic.RELEASES}:{record.key}")
     elif record.topic is Topic.RELEASES:
         omitted = _whole(record.header("releases-omitted")) or 0
         batch.hold(RELEASES, record.key, release_row(record.value, omitted))
@@ -180,6 +174,7 @@ def _take_away(batch: Staged, record: Record, key: str, config: Config) -> None:
         batch.lose(PROJECT, key, held if held is not None and held.held else None)
         if config.releases == RELEASES_LATEST:
             batch.lose(RELEASES, key)
+            batch.drop(UNREADABLE, f"{Topic.RELEASES}:{key}")
         batch.put(TOMBSTONE, key, _tombstone_row(record, held))
 
 

@@ -22,7 +22,8 @@ ROW_GROUP_ROWS = 8_192
 # For a few rows at a time: a checkpoint rewrites the last row group that was appended to.
 FEW_ROW_GROUP_ROWS = 2_048
 VIEW_FORMAT = 13
-"""Of the live file. Raise it whenever a table or a view changes: the sink then rebuilds."""
+"""Of the live file. Raise it whenever a table, a view or what waits for the tables
+(`sinks.duckdb.staged.packed`) changes: the sink then rebuilds."""
 
 TIMESTAMP = "TIMESTAMPTZ"  # shown in the time zone of the reader's session
 # The texts of all files of a project in one, as `sinks.release_rows.packed` makes it (ADR 029).
@@ -250,7 +251,7 @@ PROGRESS = Table(
         ),
     },
 )
-"""One row: the cut that the view stands at."""
+"""One row: the cut that was published last."""
 
 
 MEMO = f"CREATE TABLE {SCHEMA}.memo(key VARCHAR PRIMARY KEY, value VARCHAR)"

@@ -58,6 +58,12 @@ def wal_of(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
 
 
+def wal_bytes(path: Path) -> int:
+    """Its length, 0 if there is none."""
+    wal = wal_of(path)
+    return wal.stat().st_size if wal.exists() else 0
+
+
 @contextmanager
 def open_snapshot(
     path: Path, *, memory_limit: str, writable: Path | None = None

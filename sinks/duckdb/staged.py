@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.codec import encode
 from sinks.duckdb.lines import Lines
-from sinks.duckdb.schema import KEYED, REMOVED_OF, TABLES, Table
+from sinks.duckdb.schema import KEYED, REMOVED_OF, TABLES, UNREADABLE, Table
 
 Texts = dict[str, bytes | None]
 """Rows as JSON by their keys."""
@@ -53,10 +53,10 @@ class Staged:
             self.lost[table][key] = text
         self.drop(table, key)
 
-    def most_rows(self) -> int:
-        """How many rows come into the table that gets most of them, but for `lines`."""
-        rows = (len(texts) - list(texts.values()).count(None) for texts in self.keyed.values())
-        return max(len(self.added), *rows)
+    def most_keys(self) -> int:
+        """How many rows of one table come or go at most, but for `lines` and notes."""
+        keys = (len(texts) for table, texts in self.keyed.items() if table is not UNREADABLE)
+        return max(len(self.added), *keys)
 
 
 def folded(first: Staged, then: Staged) -> Staged:

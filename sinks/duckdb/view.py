@@ -48,6 +48,7 @@ from sinks.duckdb.snapshot import (
     FOLLOWING,
     SNAPSHOT_FILE,
     UTC,
+    wal_bytes,
     wal_of,
     writer_config,
 )
@@ -73,8 +74,8 @@ MEMORY_MB = 512  # of its own buffers: 192 MB were too few for the largest proje
 MEMORY_SHARE = 16  # of a file it opens so much more: its indexes stay; 3 GB did not do with 512 MB
 CHECKPOINT_AFTER = "64MB"  # of WAL: a checkpoint each 5 000 projects of a backfill, not each 1 000
 NO_CHECKPOINT = "1TB"  # the same while the file is copied
-# Of WAL while the file is copied; then the next batch waits for the copy. A commit adds 1 to 10 MB,
-# however little it holds: half a minute of them. To begin with so much after a kill takes 4 s.
+# Of WAL while the file is copied; then the next batch waits for the copy. A commit to the tables
+# adds 1 to 10 MB, however little it holds. To begin with so much after a kill takes 4 s.
 WAL_BYTES_MAX = 512 * 1024 * 1024
 
 ROOM = "make room for twice the size of the DuckDB file"
@@ -140,11 +141,9 @@ class DuckDBView:
 
     def reached(self, at: Reached) -> None:
         """Note the cut; it is stored with the publication, which is all that needs it."""
-        due = positions_of(at.vector, self.topics)
-        standing = self.standing()
-        assert at.vector.log_id == standing.log_id
-        assert all(standing.positions.get(key, 0) == place for key, place in due.items())
-        self._standing, self._at = standing._replace(as_of_ms=at.as_of_ms), at
+        assert at.vector.log_id == self.standing().log_id
+        self._assert_at(at)
+        self._standing, self._at = self._standing._replace(as_of_ms=at.as_of_ms), at
 
     def publish(self, now_ms: int) -> Published:
         """Write the snapshot of the cut reached last, while nothing else is done."""
@@ -199,7 +198,7 @@ class DuckDBView:
             with contextlib.suppress(duckdb.Error):  # it is brought in some other time
                 self._intake.bring_in()
         self._close_file()
-        self._copy = None
+        self._copy = self._at = None
         if self._lock is not None:
             self._compaction.end()
         lock, self._lock = self._lock, None
@@ -304,7 +303,7 @@ class DuckDBView:
 
     def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
         """The file alone is the database, and stays as it is. Raises DiskFull."""
-        if self._wal_bytes():  # a checkpoint needs room beside what it replaces
+        if wal_bytes(self._live):  # a checkpoint needs room beside what it replaces
             raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
         with storage(self._live):
             self._file = self._file or LiveFile(self._live)
@@ -324,12 +323,8 @@ class DuckDBView:
             memo.remember(connection, {memo.PUBLISHED: copy.cut})
             self._compaction.consider(connection, self._target)
 
-    def _wal_bytes(self) -> int:
-        wal = wal_of(self._live)
-        return wal.stat().st_size if wal.exists() else 0
-
     def _apply(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-        if self._copy is not None and self._wal_bytes() > WAL_BYTES_MAX:
+        if self._copy is not None and wal_bytes(self._live) > WAL_BYTES_MAX:
             self._let_go(connection)
         stored = self._standing.positions
         records = [
@@ -342,6 +337,8 @@ class DuckDBView:
         rows = batch.ready if len(records) == len(batch.records) else None
         if not isinstance(rows, Staged):
             rows = staged(records, batch.config)
+        if rows.lines and all(stored.get(at, -1) >= each for at, each in batch.positions.items()):
+            return  # it had been committed when the file was opened again
         assert self._intake is not None
         self._at = None
         try:
@@ -358,6 +355,8 @@ class DuckDBView:
         self, connection: duckdb.DuckDBPyConnection, at: Reached, now_ms: int
     ) -> None:
         """Everything into the file itself, nothing left in its WAL."""
+        self._assert_at(at)  # a reopened file, too
+        standing = self._standing._replace(as_of_ms=at.as_of_ms)
         assert self._intake is not None
         self._intake.bring_in()
         connection.begin()
@@ -365,7 +364,7 @@ class DuckDBView:
         connection.execute(insert_progress(), progress.parameters(progress.progress_row(at)))
         texts = {
             memo.CUT: notes.vector_text(at.vector),
-            memo.STANDING: notes.standing_text(self._standing),
+            memo.STANDING: notes.standing_text(standing),
             memo.PUBLISHED_MS: str(now_ms),
         }
         if not self._carried:  # the first publication of a new file
@@ -379,6 +378,10 @@ class DuckDBView:
             self._intake.measure()
         self._carried = True
         connection.execute("CHECKPOINT")
+
+    def _assert_at(self, at: Reached) -> None:
+        due = positions_of(at.vector, self.topics)
+        assert all(self._standing.positions.get(key, 0) == place for key, place in due.items())
 
     def _open_next_for(self, storage: str) -> None:
         """Have row groups of that size added, if nobody copies the file."""

@@ -108,7 +108,6 @@ class DumpSink:
         self._dumps = dumps
         self._frames = frames
         self._store: FrameStore | None = None
-        self._publication: Publication | None = None
         self._standing = _EMPTY
         self._reached: Reached | None = None
 
@@ -155,9 +154,7 @@ class DumpSink:
         full = FullFolder(self._dumps / FULL)
         full.offer({file.file: paths[name] for name, file in manifest.files.items()})
         alone = before is not None and goes(before.log_id, places(before.cuts))
-        publication, self._publication = self._publication or Publication(self._dumps), None
-        version = publication.publish(paths, manifest, alone=alone)
-        self._publication = publication  # what one that failed left is mended by the next
+        version = Publication(self._dumps).publish(paths, manifest, alone=alone)
         manifest = msgspec.structs.replace(manifest, version=version.name)
         full.publish(
             *(manifest, now_ms, self._keep), lambda each: goes(each.log, places(each.vector))
@@ -190,7 +187,7 @@ class DumpSink:
 
     def close(self) -> None:
         """Close the store. Changes in memory are written, or else read from the log again."""
-        store, self._store, self._publication = self._store, None, None
+        store, self._store = self._store, None
         if store is None:
             return
         if store.buffered_bytes:
