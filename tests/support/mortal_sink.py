@@ -6,13 +6,14 @@ begins with the copy. What the old life still does to its own folder does not ma
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 from unittest.mock import patch
@@ -54,6 +55,21 @@ class InlineThreads:
 
     def __exit__(self, *_: object) -> None:
         """As at `shutdown`."""
+
+
+class InlineLoopThreads(InlineThreads):
+    """The same for callers in an event loop, who learn of it in its next turn."""
+
+    def submit(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> Any:
+        """Do it. What is returned is the loop's own kind of future, which nobody has to wrap."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        try:
+            done = partial(future.set_result, function(*given, **named))
+        except BaseException as error:  # noqa: BLE001  # a pool hands over every error, too
+            done = partial(future.set_exception, error)
+        loop.call_soon(done)
+        return future
 
 
 class Faults:

@@ -21,7 +21,6 @@ from streams.log import (
     LogUnavailable,
     Outgoing,
     Reader,
-    Record,
     TopicPartition,
     Writer,
 )
@@ -136,12 +135,7 @@ class _CountedReader:
         self._log = log
         self._open = True
         log.readers_open += 1
-
-    async def read(self, max_records: int, wait_seconds: float) -> list[Record]:
-        return await self._inner.read(max_records, wait_seconds)
-
-    def position(self, at: TopicPartition) -> Offset:
-        return self._inner.position(at)
+        self.read, self.position = inner.read, inner.position
 
     async def close(self) -> None:
         if self._open:

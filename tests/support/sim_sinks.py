@@ -27,7 +27,14 @@ from sinks.dump.sink import DumpSink
 from sinks.sink import Published, Sink
 from streams.log import Log
 from tests.support.inline_child import always_written_anew
-from tests.support.mortal_sink import Faults, InlineThreads, Killed, MortalSink, Reading
+from tests.support.mortal_sink import (
+    Faults,
+    InlineLoopThreads,
+    InlineThreads,
+    Killed,
+    MortalSink,
+    Reading,
+)
 from tests.support.published import decompressed
 from tests.support.sim_check_sinks import digest
 from tests.support.sim_history import History
@@ -59,7 +66,7 @@ def inline(*, written_anew: bool) -> ExitStack:
     `written_anew`: a DuckDB file is written anew after each publication.
     """
     stack = ExitStack()
-    stack.enter_context(patch.object(feed, "ThreadPoolExecutor", InlineThreads))
+    stack.enter_context(patch.object(feed, "ThreadPoolExecutor", InlineLoopThreads))
     for module in (frame_file, frame_store):
         stack.enter_context(patch.object(module, "ThreadPoolExecutor", InlineThreads))
     stack.enter_context(patch.object(dump, "BUFFER_BYTES_MAX", BUFFER_BYTES))
