@@ -83,9 +83,8 @@ def break_(world: Simulation, fault: Fault) -> None:
     key = Random(fault.seed).choice(names) if fault.kind == "poison" else ""
     begin = world.now()
     if fault.kind not in _ALONE:
-        world.history.add(
-            "fault", fault=fault.kind, begin=begin, end=begin + fault.seconds, key=key
-        )
+        end = begin + fault.seconds * (POISON_TIMES if key else 1)
+        world.history.add("fault", fault=fault.kind, begin=begin, end=end, key=key)
     _BREAKING[fault.kind](world, fault, rng)
 
 
