@@ -78,8 +78,6 @@ NO_CHECKPOINT = "1TB"  # the same while the file is copied
 # adds 1 to 10 MB, however little it holds. To begin with so much after a kill takes 4 s.
 WAL_BYTES_MAX = 512 * 1024 * 1024
 
-ROOM = "make room for twice the size of the DuckDB file"
-
 T = TypeVar("T")
 log_ = structlog.get_logger("sinks.duckdb")
 
@@ -161,8 +159,7 @@ class DuckDBView:
         at = self._at
         self._run(lambda connection: self._prepare_to_publish(connection, at, now_ms))
         self._compaction.hold()
-        cut = notes.vector_text(at.vector)
-        self._copy = self._run(lambda connection: self._held(connection, cut))
+        self._copy = self._run(lambda connection: self._held(connection, at))
         return self._copy
 
     def release(self) -> None:
@@ -301,13 +298,13 @@ class DuckDBView:
         self._intake = Intake(connection, self._keep)
         self._standing = notes.standing_of(self._intake.standing)
 
-    def _held(self, connection: duckdb.DuckDBPyConnection, cut: str) -> FileCopy:
+    def _held(self, connection: duckdb.DuckDBPyConnection, at: Reached) -> FileCopy:
         """The file alone is the database, and stays as it is. Raises DiskFull."""
         if wal_bytes(self._live):  # a checkpoint needs room beside what it replaces
-            raise DiskFull(f"no room to checkpoint {self._live}", hint=ROOM)
+            raise DiskFull(f"no room to checkpoint {self._live}", hint="free twice its size first")
         with storage(self._live):
             self._file = self._file or LiveFile(self._live)
-            copy = FileCopy(self._file, self._target, cut)
+            copy = FileCopy(self._file, self._target, notes.vector_text(at.vector))
         connection.execute("SET checkpoint_threshold = ?", [NO_CHECKPOINT])
         return copy
 
