@@ -30,7 +30,7 @@ _OWN_TABLES = {
     "changelog": "Upstream's journal.",
     "progress": "One row: the cut that this file stands at.",
     MEMO: "The sink's own notes, as JSON.",
-    WAITING: "The sink's own: batches that are not in the tables yet; none in a published file.",
+    WAITING.name: "The sink's own: batches not in the tables yet; none in a published file.",
 }
 _VIEWS: dict[str, tuple[View, ...]] = {
     "project": (PROJECTS,),
@@ -68,9 +68,9 @@ _OWN: dict[tuple[str, str], str] = {
     ("unreadable", "reason"): "why it could not be read",
     (MEMO, "key"): "which note",
     (MEMO, "value"): "JSON",
-    (WAITING, "place"): "their order",
-    (WAITING, "rows"): "a batch, for the version of the program that wrote it",
-    (WAITING, "standing"): "where the sink stands after it, as JSON",
+    (WAITING.name, "place"): "their order",
+    (WAITING.name, "rows"): "a batch, for the version of the program that wrote it",
+    (WAITING.name, "standing"): "where the sink stands after it, as JSON",
 }
 _PER_REQUIREMENT = "per requirement: "
 _PER_RELEASE = "per version: "
@@ -98,9 +98,8 @@ def comment_of(table: str, column: str) -> str:
 
 def comment_statements() -> list[str]:
     """COMMENT ON each table and each of its columns."""
-    columns = {table.name: _columns(table) for table in (*TABLES, PROGRESS_TABLE)}
+    columns = {table.name: _columns(table) for table in (*TABLES, PROGRESS_TABLE, WAITING)}
     columns[MEMO] = ["key", "value"]
-    columns[WAITING] = ["place", "rows", "standing"]
     statements = []
     for table, names in columns.items():
         path = f"{SCHEMA}.{table}"

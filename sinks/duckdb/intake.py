@@ -17,15 +17,13 @@ import structlog
 from schemas.errors import LogCorrupt
 from sinks.duckdb import batches, memo
 from sinks.duckdb.errors import first_line
-from sinks.duckdb.schema import SCHEMA, WAITING
+from sinks.duckdb.schema import WAITING
 from sinks.duckdb.staged import Staged, folded, packed, unpacked
 
 # Of one table, come or gone. A publication brings so many in first: 0.1 s of the second that the
 # stream may stop for it, most of which the checkpoint takes.
 WAITING_ROWS_MAX = 256
 WAITING_BYTES_MAX = 8 * 1024 * 1024  # 100 projects have 0.7 MB; they are in memory twice
-
-_PATH = f"{SCHEMA}.{WAITING}"
 
 log_ = structlog.get_logger("sinks.duckdb")
 
@@ -41,7 +39,8 @@ class Intake:
         self._rows = Staged()  # what waits, folded
         self._count = self._bytes = 0
         self.measure()
-        stored = connection.execute(f"SELECT rows, standing FROM {_PATH} ORDER BY place").fetchall()
+        kept = f"SELECT rows, standing FROM {WAITING.path} ORDER BY place"
+        stored = connection.execute(kept).fetchall()
         try:
             for data, standing in stored:
                 self._wait(folded(self._rows, unpacked(data)), len(data), standing)
@@ -63,7 +62,7 @@ class Intake:
             self._write(every, standing)
             return
         given = [self._count, data, standing]
-        self._connection.execute(f"INSERT INTO {_PATH} VALUES (?, ?, ?)", given)
+        self._connection.execute(f"INSERT INTO {WAITING.path} VALUES (?, ?, ?)", given)
         self._wait(every, len(data), standing)
 
     def bring_in(self) -> None:
@@ -74,7 +73,7 @@ class Intake:
     def _write(self, rows: Staged, standing: str | None) -> None:
         def also() -> None:
             if self._count:
-                self._connection.execute(f"DELETE FROM {_PATH}")
+                self._connection.execute(f"DELETE FROM {WAITING.path}")
             memo.remember(self._connection, {memo.STANDING: standing})
 
         given = (self._keep, self._lengths, also)

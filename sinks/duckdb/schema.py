@@ -253,21 +253,19 @@ PROGRESS = Table(
 )
 """One row: the cut that was published last."""
 
+WAITING = Table("waiting", "", {"place": "BIGINT", "rows": "BLOB", "standing": "VARCHAR"})
+"""Small batches in their order, which `TABLES` do not have yet: see `sinks.duckdb.intake`."""
 
 MEMO = f"CREATE TABLE {SCHEMA}.memo(key VARCHAR PRIMARY KEY, value VARCHAR)"
 """The sink's own notes, as JSON: where it stands, what it has published."""
-
-WAITING = "waiting"
-"""Small batches in their order, which `TABLES` do not have yet: see `sinks.duckdb.intake`."""
 
 
 def table_statements() -> list[str]:
     """Make all tables, in an empty database."""
     return [
         f"CREATE SCHEMA {SCHEMA}",
-        *(table.ddl() for table in (*TABLES, PROGRESS)),
+        *(table.ddl() for table in (*TABLES, PROGRESS, WAITING)),
         MEMO,
-        f"CREATE TABLE {SCHEMA}.{WAITING}(place BIGINT, rows BLOB, standing VARCHAR)",
     ]
 
 

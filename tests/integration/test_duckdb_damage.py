@@ -19,7 +19,6 @@ from schemas.errors import DataDirectoryInUse, StorageFailed, ViewCorrupt
 from schemas.records import Status
 from schemas.topics import Topic
 from sinks.duckdb import compaction
-from sinks.duckdb import rows as duckdb_rows
 from sinks.duckdb import view as duckdb_view
 from sinks.duckdb.intake import Intake
 from sinks.duckdb.snapshot import wal_of
@@ -41,6 +40,7 @@ from tests.support.view_records import (
     read,
     releases,
     slim,
+    spoiling,
     state,
     take,
 )
@@ -210,17 +210,7 @@ def test_a_row_that_duckdb_refuses_does_not_take_others_along(
     view: DuckDBView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should a text ever be one that DuckDB cannot read: a note for it, rows for the rest."""
-    genuine = duckdb_rows.staged
-
-    def spoiling(*given: object) -> object:
-        batch = genuine(*given)  # type: ignore[arg-type]  # passed on as it is
-        for texts in batch.keyed.values():
-            for key, text in texts.items():
-                if key == "bad" and text is not None:
-                    texts[key] = b"{" + text
-        return batch
-
-    monkeypatch.setattr(duckdb_view, "staged", spoiling)
+    monkeypatch.setattr(duckdb_view, "staged", spoiling("bad"))
     records = read([metadata("good", document("good")), metadata("bad", document("bad"))])
     take(view, records)
     path = published(view, tmp_path)

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from schemas.errors import ViewCorrupt
-from sinks.duckdb import batches, intake, rows
+from sinks.duckdb import batches, intake
 from sinks.duckdb import view as duckdb_view
 from sinks.duckdb.intake import Intake
 from sinks.duckdb.packed import Packer
@@ -32,6 +32,7 @@ from tests.support.view_records import (
     published,
     query,
     read,
+    spoiling,
     state,
     take,
 )
@@ -51,14 +52,6 @@ def projects(path: Path) -> list[str]:
 def waiting(path: Path) -> int:
     [found] = query(path, "SELECT count(*) AS n FROM base.waiting")
     return int(found["n"])
-
-
-def spoiling(*given: object) -> object:
-    """Rows of which DuckDB refuses those of `bad`."""
-    batch = rows.staged(*given)  # type: ignore[arg-type]  # passed on as it is
-    for texts in (*batch.keyed.values(), *batch.lost.values()):
-        texts.update({key: b"{" for key, text in texts.items() if key == "bad" and text})
-    return batch
 
 
 def helped(view: DuckDBView, aside: Path, records: Sequence[Record]) -> None:
@@ -138,7 +131,7 @@ def test_a_note_of_a_refused_row_goes_with_the_next_row(
     view: DuckDBView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_helpers: bool
 ) -> None:
     """Should a text be one that DuckDB cannot read, it is found when it comes into the table."""
-    monkeypatch.setattr(duckdb_view, "staged", spoiling)
+    monkeypatch.setattr(duckdb_view, "staged", spoiling("bad"))
     take(view, read([metadata("good", document("good")), metadata("bad", document("bad"))]))
     monkeypatch.undo()
     noted = 'SELECT name, topic, "offset" FROM base.unreadable'
@@ -159,10 +152,10 @@ def test_all_that_is_refused_is_noted_or_left_out(
     view: DuckDBView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row of the journal; the last row of what is gone is no loss: it was never stored."""
+    spoils = spoiling("bad")
 
-    def spoiled(*given: object) -> object:
-        batch = spoiling(*given)
-        assert isinstance(batch, Staged)
+    def spoiled(*given: object) -> Staged:
+        batch = spoils(*given)
         batch.added = [(name, b"{" + text) for name, text in batch.added]
         return batch
 

@@ -39,6 +39,7 @@ from tests.support.view_records import (
     read,
     releases,
     slim,
+    spoiling,
     state,
     tables,
 )
@@ -183,18 +184,9 @@ async def test_a_batch_that_duckdb_refuses_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which row it was only the records say: a note for that one, rows for all others."""
-    genuine = rows.staged
-
-    def spoiling(*given: object) -> object:
-        batch = genuine(*given)  # type: ignore[arg-type]  # passed on as it is
-        for texts in batch.keyed.values():
-            if texts.get("p8") is not None:
-                texts["p8"] = b"{"
-        return batch
-
     log = await a_log()
     for module in ("packed", "view"):
-        monkeypatch.setattr(f"sinks.duckdb.{module}.staged", spoiling)
+        monkeypatch.setattr(f"sinks.duckdb.{module}.staged", spoiling("p8"))
     feed = await taken_in(log, tmp_path, InThisProcess(log, tmp_path))
 
     kept = query(live(tmp_path), "SELECT name FROM base.project ORDER BY name")
