@@ -25,7 +25,7 @@ from sinks.duckdb.snapshot import wal_of
 from sinks.duckdb.view import DuckDBView
 from sinks.sink import Rewound, Standing
 from streams.log import TopicPartition
-from tests.support import inline_child
+from tests.support import inline_child, view_left
 from tests.support.inline_child import InlineChild
 from tests.support.new_view import new_view
 from tests.support.view_records import (
@@ -314,9 +314,7 @@ def test_a_kill_at_any_moment_leaves_rows_and_positions_together(tmp_path: Path,
         child.wait()
         child.stdout.close()
         acknowledged = max([acknowledged, *map(int, seen[:-1])])
-        view = DuckDBView.in_directory(tmp_path)
-        place = view.standing().positions[TopicPartition(Topic.CHANGELOG, 0)]
-        view.close()
+        place, _ = view_left.opened(tmp_path, acknowledged)
         path = live(tmp_path)
 
         assert place >= acknowledged

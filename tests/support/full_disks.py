@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from tests.support.chosen import chosen
-from tests.support.kill_loop import Life, apart
+from tests.support.kill_loop import Life, anew_max, look
 from tests.support.kill_parts import PARTS, Part
 from tests.support.simulate import quiet
 
@@ -54,8 +54,8 @@ def fill(ballast: Path) -> None:
                 size //= 2
 
 
-def cycle(part: Part, root: Path, chance: Random) -> None:
-    """Fill the disk once under a life, and make room again."""
+def cycle(part: Part, root: Path, chance: Random) -> bool:
+    """Fill the disk once under a life, and make room again; whether `look` had it built anew."""
     ballast = root.parent / "ballast"
     life = Life(part, root)
     life.until(lambda: life.said > 0, "number")
@@ -72,20 +72,21 @@ def cycle(part: Part, root: Path, chance: Random) -> None:
     ballast.unlink()
     life.until(lambda: life.said > before, "work after there was room")
     assert life.end(signal.SIGKILL) == -signal.SIGKILL
-    apart(lambda: part.check(root, life.said))
+    return look(part, root, life.said)
 
 
 def main(names: list[str], cycles: int, seed: int) -> None:
     """Every part in turn; the last line says what was done."""
     for name in names:
-        chance, begun = Random(seed), time.monotonic()
+        chance, begun, anew = Random(seed), time.monotonic(), 0
         with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder)) as disk:
             for number in range(cycles):
                 root = disk / f"life-{number // CYCLES_EACH}"
                 if number % CYCLES_EACH == 0:
                     shutil.rmtree(disk / f"life-{number // CYCLES_EACH - 1}", ignore_errors=True)
                     root.mkdir()
-                cycle(PARTS[name], root, chance)
+                anew += cycle(PARTS[name], root, chance)
+        assert anew <= anew_max(cycles), f"built anew after {anew} of {cycles} kills"
         seconds = time.monotonic() - begun
         sys.stdout.write(
             f"{name}: {cycles} full disks, 0 violations, {seconds:.0f} s, seed {seed}\n"

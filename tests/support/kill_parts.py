@@ -21,31 +21,32 @@ from sinks.duckdb.view import DuckDBView
 from sinks.dump.reader import DumpReader
 from streams.log import TopicPartition
 from streams.sqlite_log import SqliteLog
+from tests.support import view_left
 from tests.support.copied_beside import copied_beside
 from tests.support.dump_world import Change, World, expected, found, project, removed
 from tests.support.kill_pipeline import check_produced, check_worked, drain, produce, work
 from tests.support.log_child import EVENTS, KEYS, STATES, number_of, transaction
 from tests.support.logs import read_all
-from tests.support.view_killed import PUBLISH_EVERY, ROWS
-from tests.support.view_records import document as view_document
-from tests.support.view_records import entry, metadata, reach, read, take
+from tests.support.view_killed import JOURNAL, PUBLISH_EVERY, ROWS, batches
+from tests.support.view_records import reach, take
 
 Say = Callable[[int], None]
 AGAIN_SECONDS = 0.02  # after a full disk; the program waits 5 s
+BUILT_ANEW = 10  # the exit code of a look at what is left
 FULL = -1  # said when the disk was full
 DUMP_NAMES = 40
-JOURNAL = TopicPartition(Topic.CHANGELOG, 0)
 
 
 class Part(NamedTuple):
     """`live` for ever; `check` what is left, given the last number said; `last` brings it to rest.
 
+    `check` gives BUILT_ANEW if the part does not go on from what is left but begins with the log.
     `generation`: so many kills, then a new directory, because what is checked grows with each.
     """
 
     name: str
     live: Callable[[Path, Say], None]
-    check: Callable[[Path, int], None]
+    check: Callable[[Path, int], int | None]
     last: Callable[[Path], None]
     generation: int
 
@@ -112,24 +113,16 @@ def _view_lives(root: Path, say: Say) -> None:
 def _view_life(view: DuckDBView, say: Say) -> None:
     at = int(view.standing().positions.get(JOURNAL, 0))
     with copied_beside(view) as publish:
-        while True:
-            rows = []
-            for number in range(at, at + ROWS):
-                name = f"p{number % 7}"
-                value = view_document(name, str(number))
-                rows += [entry(name, number + 1), metadata(name, value)]
-            take(view, read(rows, first=at))
-            at += ROWS
-            reach(view, at)
-            if at % PUBLISH_EVERY == 0:
-                publish(at)
-            say(at)
+        for end, records in batches(at):
+            take(view, records)
+            reach(view, end)
+            if end % PUBLISH_EVERY == 0:
+                publish(end)
+            say(end)
 
 
-def _view_is_whole(root: Path, said: int) -> None:
-    view = DuckDBView.in_directory(root)
-    place = int(view.standing().positions.get(JOURNAL, 0))
-    view.close()
+def _view_is_whole(root: Path, said: int) -> int:
+    place, anew = view_left.opened(root, said)
     live, snapshot = root / "state" / "live.duckdb", root / "pypi.duckdb"
     assert place >= said, f"{said} rows were acknowledged, {place} are there"
     assert place % ROWS == 0
@@ -141,6 +134,7 @@ def _view_is_whole(root: Path, said: int) -> None:
         _view_shows(snapshot, count)
     left = {path.name for path in root.iterdir()} - {"state", "pypi.duckdb", ".pypi.duckdb.new"}
     assert not left, left
+    return BUILT_ANEW if anew else 0
 
 
 def _view_shows(path: Path, place: int) -> None:

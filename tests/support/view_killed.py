@@ -9,36 +9,49 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.topics import Topic
 from sinks.duckdb.view import DuckDBView
 from sinks.serving.view import ServingView
 from sinks.sink import Sink
-from streams.log import TopicPartition
+from streams.log import Record, TopicPartition
 from tests.support.view_records import document, entry, metadata, reach, read, take
 
+JOURNAL = TopicPartition(Topic.CHANGELOG, 0)
 ROWS = 20  # of a batch
 PUBLISH_EVERY = 100
 ONCE = 400
 
 
-def main(view: Sink, end: int | None) -> None:
-    """Journal rows 1, 2, 3, … and a document of one of seven projects for each."""
-    at: int = view.standing().positions.get(TopicPartition(Topic.CHANGELOG, 0), 0)
-    while end is None or at < end:
+def batches(at: int) -> Iterator[tuple[int, list[Record]]]:
+    """From that offset on, for ever: journal rows 1, 2, 3, … and for each a document.
+
+    Each batch comes with the offset after it; the documents are those of seven projects in turn.
+    """
+    while True:
         rows = []
         for number in range(at, at + ROWS):
             name = f"p{number % 7}"
             rows += [entry(name, number + 1), metadata(name, document(name, str(number)))]
-        take(view, read(rows, first=at))
-        at += ROWS
-        reach(view, at)
-        if at % PUBLISH_EVERY == 0 and end is None:
-            view.publish(at)
-        sys.stdout.write(f"{at}\n")
+        end = at + ROWS
+        yield end, read(rows, first=at)
+        at = end
+
+
+def main(view: Sink, last: int | None) -> None:
+    """Take batches in up to that offset, and end suddenly; without one for ever."""
+    at: int = view.standing().positions.get(JOURNAL, 0)
+    for end, records in batches(at):
+        take(view, records)
+        reach(view, end)
+        if end % PUBLISH_EVERY == 0 and last is None:
+            view.publish(end)
+        sys.stdout.write(f"{end}\n")
         sys.stdout.flush()
-    os._exit(0)  # without closing anything
+        if end == last:
+            os._exit(0)  # without closing anything
 
 
 if __name__ == "__main__":
