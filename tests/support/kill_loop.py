@@ -36,7 +36,7 @@ STOPPED_SECONDS = 0.02
 STALL_SECONDS = 0.1
 DRAINED_SECONDS_MAX = 60.0  # SIGTERM; the longest is told: on an idle machine well below ten
 JUMP_SECONDS = 86_400.0
-# Of the kills; more is no torn block of DuckDB's metadata (ADR 031), of which 1 in 500 was seen.
+# Of the kills; more are no torn blocks of DuckDB's metadata (ADR 031): one in 2 000 was seen.
 ANEW_SHARE_MAX = 0.01
 WAYS = {"kill": 14, "stop": 2, "terminate": 1, "jump": 2, "stall": 1}
 
