@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from schemas.errors import LogMismatch
+from schemas.filters import in_words
 from schemas.records import SCHEMA_VERSION, Config, Filter
 from streams.log import Log, Writer
 from streams.progress import CONFIG_KEY, check_loaded, progress_record, read_progress
@@ -51,14 +52,15 @@ async def found(
 
 
 def _check(config: Config, log: Log, wanted: Filter | None, releases: str | None) -> None:
+    rule = config.filter if wanted is None else wanted
     for what, has, asked in (
-        ("schema version", config.schema_version, SCHEMA_VERSION),
-        ("partition count", config.partitions, log.partitions),
-        ("filter", config.filter, config.filter if wanted is None else wanted),
-        ("releases setting", config.releases, releases or config.releases),
+        ("with schema version", config.schema_version, SCHEMA_VERSION),
+        ("with partition count", config.partitions, log.partitions),
+        ("for", in_words(config.filter), in_words(rule)),
+        ("with releases setting", config.releases, releases or config.releases),
     ):
         if has != asked:
             raise LogMismatch(
-                f"this log was made with {what} {has}, asked for is {asked}",
+                f"this log was made {what} {has}, asked for is {asked}",
                 hint="use a new --data directory and fill it with `pypistream run --backfill`",
             )

@@ -18,6 +18,14 @@ def kept(name: str, rule: Filter) -> bool:
     return included and not any(fnmatchcase(name, glob) for glob in rule.exclude)
 
 
+def in_words(rule: Filter) -> str:
+    """A filter for people: `all projects`, `only a*`, `all but b*`, `only a*, without ab*`."""
+    included, excluded = ", ".join(rule.include), ", ".join(rule.exclude)
+    if not included:
+        return f"all but {excluded}" if excluded else "all projects"
+    return f"only {included}, without {excluded}" if excluded else f"only {included}"
+
+
 def project_glob(text: str) -> str:
     """A glob as people write it (`Django*`, `zope.*`), on normalised names."""
     return text.lower() if "[" in text else re.sub(r"[-_.]+", "-", text.lower())

@@ -12,7 +12,8 @@ from pypistream.health.status_files import FileReport
 from pypistream.health.status_report import NameReport, StatusReport
 from pypistream.roles import Holder, by_process
 from pypistream.terminal import duration, escaped, shortened
-from schemas.records import Status
+from schemas.filters import in_words
+from schemas.records import Filter, Status
 
 NAMES_SHOWN_MAX = 10  # of each status; --json has more
 REASON_CHARACTERS_MAX = 60  # a column of the page
@@ -63,10 +64,8 @@ def _log(report: StatusReport) -> str:
         parts.append(f"on {report.kafka}")
     if report.partitions > 1:
         parts.append(f"{report.partitions} partitions")
-    if report.filter.include:
-        parts.append(f"only {', '.join(report.filter.include)}")
-    if report.filter.exclude:
-        parts.append(f"without {', '.join(report.filter.exclude)}")
+    if report.filter != Filter():
+        parts.append(in_words(report.filter))
     return "  ".join(parts)
 
 

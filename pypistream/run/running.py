@@ -33,7 +33,8 @@ from pypistream.wiring import (
     upstream_url,
 )
 from schemas.errors import Fatal, Retriable
-from schemas.records import Config, Status
+from schemas.filters import in_words
+from schemas.records import Config, Filter, Status
 from streams.clock import SystemClock
 from streams.log import LogUnavailable
 
@@ -155,7 +156,10 @@ class _Run:
                 hint="check the network and --upstream; nothing was written",
             ) from error
         head = pipeline.producer.head
-        display.say(f"log {config.log_id}: following from serial {head.serial if head else 0:,}")
+        # A filter that the directory remembers was not typed now: `--backfill` would look like all.
+        part = "" if config.filter == Filter() else f", {in_words(config.filter)}"
+        serial = head.serial if head else 0
+        display.say(f"log {config.log_id}: following from serial {serial:,}{part}")
         if self._plan.once and not self._plan.backfill and await pipeline.empty():
             display.say("this log holds nothing yet: --backfill fetches every project")
         return True

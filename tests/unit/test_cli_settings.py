@@ -13,7 +13,7 @@ from pypistream.cli import app
 from pypistream.place import located
 from pypistream.settings import CONFIG_NAME, Settings, resolve
 from schemas.errors import UsageError
-from schemas.filters import kept
+from schemas.filters import in_words, kept
 
 RUN = app.get_command(click.Context(app), "run")
 
@@ -121,6 +121,21 @@ def test_globs_are_understood_as_people_write_names() -> None:
     assert [kept(name, rule) for name in ("django-rq", "zope-interface", "numpy")] == [
         *(True, True, False)
     ]
+
+
+def test_a_filter_is_told_in_words() -> None:
+    """In errors, in `status`, and where a `run` begins."""
+    said = [
+        in_words(_resolved(*options).filter)
+        for options in (
+            (),
+            ("--include", "A*", "--include", "b"),
+            ("--exclude", "b*"),
+            ("--include", "a*", "--exclude", "ab*"),
+        )
+    ]
+
+    assert said == ["all projects", "only a*, b", "all but b*", "only a*, without ab*"]
 
 
 @pytest.mark.parametrize(
