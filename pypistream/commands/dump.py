@@ -12,8 +12,9 @@ from pypistream import options
 def command(**given: object) -> int:
     """Bring the dump up to the log's last cut and publish it.
 
-    A DuckDB file in the directory is published first, and the dump's Parquet files are made from
-    it. If a `run` works on the directory it is asked to do this; otherwise this command does.
+    If the directory has a DuckDB file, it is brought up to date first; none is created. The dump's
+    Parquet files are made from it. If a `run` works on the directory it is asked to do this;
+    otherwise this command does.
     """
     from pypistream.children.publishing import publish_now
 

@@ -17,7 +17,7 @@ from producers.presence import other_holder
 from pypistream.children.sinks_child import SinksChild
 from pypistream.data_dir import DataDir
 from pypistream.jobs.bootstrap_source import FILES, Source, open_source
-from pypistream.jobs.carrying import carried_with, claim_of, summary, told_of
+from pypistream.jobs.carrying import carried_with, claim_of, next_steps, summary, told_of
 from pypistream.logs import log_to_stderr, say
 from pypistream.memory import collecting_seldom
 from pypistream.place import located
@@ -137,6 +137,8 @@ class Bootstrap:
                 await self.load(replace_all=how.replace)
             if how.follow:
                 await self._follow()
+            else:
+                click.echo(next_steps(self.data.root))
         except asyncio.CancelledError:
             say(await self._ended(), "bootstrap")
             raise

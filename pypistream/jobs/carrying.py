@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from producers.carried import Journal
@@ -71,6 +73,15 @@ def summary(manifest: Manifest, written: int, same: int) -> str:
     if manifest.watermark is None:
         text += "\nwithout a watermark it is not complete: `pypistream run --backfill` makes it so"
     return text
+
+
+def next_steps(root: Path) -> str:
+    """What may be done with a log that was loaded, for a person. Pure."""
+    place = shlex.join(("--data", str(root)))
+    return (
+        f"next: `pypistream rebuild duckdb {place}` makes the DuckDB file of it, without asking"
+        " upstream; `pypistream run` goes on from here"
+    )
 
 
 def claim_of(watermark: int | None) -> str:

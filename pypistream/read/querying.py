@@ -14,12 +14,14 @@ from threading import Thread
 from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.data_dir import DataDir
 from pypistream.place import located
+from pypistream.roles import holders
 from pypistream.stopping import SIGNALS
 from pypistream.terminal import ReaderGone, Stdout
 from schemas.errors import UsageError
 from sinks.duckdb.query import run_query
 
 WRITE_BYTES = 64 * 1024  # what a pipe takes in one write
+SINK_ROLE = "sink-duckdb"  # of the process that publishes the snapshot
 SQL_CHARACTERS_MAX = 1024 * 1024  # from stdin: more must be a mistake
 
 
@@ -92,10 +94,12 @@ def require_snapshot(data: DataDir, *, kafka: bool) -> None:
         return
     if kafka:
         hint = f"`pypistream sink duckdb --data {data.root}` makes one from the log on Kafka"
+    elif any(holder.role == SINK_ROLE for holder in holders(data)):
+        hint = "a process here publishes one every --snapshot-every seconds: ask again in a moment"
     elif data.log.exists():
         hint = (
-            f"a `pypistream run --data {data.root}` publishes one every --snapshot-every seconds; "
-            "if it runs already, ask again in a moment"
+            f"`pypistream rebuild duckdb --data {data.root}` makes one from the log, without asking"
+            " upstream; a `pypistream run` publishes one as well"
         )
     else:
         hint = f"start with `pypistream run --data {data.root}`, or name another --data directory"

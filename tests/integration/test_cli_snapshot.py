@@ -156,13 +156,18 @@ def test_a_stopped_query_ends_without_a_traceback(built: World, number: signal.S
 
 
 def test_query_without_a_snapshot_says_when_there_will_be_one(own: World) -> None:
-    """The log is there, the snapshot is not: a `run` publishes it."""
+    """The log is there, the snapshot is not: it is made from the log, or a process is about to."""
     own.data.snapshot.unlink()
     done = _query(own, NAMES)
+    held = own.data.hold("sink-duckdb")
+    soon = _query(own, NAMES)
+    held.release()
 
-    assert done.returncode == 2
+    assert done.returncode == soon.returncode == 2
     assert "no snapshot in" in done.stderr
-    assert "publishes one" in done.stderr
+    assert f"Next:  `pypistream rebuild duckdb --data {own.root}` makes one" in done.stderr
+    assert "rebuild" not in soon.stderr
+    assert "ask again in a moment" in soon.stderr
 
 
 def test_query_on_a_damaged_snapshot(own: World) -> None:

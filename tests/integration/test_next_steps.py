@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import command, refused, started
+from pypistream.data_dir import DataDir
+from tests.support.process import command, refused
 from tests.support.standin import Running, standin
 
 PROJECTS = 40
 SECONDS_MAX = 60.0
 ONCE = ("--once", "--once-wait", "0")
+COUNT = "SELECT count(*) AS projects FROM projects"
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +49,42 @@ def test_a_filter_that_the_directory_remembers_is_said_at_the_start(
     begun = [line for line in again.stderr.splitlines() if "following from serial" in line]
     assert [line.endswith(", only loopback-*") for line in begun] == [True]
     assert "Filter(" not in other
+
+
+def test_what_a_bootstrap_has_loaded_is_made_a_duckdb_file_offline(
+    site: Running, tmp_path: Path
+) -> None:
+    """The command that it names at its end, and `query` where there is none, needs no upstream."""
+    crawled = command(*run(site, *ONCE, "--backfill"), cwd=tmp_path)
+    loaded = command("bootstrap", "d/dumps", "--data", "boot", cwd=tmp_path)
+    asked = refused(
+        *("query", "--data", "boot", COUNT),
+        cwd=tmp_path,
+        code=2,
+        says="no snapshot in boot yet",
+        hint="`pypistream rebuild duckdb --data boot`",
+    )
+    named = loaded.stdout.splitlines()[-1].split("`")[1]
+    rebuilt = command(*shlex.split(named)[1:], cwd=tmp_path)
+    answer = command("query", "--data", "boot", COUNT, cwd=tmp_path)
+
+    assert crawled.returncode == loaded.returncode == 0, loaded.stderr
+    assert named == f"pypistream rebuild duckdb --data {tmp_path / 'boot'}"
+    assert "run" in asked
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert json.loads(answer.stdout)["projects"] > PROJECTS / 2
+
+
+def test_a_dump_makes_no_duckdb_file(site: Running, tmp_path: Path) -> None:
+    """As its help says: it brings the one that is there up to date."""
+    crawled = command(*run(site, *ONCE, "--backfill"), cwd=tmp_path)
+    place = DataDir(tmp_path / "d").snapshot
+    before = place.stat().st_mtime_ns
+    again = command("dump", "--data", "d", cwd=tmp_path)
+    after = place.stat().st_mtime_ns
+    place.unlink()
+    bare = command("dump", "--data", "d", cwd=tmp_path)
+
+    assert crawled.returncode == again.returncode == bare.returncode == 0, bare.stderr
+    assert after > before
+    assert not place.exists()
