@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from pypistream.cli import EXIT_STALE
-from pypistream.health.status_page import page
+from pypistream.health.status_page import page, why_null
 from pypistream.health.status_report import StatusReader, StatusReport
 from pypistream.place import located
 from pypistream.stopping import run_until_stopped
@@ -70,7 +70,8 @@ async def _watch(reader: StatusReader, *, as_json: bool) -> None:
 def _judged(report: StatusReport, max_lag_seconds: float) -> int:
     """The exit code for scripts, with the reason on stderr."""
     if report.lag_seconds is None:
-        sys.stderr.write("stale: the watermark is null\n")
+        so_far = " so far" if report.backfill is not None else ""
+        sys.stderr.write(f"stale: the watermark is null; {why_null(report)}{so_far}\n")
         return EXIT_STALE
     if report.lag_seconds > max_lag_seconds:
         sys.stderr.write(f"stale: the watermark is {duration(report.lag_seconds)} old\n")

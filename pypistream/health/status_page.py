@@ -19,6 +19,7 @@ NAMES_SHOWN_MAX = 10  # of each status; --json has more
 REASON_CHARACTERS_MAX = 60  # a column of the page
 PARTITIONS_SHOWN_MAX = 12  # the number of a new log on Kafka
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
+NOT_FOUNDED = "not founded yet: no `run` has reached upstream"
 
 
 def page(report: StatusReport) -> RenderableType:
@@ -58,7 +59,7 @@ def _rows(report: StatusReport) -> Iterator[tuple[str, Text]]:
 
 def _log(report: StatusReport) -> str:
     if report.log_id is None:
-        return "not founded yet: no `run` has reached upstream"
+        return NOT_FOUNDED
     parts = [report.log_id]
     if report.kafka:
         parts.append(f"on {report.kafka}")
@@ -80,13 +81,22 @@ def _watermark(report: StatusReport) -> str:
     if report.watermark is not None:
         return f"{report.watermark:,}  ({report.watermark_time})"
     parts = ["null"]
-    if report.backfill is not None:
-        parts.append(f"backfill {report.backfill.done:,}/{report.backfill.names:,}")
-    elif report.base:
-        parts.append("this log has no backfill: `pypistream run --backfill` fetches every project")
+    if report.base or report.backfill is not None:
+        parts.append(why_null(report))
     if report.reached:
         parts.append(f"changes since serial {report.base:,} are in up to {report.reached:,}")
     return "; ".join(parts)
+
+
+def why_null(report: StatusReport) -> str:
+    """Why there is no watermark, and what gives it one."""
+    if report.backfill is not None:
+        return f"backfill {report.backfill.done:,}/{report.backfill.names:,}"
+    if report.base:
+        return "this log has no backfill: `pypistream run --backfill` fetches every project"
+    if report.log_id is None:
+        return NOT_FOUNDED
+    return "its first changes are not worked on yet: `pypistream run` does that"
 
 
 def _lag(report: StatusReport) -> str:

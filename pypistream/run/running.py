@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from pypistream.children.listening import address_now, bound_for
@@ -160,8 +160,9 @@ class _Run:
         part = "" if config.filter == Filter() else f", {in_words(config.filter)}"
         serial = head.serial if head else 0
         display.say(f"log {config.log_id}: following from serial {serial:,}{part}")
-        if self._plan.once and not self._plan.backfill and await pipeline.empty():
-            display.say("this log holds nothing yet: --backfill fetches every project")
+        with suppress(LogUnavailable):  # a hint is not worth ending for
+            if not self._plan.backfill and await pipeline.empty():
+                display.say("this log holds nothing yet: --backfill fetches every project")
         return True
 
     async def _begun(self, pipeline: Pipeline, display: Display) -> Config:

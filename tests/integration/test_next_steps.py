@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypistream.data_dir import DataDir
-from tests.support.process import command, refused
+from tests.support.process import command, refused, started, status
 from tests.support.standin import Running, standin
 
 PROJECTS = 40
@@ -88,3 +88,23 @@ def test_a_dump_makes_no_duckdb_file(site: Running, tmp_path: Path) -> None:
     assert crawled.returncode == again.returncode == bare.returncode == 0, bare.stderr
     assert after > before
     assert not place.exists()
+
+
+def test_without_a_backfill_it_is_said_what_gives_a_watermark(
+    site: Running, tmp_path: Path
+) -> None:
+    """Where a `run` begins, and where a script asks for the lag and gets exit 3 for ever."""
+    with started(*run(site), cwd=tmp_path) as program:
+        program.until(lambda: "--backfill fetches every project" in program.text(), SECONDS_MAX)
+        stale = command("status", "--data", "d", "--max-lag", "60", cwd=tmp_path)
+        assert program.stop() == 0, program.text()
+    with started(*run(site, "--backfill"), cwd=tmp_path, name="filled") as program:
+        program.until(lambda: status(tmp_path / "d")["watermark"], SECONDS_MAX, "watermark")
+        fresh = command("status", "--data", "d", "--max-lag", "3600", cwd=tmp_path)
+        assert program.stop() == 0, program.text()
+
+    assert stale.returncode == 3
+    assert "stale: the watermark is null; this log has no backfill" in stale.stderr
+    assert "`pypistream run --backfill`" in stale.stderr
+    assert (fresh.returncode, fresh.stderr) == (0, "")
+    assert "holds nothing yet" not in program.text()
