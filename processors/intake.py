@@ -68,7 +68,13 @@ class Intake:
             while (room := self._agenda.room(at.topic)) == 0:
                 self._room.clear()
                 await self._room.wait()
-            records = await reader.read(min(room, READ_RECORDS_MAX), READ_WAIT_SECONDS)
+            try:
+                records = await reader.read(min(room, READ_RECORDS_MAX), READ_WAIT_SECONDS)
+            except LogTruncated:
+                if at.topic is Topic.CHANGELOG:
+                    raise  # as below
+                reader = await self._behind_lost_asks(at)
+                continue
             for record in records:
                 take(record)
             position.read_to = reader.position(at)
@@ -87,11 +93,19 @@ class Intake:
         except LogTruncated:
             if at.topic is Topic.CHANGELOG:
                 raise  # events were lost: the log has to be founded anew, nothing is guessed
-            # Old asks were removed by retention: a backfill that needed them proves nothing any
-            # more.
-            self._marks.void_backfill()
-            position.read_to = (await self._log.starts(at.topic))[at]
-            reader = await self._log.reader({at: position.read_to})
+            return await self._behind_lost_asks(at)
+        self._readers.append(reader)
+        return reader
+
+    async def _behind_lost_asks(self, at: TopicPartition) -> Reader:
+        """Begin where `refetch` does now: old asks were removed by retention.
+
+        A backfill that needed them proves nothing any more.
+        """
+        self._marks.void_backfill()
+        start = (await self._log.starts(at.topic))[at]
+        self._agenda.positions[at.topic].read_to = start
+        reader = await self._log.reader({at: start})
         self._readers.append(reader)
         return reader
 

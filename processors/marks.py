@@ -52,6 +52,11 @@ class Marks:
         waits = self._markers and self._markers[0][0] < decided
         return self._markers[0][0] if waits else decided
 
+    @property
+    def waits(self) -> bool:
+        """Whether a marker that all of `changelog` before it is decided for waits for asks."""
+        return bool(self._markers) and self._markers[0][0] < self._changelog
+
     def _pass_markers(self) -> None:
         while self._markers and self._markers[0][0] < self._changelog:
             if self._markers[0][1].refetch > self._refetch:

@@ -87,6 +87,11 @@ class Worker:
         """The last cut written, None before the first."""
         return self.session.transactions.cut if self.session else None
 
+    @property
+    def only_asks_wait(self) -> bool:
+        """Whether nothing is left to be written, and a marker waits for the asks before it."""
+        return self.session is not None and self.session.transactions.only_asks_wait()
+
     def counts(self) -> dict[Status, int]:
         """The number of names by status."""
         return self.session.agenda.states.counts() if self.session else dict.fromkeys(Status, 0)

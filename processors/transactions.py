@@ -90,6 +90,10 @@ class Transactions:
         decided = self._outcomes or self._rewrites or self._agenda.settled or self._intake.refused
         return not (decided or self._committing)
 
+    def only_asks_wait(self) -> bool:
+        """True if nothing waits for a transaction, but a marker for asks."""
+        return self.at_rest() and self._marks.waits
+
     def wake(self) -> None:
         """Look whether there is something to write."""
         self._news.set()

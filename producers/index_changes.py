@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -26,6 +27,8 @@ from streams.watching import up_to_now
 from upstream.source import JournalRow, ProjectSerial, SerialMap
 
 ACTION = "index"  # the action of such an event, in place of the journal's
+AGAIN_MS = 900_000  # upstream lets a copy of a document be kept for so long
+AGAIN_MS_MAX = 86_400_000  # a day: one that stays so has a document and no files to be listed
 _SCOPE = Scope(Reason.RECONCILE)
 
 
@@ -99,15 +102,37 @@ async def vanished(log: Log, config: Config, index: SerialMap) -> list[Gone]:
     return found.gone()
 
 
+class _Asked(NamedTuple):
+    serial: int
+    again_ms: int  # not before
+    gap_ms: int
+
+
 @dataclass
 class Checks:
-    """Which of those were asked for by this process: one look per event is enough."""
+    """Which of those were asked for by this process, and when to ask once more.
 
-    _asked: dict[str, int] = field(default_factory=dict)
+    The answer may be an old copy, which says that the project is there. So while the index lacks it
+    it is asked for again, after AGAIN_MS and then twice as long each time.
+    """
+
+    _asked: dict[str, _Asked] = field(default_factory=dict)
 
     def new(self, gone: Sequence[Gone], map_serial: int, now_ms: int) -> list[Outgoing]:
-        """Asks for what was not asked for yet; what is there again is forgotten."""
-        wanted = [each for each in gone if self._asked.get(each.name) != each.serial]
-        self._asked = {each.name: each.serial for each in gone}
+        """Asks for what is due; what is there again is forgotten."""
+        wanted = []
+        asked = {}
+        for each in gone:
+            known = self._asked.get(each.name)
+            if known is None or known.serial != each.serial:
+                asked[each.name] = _Asked(each.serial, now_ms + AGAIN_MS, AGAIN_MS)
+                wanted.append(each)
+            elif now_ms < known.again_ms:
+                asked[each.name] = known
+            else:
+                gap_ms = min(2 * known.gap_ms, AGAIN_MS_MAX)
+                asked[each.name] = _Asked(each.serial, now_ms + gap_ms, gap_ms)
+                wanted.append(each)
+        self._asked = asked
         asks = (ask_for(each, Reason.RECONCILE, map_serial) for each in wanted)
         return [ask_record(name, ask, now_ms) for name, ask in asks]

@@ -44,6 +44,10 @@ class SharedHold:
         self.present: Hold | None = None  # until when, as far as this process knows
         self.leased: LeasedAssignment | None = None
 
+    def is_on(self) -> bool:
+        """Whether upstream has asked for a wait that is not over, as far as this process knows."""
+        return self.present is not None and self.present.until_ms > self._clock.now_ms()
+
     def wake(self) -> None:
         """Publish and look at once instead of at the next round."""
         self._news.set()

@@ -115,7 +115,7 @@ class Feed:
         self._publisher = Publisher(
             sink, self._call, copier, clock, publish_every_seconds * 1000, self._note
         )
-        self._cuts_at_reset = 0
+        self._cuts_at_reset = self._rules_count = 0
         self._reset_due = False
         self._turn = asyncio.Lock()  # `run` and `finish` may meet
 
@@ -284,6 +284,8 @@ class Feed:
         positions = await self._begin(due, standing.positions)
         if any(positions[at] > place for at, place in due.items()):
             raise _OtherLog("it stands beyond the end of this log")
+        # The first batch sets the rules under which the sink is filled: those before it was read.
+        self._rules_count = self._log.rules.count
         await self._ahead.begin(config, due, positions)
         following = await self._ahead.following(config, due, positions)
         while following is not None or not standing.log_id:
@@ -302,8 +304,7 @@ class Feed:
 
     async def _take_in(self, config: Config, taken: Next, standing: Standing) -> Standing | None:
         """Where the sink stands after that batch; None = it needs the records themselves."""
-        # The first batch sets the rules under which the sink is filled.
-        rules = (standing.rules or 0) if standing.log_id else self._log.rules.count
+        rules = (standing.rules or 0) if standing.log_id else self._rules_count
         place = (taken.records, taken.positions, standing.as_of_ms, rules, taken.ready)
         try:
             await self._call(self._sink.apply, Batch(config, *place))

@@ -101,9 +101,11 @@ def check_rows(values: Sequence[object], since: int) -> JournalPage:
             once.append(row)
         elif row != once[-1]:
             bad.append(BadRow("a second row with the same serial", row.serial, _text(tuple(row))))
-    # More than upstream ever sends: the rest comes with the next page.
     full = len(values) >= JOURNAL_ROWS_MAX
-    return JournalPage(once[:JOURNAL_ROWS_MAX], bad, full)
+    if len(once) > JOURNAL_ROWS_MAX:  # more than upstream ever sends: the rest comes again
+        del once[JOURNAL_ROWS_MAX:]
+        bad = [row for row in bad if row.serial <= once[-1].serial]
+    return JournalPage(once, bad, full)
 
 
 def parse_value(body: bytes) -> object:

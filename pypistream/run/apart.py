@@ -159,7 +159,10 @@ async def _process(settings: Settings, data: DataDir) -> None:
         await role.hold.load(role.upstream)
         slots = Slots(settings.in_flight)
         processing = Processing(
-            Means(role.log, role.upstream, role.clock, slots, config, settings.settle),
+            Means(
+                *(role.log, role.upstream, role.clock, slots, config, settings.settle),
+                held=role.hold.is_on,
+            ),
             shared or Everything(config.partitions),
             on_hopeless=lambda: end_within(GIVE_UP_SECONDS_MAX, EXIT_GAVE_UP),
         )

@@ -79,7 +79,10 @@ class Pipeline:
         self._producing = Producing(self.log, self.producer, self.clock, apart=shared)
         config = await self._producing.begin()
         slots = Slots(self.settings.in_flight)
-        means = Means(self.log, self.upstream, self.clock, slots, config, self.settings.settle)
+        means = Means(
+            *(self.log, self.upstream, self.clock, slots, config, self.settings.settle),
+            held=self.hold.is_on,
+        )
         assignment = self.assignment or Everything(config.partitions)
         self.processing = Processing(means, assignment, self.on_hopeless)
         if self.backfill:

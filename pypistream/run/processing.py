@@ -43,6 +43,7 @@ class Means:
     config: Config
     settle_seconds: float
     outcomes: Counter[str] = field(default_factory=Counter)
+    held: Callable[[], bool] = bool  # whether upstream has asked us to wait; bool() is False
 
     def worker(self, partition: int) -> Worker:
         """A new worker, not started."""
@@ -200,8 +201,11 @@ class Processing:
             await asyncio.sleep(WATCH_SECONDS)
             self.lags = await self._look()
             for partition, life in list(self._lives.items()):
-                if life.session is None or not life.restored:
-                    life.dog.excused()  # a restore ends by itself: reading has time-outs
+                # A restore ends by itself: reading has time-outs. So does a hold, during which no
+                # ask is served, nor does the position pass a marker that waits for some.
+                held = life.worker.only_asks_wait and self.means.held()
+                if life.session is None or not life.restored or held:
+                    life.dog.excused()
                     continue
                 lag = self.lags.get(partition)
                 verdict = life.dog.look(self.means.clock.now_ms(), life.worker.commits, lag)

@@ -107,7 +107,7 @@ def staged(records: Sequence[Record], config: Config) -> Staged:
     for record in records:
         try:
             _take(batch, record, config)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
             _spoil(batch, record, f"unreadable: {error}")
     return batch
 
@@ -294,8 +294,8 @@ def _state_row(state: State) -> StateRow:
         serial=_bounded(state.body),
         gone=_bounded(state.gone),
         attempts=_bounded(state.attempts) or 0,
-        first_attempt=moment(state.first_ms / 1000) if state.first_ms else None,
-        next_attempt=moment(state.next_ms / 1000) if state.next_ms else None,
+        first_attempt=_moment_of(state.first_ms),
+        next_attempt=_moment_of(state.next_ms),
         settled=not state.exception,
     )
 
@@ -314,6 +314,11 @@ def _changelog_row(record: Record, value: bytes) -> ChangelogRow:
         # Only sinks read the rows of a dump's journal; the header tells that they came from one.
         late=record.header("late") == "true" and record.header("seen") != "true",
     )
+
+
+def _moment_of(unix_ms: int) -> str | None:
+    """A time of `state`, in which 0 means none."""
+    return moment(unix_ms / 1000) if _bounded(unix_ms) else None
 
 
 def _bounded(value: int) -> int | None:

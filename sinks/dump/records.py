@@ -29,6 +29,7 @@ Rows = dict[Topic, bytes]
 REMOVED = "removed"  # the reason of a tombstone if nothing more is known
 _SCHEMAS = {topic: dataschema(topic) for topic in COMPACTED}
 _TYPES = {topic: f"pypistream.{topic.value}" for topic in COMPACTED}
+_STATE_NUMBERS = [field.name for field in msgspec.structs.fields(State) if field.type is int]
 _TOPIC_KEY = b'","topic":"'
 
 
@@ -280,8 +281,13 @@ def _serial(number: int) -> bytes:
 def _state_of(row: bytes | None) -> State | None:
     if row is None:
         return None
+    state = _state.decode(row)
+    for field in _STATE_NUMBERS:
+        number = getattr(state, field)
+        if not 0 <= number <= SERIAL_MAX:
+            raise DumpCorrupt(f"a state's `{field}` is {'negative' if number < 0 else 'too large'}")
     # There `name` is the key; the record's own `name` is the display name.
-    return msgspec.structs.replace(_state.decode(row), name=_display.decode(row).display_name)
+    return msgspec.structs.replace(state, name=_display.decode(row).display_name)
 
 
 def tombstone(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from schemas.codec import encode
 from schemas.records import ChangelogEntry, Kind, Rule
-from schemas.topics import Topic
+from schemas.topics import Offset, Topic
 from sinks.duckdb import snapshot
 from sinks.feed import Feed
 from sinks.serving.view import ServingView
 from sinks.sink import Batch, Sink
-from streams.log import Log, Outgoing
-from streams.memory_log import MemoryLog
+from streams.log import Log, Outgoing, Record, TopicPartition
+from streams.masking import MaskedLog
+from streams.memory_log import MemoryLog, MemoryReader
 from streams.rules import rule_record
 from tests.support.feed_world import Clock, MemorySink, feeding, founded, until, work
 from tests.support.new_view import new_view
@@ -114,6 +116,42 @@ async def test_no_byte_of_it_stays_in_a_sinks_files(
     assert await fed() == 1
     assert not found(tmp_path)
     assert await fed() == 0
+
+
+class RuleAmidReading(MemoryLog):
+    """A rule is made while the first journal rows are read, and whoever else reads sees it."""
+
+    masked: MaskedLog | None = None
+
+    async def reader(self, positions: Mapping[TopicPartition, Offset]) -> MemoryReader:
+        inner = await super().reader(positions)
+        if not any(at.topic is Topic.CHANGELOG for at in positions):
+            return inner
+        genuine = inner.read
+
+        async def read(max_records: int, wait_seconds: float) -> list[Record]:
+            records = await genuine(max_records, wait_seconds)
+            masked, self.masked = self.masked, None
+            if masked is not None and records:
+                await rule(self, "foo", "personal")
+                await masked.look()
+            return records
+
+        inner.read = read  # type: ignore[method-assign]  # this reader's alone
+        return inner
+
+
+async def test_a_rule_that_comes_amid_the_first_batch_is_not_missed() -> None:
+    """The batch was read without it: the sink does not claim to know it."""
+    log, sink = RuleAmidReading(), Keeping()
+    await founded(log)
+    await work(log, 0, published())
+    masked = log.masked = MaskedLog.of(log)
+    async with Feed(masked, sink, Clock(), publish_every_seconds=60) as feed:
+        await feed.finish()
+        await feed.finish()
+
+    assert (SECRET in sink.seen, sink.resets) == (False, 1)
 
 
 def found(folder: Path) -> list[Path]:

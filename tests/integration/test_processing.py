@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
@@ -14,15 +14,19 @@ from structlog.testing import capture_logs
 from processors.metadata import Worker
 from processors.slots import Slots
 from producers.changelog import ChangelogProducer, ProducerSettings
+from producers.rows import marker_records
 from pypistream.restarts import first_of
 from pypistream.run.processing import Means, Processing
 from pypistream.watchdog import PATIENCE_SECONDS, TRIES_MAX
 from schemas.errors import NoProgress
-from schemas.records import Config, Status
-from schemas.topics import Topic
+from schemas.names import NormalizedName
+from schemas.records import Ask, Config, Reason, Status
+from schemas.topics import Topic, partition_of
+from streams.asks import ask_record
 from streams.assignment import Everything
 from streams.log import Closing, LogUnavailable, Outgoing, Writer
 from streams.memory_log import MemoryLog
+from streams.progress import read_progress
 from tests.support import virtual_time
 from tests.support.history import assert_history, records_of
 from tests.support.scripted_upstream import ScriptedUpstream, document
@@ -349,3 +353,73 @@ def test_what_hangs_again_and_again_ends_the_process() -> None:
         assert told[0] - begun == pytest.approx(TRIES_MAX * PATIENCE_SECONDS, abs=30)
 
     simulated(play)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_hold_is_no_worker_that_stands_still(held: bool) -> None:
+    """A marker waits for an ask that nobody may serve; where nobody was told to wait it counts."""
+
+    async def play(world: World) -> None:
+        config = await world.news(4)
+        world.upstream.script("gone", document("gone", 1))
+        allowed = asyncio.Event()
+        world.upstream.permit = allowed.wait  # type: ignore[method-assign, assignment]
+        processing = world.start(config, Assigned())
+        processing.means = replace(processing.means, held=lambda: held)
+        ask = ask_record(NormalizedName("gone"), Ask("gone", Reason.RECONCILE, 1, 9), 0)
+        await world.log.append([ask])
+        ends = await world.log.ends(Topic.REFETCH)
+        asked = [ends[at] for at in sorted(ends)]
+        await world.log.append(marker_records(0, 9, world.clock.now_ms(), asked))
+        await asyncio.sleep(5 * TRIES_MAX * PATIENCE_SECONDS)
+        assert world.tasks[0].done() is not held
+        if held:
+            allowed.set()
+            async with asyncio.timeout(60):
+                while len(await records_of(world.log, Topic.METADATA)) < 5:  # noqa: ASYNC110
+                    await asyncio.sleep(1)
+            await asyncio.sleep(5)
+            assert [(cut and cut.serial) for cut in (await read_progress(world.log)).cuts] == [
+                9
+            ] * 4
+
+    with capture_logs() as logged:
+        virtual_time.run(played(play))
+    assert held is not any(line["event"] == "no progress: begun anew" for line in logged)
+
+
+def test_asks_that_expire_are_passed_over() -> None:
+    """Retention took them while the worker waited: it goes on with those that are left."""
+
+    async def play(world: World) -> None:
+        config = await world.news(1)
+        allowed = asyncio.Event()
+        world.upstream.permit = allowed.wait  # type: ignore[method-assign, assignment]
+        processing = world.start(config, Assigned())
+        names = [NormalizedName(f"old-{number}") for number in range(2_000)]
+        for name in names:
+            world.upstream.script(name, document(name, 1))
+        asks = [ask_record(name, Ask(name, Reason.BACKFILL, 1, 1), 0) for name in names]
+        await world.log.append(asks)
+        await asyncio.sleep(10)
+        cleaned = await world.log.clean(world.clock.now_ms() + 8 * 86_400_000)
+        assert cleaned > 1_000
+        allowed.set()
+        await asyncio.sleep(60)
+        assert not world.tasks[0].done()
+        last = {partition_of(name, PARTITIONS): name for name in names}
+        there = {record.key for record in await records_of(world.log, Topic.METADATA)}
+        assert set(last.values()) <= there
+        assert all(worker.session is not None for worker in processing.workers)
+
+    virtual_time.run(played(play))
+
+
+async def played(play: Callable[[World], Awaitable[None]]) -> None:
+    """Let it happen in a world whose history follows no journal."""
+    clock = WarpClock()
+    world = World(HangingLog(PARTITIONS, now_ms=clock.now_ms), clock=clock)
+    try:
+        await play(world)
+    finally:
+        await world.stop()

@@ -208,7 +208,9 @@ def test_exceptions_are_what_is_not_settled(status: Status, attempts: int, settl
 
 def test_times_and_serials_out_of_range_are_null() -> None:
     found = row(stage(state("a", event=2**63, next_ms=2**62, first_ms=-5)), STATE, "a")
+    beyond = Outgoing(Topic.STATE, "a", b'{"status":"ok","event":1,"first_ms":1%0400d}' % 0)
 
+    assert row(stage(beyond), STATE, "a")["first_attempt"] is None
     assert (None, None, None) == (
         found["event_serial"],
         found["next_attempt"],

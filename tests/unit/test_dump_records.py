@@ -195,3 +195,11 @@ def test_a_list_of_deltas_that_is_refused(changes: dict[str, Any], why: str) -> 
     with pytest.raises(DumpCorrupt, match=why):
         delta_manifest(raw, "here")
     assert MANIFEST == delta_manifest(msgspec.json.encode(MANIFEST), "here")
+
+
+@pytest.mark.parametrize("field", ["attempts", "first_ms", "event", "missing_ms"])
+@pytest.mark.parametrize("number", [-1, 2**63, 10**400])
+def test_a_state_with_a_number_that_is_none_is_refused(field: str, number: int) -> None:
+    """It would stay in the log, and end each worker that has to do with the name."""
+    with pytest.raises(DumpCorrupt, match=f"`{field}` is (negative|too large)"):
+        records(packages=[], slim=[], states=[state("a", **{field: number})])

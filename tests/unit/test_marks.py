@@ -199,3 +199,18 @@ def test_a_marker_waits_for_the_asks_that_were_written_before_it() -> None:
     again.marker(Offset(5), Marker(100, 120, 2, refetch=4))
     again.pass_changelog(Offset(6))
     assert again.on(FRESH).serial == 120
+
+
+def test_a_marker_that_waits_for_asks_says_so() -> None:
+    found = marks()
+    found.marker(Offset(5), Marker(100, 120, 1, refetch=3))
+
+    seen = []
+    for step in (
+        lambda: found.pass_changelog(Offset(5)),
+        lambda: found.pass_changelog(Offset(6)),
+        lambda: found.pass_refetch(Offset(3)),
+    ):
+        step()
+        seen.append(found.waits)
+    assert seen == [False, True, False]

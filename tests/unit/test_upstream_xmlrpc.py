@@ -147,6 +147,18 @@ def test_a_full_page_says_that_there_may_be_more(count: int, full: bool) -> None
     assert len(page.rows) == min(count, JOURNAL_ROWS_MAX)
 
 
+def test_bad_rows_beyond_those_that_are_taken_come_with_them() -> None:
+    """Told now, they would say that everything up to them had been read."""
+    rows: list[Any] = [row(serial) for serial in range(1, JOURNAL_ROWS_MAX + 101)]
+    rows[5], rows[-10] = row(6, name=5), row(JOURNAL_ROWS_MAX + 91, name=5)
+
+    page = journal.check_rows(rows, 0)
+    assert [6] == [bad.serial for bad in page.bad]
+    rest = journal.check_rows(rows, page.rows[-1].serial)
+    assert [6, JOURNAL_ROWS_MAX + 91] == [bad.serial for bad in rest.bad]
+    assert JOURNAL_ROWS_MAX + 98 == len(page.rows) + len(rest.rows)
+
+
 def test_a_page_of_bad_rows_is_full_too() -> None:
     """Whether there is more does not depend on what the rows are worth."""
     assert journal.check_rows([None] * JOURNAL_ROWS_MAX, 0).full
