@@ -6,10 +6,12 @@ import os
 import select
 import sys
 
+import click
+
 from schemas.errors import PypistreamError
 from schemas.escaping import escaped
 
-__all__ = ["ReaderGone", "Stdout", "complain", "duration", "escaped", "shortened"]
+__all__ = ["ReaderGone", "Stdout", "complain", "confirmed", "duration", "escaped", "shortened"]
 
 STDOUT = 1
 
@@ -69,6 +71,13 @@ class Stdout:
         poll.register(self._descriptor, select.POLLERR)
         if any(event & select.POLLERR for _, event in poll.poll(0)):
             raise ReaderGone
+
+
+def confirmed(question: str, *, yes: bool, default: bool) -> bool:
+    """Whether to go on: a person at a terminal is asked, a script is not, nor with `--yes`."""
+    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    return click.confirm(question, default=default, err=True)
 
 
 def complain(error: PypistreamError) -> None:

@@ -6,7 +6,6 @@ Asks are plain records in `refetch`, which any process may write: no role is tak
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pypistream.place import located
 from pypistream.restarts import restarting
 from pypistream.settings import Settings
 from pypistream.stopping import run_until_stopped
-from pypistream.terminal import Stdout, duration, escaped
+from pypistream.terminal import Stdout, confirmed, duration, escaped
 from pypistream.wiring import (
     check_upstream,
     make_upstream,
@@ -96,7 +95,7 @@ def backfill(given: Mapping[str, object]) -> int:
     rule = _rule(settings)
     since = since if isinstance(since, int) else None
     run = _Run(settings, data, Scope(Reason.BACKFILL, rule, since, order))
-    return _asked(run, dry=bool(given["dry_run"]), first=_asks_first(given))
+    return _asked(run, dry=bool(given["dry_run"]), yes=bool(given["yes"]))
 
 
 async def _ask_for_history(settings: Settings, data: DataDir) -> int:
@@ -123,7 +122,7 @@ def reconcile(given: Mapping[str, object]) -> int:
     """The command; its exit code."""
     settings, data = located(given)
     run = _Run(settings, data, Scope(Reason.RECONCILE, _rule(settings)))
-    return _asked(run, dry=bool(given["dry_run"]), first=False)
+    return _asked(run, dry=bool(given["dry_run"]), yes=True)
 
 
 def _rule(settings: Settings) -> Filter | None:
@@ -131,7 +130,7 @@ def _rule(settings: Settings) -> Filter | None:
     return None if settings.filter == Filter() else settings.filter
 
 
-def _asked(run: _Run, *, dry: bool, first: bool) -> int:
+def _asked(run: _Run, *, dry: bool, yes: bool) -> int:
     log_to_stderr()
     require_log(run.settings, run.data)  # first: a mistyped --data has no upstream either
     check_upstream(run.settings)  # before anything is asked: these are usage errors
@@ -143,13 +142,9 @@ def _asked(run: _Run, *, dry: bool, first: bool) -> int:
     say(summary(owed, run.settings.rate), "ask")
     if dry:
         return run_until_stopped(_show(run, owed))
-    if owed.asks and first and not click.confirm("Ask for them?", default=True, err=True):
+    if owed.asks and not confirmed("Ask for them?", yes=yes, default=True):
         return 0
     return run_until_stopped(_write(run, owed))
-
-
-def _asks_first(given: Mapping[str, object]) -> bool:
-    return not given["yes"] and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def summary(owed: Owed, rate: float) -> str:

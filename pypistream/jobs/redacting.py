@@ -25,7 +25,8 @@ from pypistream.run.processing import Means, Processing
 from pypistream.run.silence import Silence
 from pypistream.settings import Settings
 from pypistream.stopping import run_until_stopped
-from pypistream.wiring import open_log_for_reading, topics_now
+from pypistream.terminal import confirmed
+from pypistream.wiring import open_log_for_reading, require_log, topics_now
 from schemas.errors import DataDirectoryInUse, Fatal, InvalidName, UsageError
 from schemas.names import normalize
 from schemas.records import Config, Rule
@@ -58,6 +59,14 @@ def redact(given: Mapping[str, object]) -> int:
     rule = rule_of(given["name"], fields if isinstance(fields, tuple) else ())
     wait = given["wait"]
     seconds = float(wait) if isinstance(wait, int | float) else 0.0
+    require_log(settings, data)  # before the question: a mistyped --data has nothing to leave out
+    question = (
+        f"Leave {', '.join(rule.fields)} of every project out for ever, also of what is published?"
+        " It cannot be taken back."
+    )
+    if not rule.name and not confirmed(question, yes=bool(given["yes"]), default=False):
+        say("nothing was changed")
+        return 0
     return run_until_stopped(_redact(_Wanted(settings, data, rule, seconds)))
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import pytest
 from producers.difference import Gone, Plan
 from pypistream.data_dir import DataDir
 from pypistream.jobs.asking import Owed, summary
-from tests.support.process import START, Program, command, started, status
+from tests.support.process import Program, answered, command, started, status
 from tests.support.standin import Running, standin
 from upstream.source import ProjectSerial
 
@@ -66,22 +63,13 @@ def test_on_a_terminal_it_asks_first(
     followed: Program, tmp_path: Path, answer: bytes, asked: bool
 ) -> None:
     """What it takes is shown before; a no leaves the log as it is."""
-    control, terminal = pty.openpty()
-    with subprocess.Popen(
-        [*START, "backfill", "--data", "d"], cwd=tmp_path, stdin=terminal, stdout=terminal,
-        stderr=terminal, env={**os.environ, "TERM": "xterm"},
-    ) as process:  # fmt: skip
-        os.close(terminal)
-        shown = b""
-        while b"Ask for them?" not in shown:
-            shown += os.read(control, 65_536)
-        os.write(control, answer)
-        code = process.wait(SECONDS_MAX)
-    os.close(control)
+    code, shown = answered(
+        "backfill", "--data", "d", question="Ask for them?", answer=answer, cwd=tmp_path
+    )
     found = status(tmp_path / "d")
 
     assert code == 0
-    assert f"{PROJECTS} to ask for".encode() in shown
+    assert f"{PROJECTS} to ask for" in shown
     assert sum(at["refetch_end"] for at in found["positions"]) == (PROJECTS + 2 if asked else 0)
     assert followed.alive
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypistream.data_dir import DataDir
-from tests.support.process import command, refused, started, status
+from tests.support.process import answered, command, refused, started, status
 from tests.support.standin import Running, standin
 
 PROJECTS = 40
@@ -108,3 +108,37 @@ def test_without_a_backfill_it_is_said_what_gives_a_watermark(
     assert "`pypistream run --backfill`" in stale.stderr
     assert (fresh.returncode, fresh.stderr) == (0, "")
     assert "holds nothing yet" not in program.text()
+
+
+def test_what_cannot_be_taken_back_is_asked_first_on_a_terminal(
+    site: Running, tmp_path: Path
+) -> None:
+    """Of every project: a no changes nothing, `--yes` is not asked, nor is a script."""
+    crawled = command(*run(site, *ONCE, "--backfill"), cwd=tmp_path)
+    redact = ("redact", "--data", "d", "--field")
+
+    def at_terminal(*more: str, answer: bytes = b"") -> tuple[int, str]:
+        return answered(*redact, *more, question="[y/N]", answer=answer, cwd=tmp_path)
+
+    no = at_terminal("author_email", answer=b"n\n")
+    before = filled(tmp_path)
+    yes = at_terminal("author_email", answer=b"y\n")
+    after = filled(tmp_path)
+    unasked = at_terminal("author", "--yes")
+    script = command(*redact, "summary", cwd=tmp_path)
+
+    assert crawled.returncode == no[0] == yes[0] == unasked[0] == script.returncode == 0
+    assert "Leave author_email of every project out for ever" in no[1]
+    assert "nothing was changed" in no[1]
+    assert before["author_email"] > after["author_email"] == 0
+    assert "[y/N]" not in unasked[1] + script.stderr
+    assert set(filled(tmp_path).values()) == {0}
+
+
+def filled(cwd: Path) -> dict[str, int]:
+    """How many projects have each of these fields."""
+    fields = ("author_email", "author", "summary")
+    sql = ", ".join(f"count({each}) AS {each}" for each in fields)
+    asked = command("query", "--data", "d", f"SELECT {sql} FROM projects", cwd=cwd)
+    found: dict[str, int] = json.loads(asked.stdout)
+    return found

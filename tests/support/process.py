@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -136,6 +137,25 @@ def command(
         timeout=BUSY * seconds_max,
         check=False,
     )
+
+
+def answered(*arguments: str, question: str, answer: bytes, cwd: Path) -> tuple[int, str]:
+    """The command at a terminal, where the question is answered: exit code, and what it showed."""
+    control, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*START, *arguments], cwd=cwd, stdin=terminal, stdout=terminal, stderr=terminal,
+        env={**os.environ, "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux's way to say that the other side was closed
+            while piece := os.read(control, 65_536):
+                asked, shown = question.encode() in shown, shown + piece
+                if not asked and question.encode() in shown:
+                    os.write(control, answer)
+        code = process.wait(COMMAND_SECONDS_MAX)
+    os.close(control)
+    return code, shown.decode()
 
 
 def refused(*arguments: str, cwd: Path, code: int, says: str, hint: str = "") -> str:
