@@ -34,7 +34,9 @@ from sinks.http.xmlrpc.wire import (
     Refusal,
     Streamed,
     Value,
+    array,
     fault,
+    item,
     response,
 )
 from upstream.xmlrpc import parse_call
@@ -42,6 +44,9 @@ from upstream.xmlrpc import parse_call
 PATHS = ("/pypi", "/pypi/", "/RPC2")  # PyPI's own; the last is what clients take without a path
 CALL_BYTES_MAX = 64 * 1024  # of a request; a hundred classifiers or names fit
 CALLS_MAX = 20  # of one multicall, as PyPI had it
+# Of all answers in a multicall, which is made in full before it leaves; twenty usual ones have a
+# hundredth of that.
+MULTICALL_BYTES_MAX = 4 * 1024 * 1024
 STREAMS_MAX = 4  # long answers under way at once: each is seconds of CPU at PyPI's size
 STREAM_SECONDS_MAX = 600.0  # of a long answer: a client that reads slower holds a place for nothing
 LIMIT = Limit("xml-rpc", 1_200)  # units of one client: a call is one, each of a multicall is, too
@@ -119,21 +124,30 @@ class Calls:
             return await method(parameters)
         except PypistreamError as error:
             log_.warning("a call could not be answered", method=name, error=str(error))
-            # What a file is called on this machine is no client's business.
-            words = "RuntimeError: the service cannot read what it needs just now"
-            raise Refusal(APPLICATION_ERROR, words) from error
+            raise _unreadable() from error
 
     async def _multicall(self, calls: object) -> Value:
-        """[[value] or fault, ...]; long answers and multicalls are no part of one."""
+        """[[value] or fault, ...]; long answers and multicalls are no part of one.
+
+        Each is written as soon as it is there, so that what all of them take is bounded.
+        """
         if not isinstance(calls, list) or len(calls) > CALLS_MAX:
             raise wrong(f"a list of at most {CALLS_MAX} calls")
-        found: list[Value] = []
+        found: list[str] = []
+        room = MULTICALL_BYTES_MAX
         for call in calls:
             try:
-                found.append([await self._one_of_many(call)])
+                if room <= 0:
+                    raise _too_long()
+                answer = item([await self._one_of_many(call)])
+                room -= len(answer.encode())
+                if room < 0:
+                    raise _too_long()
+                found.append(answer)
             except Refusal as refused:
-                found.append({"faultCode": refused.code, "faultString": refused.text})
-        return found
+                found.append(item({"faultCode": refused.code, "faultString": refused.text}))
+            await asyncio.sleep(0)
+        return array(found)
 
     async def _one_of_many(self, call: object) -> Value:
         given = call if isinstance(call, dict) else {}
@@ -161,6 +175,17 @@ class Calls:
             headers["Content-Encoding"] = "gzip"
             pieces = _packed(pieces)
         return _Stream(pieces, self._streams, headers)
+
+
+def _too_long() -> Refusal:
+    words = "ValueError: the multicall's answer is too long: call this by itself"
+    return Refusal(APPLICATION_ERROR, words)
+
+
+def _unreadable() -> Refusal:
+    # What a file is called on this machine is no client's business.
+    words = "RuntimeError: the service cannot read what it needs just now"
+    return Refusal(APPLICATION_ERROR, words)
 
 
 def _units(method: str, parameters: Sequence[object]) -> int:
@@ -205,7 +230,17 @@ async def _body(request: Request) -> bytes:
 
 
 async def _encoded_pieces(found: Streamed) -> AsyncIterator[bytes]:
-    yield found.before.encode()
+    try:
+        first = await anext(found.pieces, "")
+    except PypistreamError as error:
+        log_.warning("a long answer could not be begun", error=str(error))
+        refused = _unreadable()
+        yield fault(refused.code, refused.text)
+        return
+    except Refusal as refused:
+        yield fault(refused.code, refused.text)
+        return
+    yield f"{found.before}{first}".encode()
     async for piece in found.pieces:
         yield piece.encode()
     yield found.after.encode()

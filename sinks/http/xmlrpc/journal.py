@@ -2,20 +2,35 @@
 
 A row that is not held is never left out silently: what asks for rows from before this log's own
 journal gets a fault that names the serial or the time from which it is whole.
+
+Who looks in every few minutes gets some rows, at once. What may be more than a page of the library
+is a long answer, and leaves in pieces: a whole one has tens of megabytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
 
 from schemas.records import ChangelogEntry, Kind
 from sinks.http.library import PAGE_MAX, Library, View
 from sinks.http.xmlrpc.parameters import counted, flag, moment, whole
-from sinks.http.xmlrpc.wire import APPLICATION_ERROR, Refusal, Value, array, item
+from sinks.http.xmlrpc.wire import (
+    APPLICATION_ERROR,
+    Refusal,
+    Streamed,
+    Value,
+    array,
+    item,
+    streamed,
+)
 
 ROWS_MAX = 50_000  # of one answer, as PyPI's: the next call goes on from its last serial
 LOOKED_AT_MAX = 200_000  # rows for the two methods that give each name once: about two weeks
+
+Values = Callable[[Iterable[ChangelogEntry]], dict[object, Value]]
+"""What rows have to say, by what makes it another thing."""
 
 
 class JournalMethods:
@@ -29,7 +44,7 @@ class JournalMethods:
         counted(given, 0, 0)
         return held(self._library).reached
 
-    async def changelog_since_serial(self, given: Sequence[object]) -> Value:
+    async def changelog_since_serial(self, given: Sequence[object]) -> Value | Streamed:
         """[[name, version, time, action, serial], ...] above a serial, ascending."""
         since = whole(counted(given, 1, 1)[0], "since_serial")
         base = held(self._library).base
@@ -39,37 +54,40 @@ class JournalMethods:
                 f"ValueError: the journal held here begins after serial {base}; "
                 "rows up to it have to be asked from where it comes from",
             )
-        pages = [_rows(page) async for page in self._above(since, ROWS_MAX)]
-        return array(pages)
+        page = self._library.changes(since, PAGE_MAX)
+        if len(page) < PAGE_MAX:
+            return array([_rows(page)])
+        return streamed(_rows(page) async for page in self._above(since, ROWS_MAX))
 
-    async def changelog(self, given: Sequence[object]) -> Value:
+    async def changelog(self, given: Sequence[object]) -> Value | Streamed:
         """[[name, version, time, action], ...] after a time, with `with_ids` the serial, too."""
         since, with_ids = counted(given, 1, 2)
         after, whole_rows = moment(since, "since"), flag(with_ids, "with_ids")
         first = self._from(after)
-        # Times of neighbouring rows are not always in order.
-        pages, room = [], ROWS_MAX
+        page = self._library.changes(first, PAGE_MAX)
+        if len(page) < PAGE_MAX:
+            return array([_rows((e for e in page if e.time > after), whole=whole_rows)])
+        return streamed(self._later(first, after, whole=whole_rows))
+
+    async def updated_releases(self, given: Sequence[object]) -> Value | Streamed:
+        """[[name, version], ...] of releases made after a time, the newest first."""
+        after = moment(counted(given, 1, 1)[0], "since")
+        return self._newest(after, _releases)
+
+    async def changed_packages(self, given: Sequence[object]) -> Value | Streamed:
+        """Names that have a row after a time, the one changed last first."""
+        after = moment(counted(given, 1, 1)[0], "since")
+        return self._newest(after, _names)
+
+    async def _later(self, first: int, after: int, *, whole: bool) -> AsyncIterator[str]:
+        """Rows above a serial and after a time: those of neighbours are not always in order."""
+        room = ROWS_MAX
         async for page in self._above(first, LOOKED_AT_MAX):
             later = [entry for entry in page if entry.time > after][:room]
-            pages.append(_rows(later, whole=whole_rows))
+            yield _rows(later, whole=whole)
             room -= len(later)
             if not room:
                 break
-        return array(pages)
-
-    async def updated_releases(self, given: Sequence[object]) -> Value:
-        """[[name, version], ...] of releases made after a time, the newest first."""
-        after = moment(counted(given, 1, 1)[0], "since")
-        return [
-            [entry.name, entry.version]
-            for entry in await self._since(after)
-            if entry.kind is Kind.NEW_RELEASE
-        ]
-
-    async def changed_packages(self, given: Sequence[object]) -> Value:
-        """Names that have a row after a time, the one changed last first."""
-        after = moment(counted(given, 1, 1)[0], "since")
-        return list(dict.fromkeys(e.name for e in await self._since(after)))
 
     async def _above(self, serial: int, most: int) -> AsyncIterator[Sequence[ChangelogEntry]]:
         while most > 0:
@@ -81,14 +99,30 @@ class JournalMethods:
             serial = page[-1].serial
             await asyncio.sleep(0)
 
-    async def _since(self, after: int) -> list[ChangelogEntry]:
-        """Rows after a time, the newest first."""
+    def _newest(self, after: int, values: Values) -> Value | Streamed:
+        """What rows after a time have, the newest first and once each."""
         first = self._from(after)
-        found: list[ChangelogEntry] = []
+        page = self._library.recent(frozenset(), held(self._library).reached + 1, PAGE_MAX)
+        if len(page) < PAGE_MAX or page[-1].serial <= first + 1:
+            return list(values(e for e in page if e.time > after).values())
+        return streamed(self._newest_pieces(first, after, values))
+
+    async def _newest_pieces(self, first: int, after: int, values: Values) -> AsyncIterator[str]:
+        """All is looked at before anything is said: it may be too much, and then that is said."""
+        found: dict[object, Value] = {}
+        async for page in self._back(first):
+            found.update(values(e for e in page if e.time > after))
+        rest = iter(found.values())
+        while few := list(islice(rest, PAGE_MAX)):
+            yield "".join(map(item, few))
+            await asyncio.sleep(0)
+
+    async def _back(self, first: int) -> AsyncIterator[Sequence[ChangelogEntry]]:
+        """Pages of the rows above a serial, the newest first. Refusal if there are too many."""
         before, looked_at = held(self._library).reached + 1, 0
         while before > first + 1:
             page = self._library.recent(frozenset(), before, PAGE_MAX)
-            found += [entry for entry in page if entry.time > after]
+            yield page
             if len(page) < PAGE_MAX:
                 break
             before = page[-1].serial
@@ -100,7 +134,6 @@ class JournalMethods:
                     "ask changelog_since_serial for them",
                 )
             await asyncio.sleep(0)
-        return found
 
     def _from(self, after: int) -> int:
         """A serial that all rows after a time lie above. Refusal if some may not be held."""
@@ -128,7 +161,15 @@ def held(library: Library) -> View:
     return view
 
 
-def _rows(page: Sequence[ChangelogEntry], *, whole: bool = True) -> str:
+def _releases(rows: Iterable[ChangelogEntry]) -> dict[object, Value]:
+    return {e.serial: (e.name, e.version) for e in rows if e.kind is Kind.NEW_RELEASE}
+
+
+def _names(rows: Iterable[ChangelogEntry]) -> dict[object, Value]:
+    return {e.name: e.name for e in rows}
+
+
+def _rows(page: Iterable[ChangelogEntry], *, whole: bool = True) -> str:
     fields = 5 if whole else 4
     rows = ([e.name, e.version, e.time, e.action, e.serial][:fields] for e in page)
     return "".join(map(item, rows))

@@ -24,6 +24,7 @@ from sinks.http.xmlrpc.wire import (
     around,
     item,
     member,
+    streamed,
 )
 
 FOUND_MAX = 100  # of one search, as PyPI's
@@ -53,7 +54,7 @@ class PackageMethods:
         """[name, ...] of all projects with a release, as they spell themselves."""
         counted(given, 0, 0)
         self._complete()
-        return _array(self._pages(self._library.projects, lambda line: item(line.display_name)))
+        return streamed(self._pages(self._library.projects, lambda line: item(line.display_name)))
 
     async def list_packages_with_serial(self, given: Sequence[object]) -> Streamed:
         """{name: serial, ...} of the same projects."""
@@ -75,7 +76,7 @@ class PackageMethods:
             return self._library.classified(classifiers, after, PAGE_MAX)
 
         pages = self._pages(page, lambda line: item([line.display_name, line.version]))
-        return _array(pages)
+        return streamed(pages)
 
     async def user_packages(self, given: Sequence[object]) -> Value:
         """[[role, name], ...]: what a user owns, then what they maintain, by name."""
@@ -156,11 +157,6 @@ class PackageMethods:
             yield "".join(map(xml, lines))
             after = lines[-1].name
             await asyncio.sleep(0)
-
-
-def _array(pieces: AsyncIterator[str]) -> Streamed:
-    before, after = around("<array><data>\n", "</data></array>")
-    return Streamed(before, pieces, after)
 
 
 def _fields(spec: object) -> dict[str, list[list[str]]]:

@@ -47,7 +47,10 @@ class Refusal(Exception):
 
 
 class Streamed(NamedTuple):
-    """A value that is written in pieces: what is before, between which the pieces go, and after."""
+    """A value that is written in pieces: what is before, between which the pieces go, and after.
+
+    Until the first piece is there `pieces` may raise Refusal: then that is the answer.
+    """
 
     before: str
     pieces: AsyncIterator[str]
@@ -107,6 +110,12 @@ def around(before: str, after: str) -> tuple[str, str]:
     """What stands before and after the one value of an answer."""
     opening = f"{_HEAD}<params>\n<param>\n<value>{before}"
     return opening, f"{after}</value>\n</param>\n</params>\n{_TAIL}"
+
+
+def streamed(items: AsyncIterator[str]) -> Streamed:
+    """An array whose items `item` writes while it is being sent."""
+    before, after = around("<array><data>\n", "</data></array>")
+    return Streamed(before, items, after)
 
 
 def fault(code: int, words: str) -> bytes:
