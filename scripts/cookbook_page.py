@@ -19,7 +19,8 @@ HEAD = f"""\
 from 1.2 on with `DIR/pypi.duckdb`. Each runs in the tests. Made by `scripts/cookbook_page.py`;
 what the names mean is in [the reference](duckdb-reference.md).
 
-Times are UTC. Names of projects are normalised (PEP 503): `norm('Table.Lib')` is `table-lib`.
+Times are UTC. Names of projects are normalised (PEP 503): `norm('Yorango.Mesh')` is `yorango-mesh`.
+The projects named below are the demo's: put your project's name in their place.
 """
 
 

@@ -54,7 +54,7 @@ FROM files WHERE is_latest AND packagetype = 'sdist' AND NOT yanked ORDER BY nam
         """\
 SELECT version, uploaded
 FROM releases
-WHERE name = norm('Table.Lib') AND NOT is_prerelease AND NOT yanked
+WHERE name = norm('Yorango.Mesh') AND NOT is_prerelease AND NOT yanked
   AND sort_key < version_key('2')
 ORDER BY sort_key DESC LIMIT 1""",
         "`sort_key` sorts as PEP 440 has it: 1.10 is after 1.9, 2.0rc1 before 2.0.",
@@ -74,7 +74,7 @@ SELECT name, version FROM latest WHERE is_prerelease ORDER BY name""",
         "Where are changelog, source and issues of a project?",
         """\
 SELECT kind, label, url
-FROM project_urls WHERE name = norm('Table.Lib') AND kind IS NOT NULL ORDER BY kind, label""",
+FROM project_urls WHERE name = norm('Yorango.Mesh') AND kind IS NOT NULL ORDER BY kind, label""",
         "Labels are the authors' own; `kind` is what PEP 753 says that they mean.",
     ),
 )
@@ -83,7 +83,7 @@ DEPENDENCIES = (
     Recipe(
         "Who requires a project, and which versions of it?",
         """\
-SELECT name, specifier, extra, marker FROM reverse_dependencies('Table.Lib')""",
+SELECT name, specifier, extra, marker FROM reverse_dependencies('TableLib')""",
     ),
     Recipe(
         "Which projects are required most?",
@@ -99,7 +99,7 @@ GROUP BY dependency ORDER BY at_all DESC, dependency LIMIT 20""",
         """\
 SELECT name, specifier
 FROM dependencies
-WHERE dependency = norm('Table.Lib') AND specifier LIKE '==%' AND specifier NOT LIKE '%*%'
+WHERE dependency = norm('TableLib') AND specifier LIKE '==%' AND specifier NOT LIKE '%*%'
 ORDER BY name""",
     ),
     Recipe(
@@ -162,7 +162,7 @@ FROM removed ORDER BY serial DESC LIMIT 20""",
         """\
 SELECT l.name, l.serial, p.summary
 FROM latest AS l JOIN projects AS p USING (name)
-WHERE levenshtein(l.name, norm('Table.Lib')) BETWEEN 1 AND 2 ORDER BY l.name""",
+WHERE levenshtein(l.name, norm('Griora.Kit')) BETWEEN 1 AND 2 ORDER BY l.name""",
     ),
     Recipe(
         "Who alone holds a project that others require?",
@@ -177,7 +177,7 @@ GROUP BY r.name HAVING count(DISTINCT r."user") = 1 ORDER BY dependents DESC, r.
         "How did the people of a project change?",
         """\
 SELECT time, step, role, "user", whole
-FROM owners_history WHERE name = norm('Table.Lib') ORDER BY serial""",
+FROM owners_history WHERE name = norm('Yorango.Mesh') ORDER BY serial""",
         "Where `whole` is false there may be more, from before the journal held here; the project"
         " has a row even if no change is held. `roles` has who is there now.",
     ),

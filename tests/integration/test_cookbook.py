@@ -76,20 +76,23 @@ def world() -> list[Outgoing]:
     python = "Programming Language :: Python :: 3."
     early = {"upload_time_iso_8601": "2024-01-31T23:59:59Z"}
     library = {
-        "1.9": [file("table_lib-1.9.tar.gz", **early)],
-        "1.10": [file("table_lib-1.10.tar.gz", **early)],
-        "2.0rc1": [file("table_lib-2.0rc1.tar.gz")],
-        "2.0": [file("table_lib-2.0-py3-none-any.whl"), file("table_lib-2.0.tar.gz", size=300)],
+        "1.9": [file("yorango_mesh-1.9.tar.gz", **early)],
+        "1.10": [file("yorango_mesh-1.10.tar.gz", **early)],
+        "2.0rc1": [file("yorango_mesh-2.0rc1.tar.gz")],
+        "2.0": [
+            file("yorango_mesh-2.0-py3-none-any.whl"),
+            file("yorango_mesh-2.0.tar.gz", size=300),
+        ],
     }
     urls = {"Source Code": "https://example.org/s", "What's New": "https://example.org/n"}
     said = {"license_expression": "MIT", "classifiers": [f"{python}9", f"{python}13"]}
     flaws = [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fixed_in": ["2.1"]}]
-    needs = ["table-lib==2.0", "nowhere>=1; extra == 'x'", "pytz (>dev)"]
+    needs = ["TableLib==2.0", "yorango-mesh", "nowhere>=1; extra == 'x'", "pytz (>dev)"]
     return [
-        change("table-lib", 3, "create", Kind.CREATE),
-        change("table-lib", 4, "add Owner ana", Kind.ROLE),
+        change("yorango-mesh", 3, "create", Kind.CREATE),
+        change("yorango-mesh", 4, "add Owner ana", Kind.ROLE),
         *project(
-            "Table.Lib",
+            "Yorango.Mesh",
             150,
             library,
             info={**said, "project_urls": urls},
@@ -107,9 +110,9 @@ def world() -> list[Outgoing]:
             "app-two",
             101,
             {"0.1a1": [file("app-two-0.1a1.tar.gz")]},
-            info={"requires_dist": ["Table_Lib"]},
+            info={"requires_dist": ["tablelib"]},
         ),
-        *project("table-1ib", 80, {"1.0": [file("table-1ib-1.0.tar.gz", size=5)]}),
+        *project("gr1ora-kit", 80, {"1.0": [file("gr1ora-kit-1.0.tar.gz", size=5)]}),
         metadata("broken", b"{"),
         *project("dead", 70, {"0.9": [file("dead-0.9.zip")]}),
         gone("dead"),
@@ -123,11 +126,11 @@ EXPECTED: dict[str, Any] = {
     "How complete is this file, and how old?": [(50, 99, 49, 1, 83.3333, SEEN)],
     "Which names is it not sure of, and why?": [("late", "parked", "stale", 0, SEEN)],
     "What is odd in the data?": [("unreadable: Input data was truncated", 1, "broken")],
-    "What changed since I last looked?": [("app-two", "0.1a1", 101), ("table-lib", "2.0", 150)],
+    "What changed since I last looked?": [("app-two", "0.1a1", 101), ("yorango-mesh", "2.0", 150)],
     "Which source archive has the latest version of each project?": [
         ("app-two", "0.1a1", file("app-two-0.1a1.tar.gz")["url"], "5" * 64, 100),
-        ("table-1ib", "1.0", file("table-1ib-1.0.tar.gz")["url"], "5" * 64, 5),
-        ("table-lib", "2.0", file("table_lib-2.0.tar.gz")["url"], "5" * 64, 300),
+        ("gr1ora-kit", "1.0", file("gr1ora-kit-1.0.tar.gz")["url"], "5" * 64, 5),
+        ("yorango-mesh", "2.0", file("yorango_mesh-2.0.tar.gz")["url"], "5" * 64, 300),
     ],
     "What is the newest version below 2 that is neither a pre-release nor yanked?": [
         ("1.10", EARLY)
@@ -135,11 +138,11 @@ EXPECTED: dict[str, Any] = {
     "Which versions came out last?": [
         ("app-one", "1.0", UPLOADED),
         ("app-two", "0.1a1", UPLOADED),
-        ("table-1ib", "1.0", UPLOADED),
-        ("table-lib", "2.0", UPLOADED),
-        ("table-lib", "2.0rc1", UPLOADED),
-        ("table-lib", "1.10", EARLY),
-        ("table-lib", "1.9", EARLY),
+        ("gr1ora-kit", "1.0", UPLOADED),
+        ("yorango-mesh", "2.0", UPLOADED),
+        ("yorango-mesh", "2.0rc1", UPLOADED),
+        ("yorango-mesh", "1.10", EARLY),
+        ("yorango-mesh", "1.9", EARLY),
     ],
     "Whose latest version is a pre-release?": [("app-two", "0.1a1")],
     "Where are changelog, source and issues of a project?": [
@@ -150,18 +153,25 @@ EXPECTED: dict[str, Any] = {
         ("app-one", "==2.0", None, None),
         ("app-two", "", None, None),
     ],
-    "Which projects are required most?": [("table-lib", 2, 2), ("nowhere", 0, 1)],
+    "Which projects are required most?": [
+        ("tablelib", 2, 2),
+        ("nowhere", 0, 1),
+        ("yorango-mesh", 1, 1),
+    ],
     "Who pins a project to one version?": [("app-one", "==2.0")],
-    "Which requirements name a project that is not there?": [("nowhere", 1, "app-one")],
+    "Which requirements name a project that is not there?": [
+        ("tablelib", 2, "app-one"),
+        ("nowhere", 1, "app-one"),
+    ],
     "Which requirements can no installer read?": [
         ("app-one", "1.0", "pytz (>dev)", "Invalid specifier: '>dev'")
     ],
     "Which wheels are there for Python 3.13 on musllinux?": [("app-one", "1.0", NATIVE)],
-    "Whose latest version has no wheel?": [("app-two", "0.1a1"), ("table-1ib", "1.0")],
+    "Whose latest version has no wheel?": [("app-two", "0.1a1"), ("gr1ora-kit", "1.0")],
     "How large is a mirror of the latest versions?": [("sdist", 3, 405), ("bdist_wheel", 2, 200)],
     "Which latest versions have a known vulnerability?": [
         (
-            "table-lib",
+            "yorango-mesh",
             "2.0",
             "PYSEC-1",
             ["CVE-1"],
@@ -172,8 +182,8 @@ EXPECTED: dict[str, Any] = {
     "What was removed or quarantined?": [
         ("dead", "removed", 11, SEEN, "0.9", ["dead-0.9.zip"], ["5" * 64])
     ],
-    "Which names look like a well-known one?": [("table-1ib", 80, "a summary")],
-    "Who alone holds a project that others require?": [("table-lib", "ana", 2)],
+    "Which names look like a well-known one?": [("gr1ora-kit", 80, "a summary")],
+    "Who alone holds a project that others require?": [("yorango-mesh", "ana", 1)],
     "How did the people of a project change?": [(SEEN, "add", "Owner", "ana", True)],
     "Which licences are used?": [
         ("not said in a machine-readable way", 2),
