@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pypistream.data_dir import DataDir
 
+WORKER_ROLE = "process"  # of whoever fetches what is asked for
 OWNER_BYTES_MAX = 200  # of a lock file; it says `process 12345`
 
 

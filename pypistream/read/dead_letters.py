@@ -12,7 +12,7 @@ from rich.text import Text
 from pypistream.data_dir import DataDir
 from pypistream.health.state_fold import StateFold, states_of
 from pypistream.place import located
-from pypistream.roles import holders
+from pypistream.roles import WORKER_ROLE, holders
 from pypistream.stopping import run_until_stopped
 from pypistream.terminal import Stdout, escaped, shortened
 from pypistream.wiring import open_log_for_reading
@@ -30,7 +30,6 @@ from streams.watching import up_to_now
 
 EXCERPT_CHARACTERS_MAX = 60  # on a terminal; --json has all of it
 PIPE_COLUMNS = 4_000  # no wrapping where no person looks
-WORKER_ROLE = "process"
 
 
 class Letter(msgspec.Struct):

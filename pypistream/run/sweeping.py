@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 
 from producers.sweeper import Sweeper
@@ -10,6 +11,7 @@ from pypistream.data_dir import DataDir
 from pypistream.logs import log_to_stderr, say
 from pypistream.place import located
 from pypistream.restarts import restarting, supervised
+from pypistream.roles import WORKER_ROLE, holders
 from pypistream.settings import SWEEP_SECONDS, Settings
 from pypistream.stopping import run_until_stopped
 from pypistream.wiring import open_log_for_reading
@@ -44,6 +46,8 @@ async def _sweep(settings: Settings, data: DataDir, *, once: bool) -> int:
                 "nothing has worked on this log yet: nothing would fetch what is asked for",
                 hint="start `pypistream run` or `pypistream produce` first",
             )
+        if who := who_fetches(settings, data):
+            say(who, "sweep")
         every = 0.0 if once else settings.sweep_every or SWEEP_SECONDS
         sweeper = Sweeper(log, SystemClock(), every, settings.rate)
         telling = asyncio.create_task(_tell(sweeper))
@@ -75,6 +79,16 @@ async def _tell(sweeper: Sweeper) -> None:
         if text != said:
             say(text, "sweep")
             said = text
+
+
+def who_fetches(settings: Settings, data: DataDir) -> str:
+    """What to start, unless a process here fetches what is asked for; "" = it does."""
+    if any(holder.role == WORKER_ROLE for holder in holders(data)):
+        return ""
+    if settings.kafka:  # no lock shows the processes of other machines
+        return "whoever processes this log fetches them: `pypistream process`, if nobody does yet"
+    start = shlex.join(("pypistream", "run", "--data", str(data.root)))
+    return f"nobody processes this log now: `{start}` fetches what is asked for, and this waits"
 
 
 def line_of(cursor: Sweep) -> str:

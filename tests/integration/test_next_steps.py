@@ -142,3 +142,18 @@ def filled(cwd: Path) -> dict[str, int]:
     asked = command("query", "--data", "d", f"SELECT {sql} FROM projects", cwd=cwd)
     found: dict[str, int] = json.loads(asked.stdout)
     return found
+
+
+def test_a_sweep_that_nobody_serves_says_what_to_start(site: Running, tmp_path: Path) -> None:
+    """At once; it goes on to wait, and ends when whoever was started has fetched them."""
+    crawled = command(*run(site, *ONCE, "--backfill"), cwd=tmp_path)
+    with started("sweep", "--data", "d", "--once", cwd=tmp_path, name="sweep") as sweep:
+        told = "nobody processes this log now: `pypistream run --data d` fetches"
+        sweep.until(lambda: told in sweep.text(), SECONDS_MAX, "hint")
+        with started(*run(site), cwd=tmp_path) as program:
+            assert sweep.wait(SECONDS_MAX) == 0, sweep.text()
+            served = command("sweep", "--data", "d", "--once", cwd=tmp_path)
+            assert program.stop() == 0, program.text()
+
+    assert crawled.returncode == served.returncode == 0, served.stderr
+    assert "nobody" not in served.stderr
