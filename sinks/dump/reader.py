@@ -45,8 +45,9 @@ class DumpReader:
     missing, and a new reader has to be made.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | Path) -> None:
         """Reads the manifest; raises DumpCorrupt."""
+        root = Path(root)
         self.directory = version_of(root) or root
         self.manifest = read_manifest(self.directory / MANIFEST_FILE)
 

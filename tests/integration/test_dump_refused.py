@@ -37,8 +37,10 @@ def _copy(world: World, tmp_path: Path) -> Path:
     return copy
 
 
-def test_a_copy_is_read_like_the_original(copy: Path) -> None:
-    DumpReader(copy).verify()
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_copy_is_read_like_the_original(kind: type[Path | str], copy: Path) -> None:
+    """By its path, or by that as a text."""
+    DumpReader(kind(copy)).verify()
 
 
 def test_any_cut_or_flipped_bit_is_refused(copy: Path, seed: int) -> None:
