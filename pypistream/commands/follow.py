@@ -10,7 +10,7 @@ TOPICS = ("changelog", "metadata", "releases")
 KINDS = (
     "create", "new-release", "add-file", "remove-file", "remove-release", "remove-project", "yank",
     "unyank", "quarantine", "unquarantine", "release-quarantine", "release-unquarantine", "role",
-    "change",
+    "change", "security",
 )  # fmt: skip
 
 
@@ -30,6 +30,9 @@ def command(**given: object) -> int:
     A JSON line has topic, partition, offset, key, serial, time, headers and value; `value` is null
     for a project that is gone (a tombstone). `serial` is that of the event behind the record,
     `time` that event's time in PyPI's journal. Lines of one project are in order. Ctrl-C ends it.
+
+    `--kind security` selects removals, yanks, quarantines and changes of owners, as
+    `kind=security` does over HTTP.
 
     \b
     pypistream follow --topic metadata --project 'django*'

@@ -22,6 +22,7 @@ from pypistream.wiring import open_log_for_reading
 from schemas.errors import Retriable, UsageError
 from schemas.filters import checked_glob
 from schemas.topics import Offset, Topic
+from sinks.http.streams.selection import SECURITY, SECURITY_KINDS
 from streams.log import Log, Reader, Record, TopicPartition
 from streams.masking import MaskedLog
 from streams.progress import read_progress
@@ -50,7 +51,7 @@ def follow(given: Mapping[str, object]) -> int:
 
 def _request(given: Mapping[str, object]) -> Request:
     topics = [Topic(str(name)) for name in _texts(given["topic"])] or [Topic.CHANGELOG]
-    kinds = frozenset(_texts(given["kind"]))
+    kinds = wanted_kinds(_texts(given["kind"]))
     if kinds and topics != [Topic.CHANGELOG]:
         raise UsageError(
             "--kind is about journal rows", hint="use it with --topic changelog, the default"
@@ -62,6 +63,14 @@ def _request(given: Mapping[str, object]) -> Request:
         Selection(projects, kinds, since if isinstance(since, int) else None),
         count if isinstance(count, int) else None,
     )
+
+
+def wanted_kinds(names: Sequence[str]) -> frozenset[str]:
+    """The kinds that these names stand for; `security` is what it is over HTTP. Pure."""
+    kinds = set(names)
+    if SECURITY in kinds:
+        kinds = kinds - {SECURITY} | {kind.value for kind in SECURITY_KINDS}
+    return frozenset(kinds)
 
 
 def _texts(value: object) -> list[str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pypistream.read.following import wanted_kinds
+from sinks.http.streams.selection import selection
 from tests.support.reading_world import (
     HEAD,
     HOSTILE_SHOWN,
@@ -84,6 +86,16 @@ def test_follow_filters_by_project_and_kind(world: World) -> None:
 
     assert serials(json_lines(by_project.stdout)) == [101, 102, 104, 106]
     assert serials(json_lines(by_both.stdout)) == [106]
+
+
+def test_follow_knows_the_kind_that_stands_for_several(world: World) -> None:
+    """The same kinds as `kind=security` over HTTP, beside what else is named."""
+    alone = _follow(world, "--since", "0", "--kind", "security", "-c", "2")
+    both = _follow(world, "--since", "0", "--kind", "security", "--kind", "create", "-c", "3")
+
+    assert serials(json_lines(alone.stdout)) == [104, 106]
+    assert serials(json_lines(both.stdout)) == [101, 104, 106]
+    assert wanted_kinds(["security"]) == selection({"kind": ["security"]}).kinds
 
 
 def test_follow_shows_documents_and_tombstones(world: World) -> None:

@@ -13,6 +13,7 @@ from pypistream.cli import app
 from pypistream.commands import follow, query
 from schemas.records import Kind
 from sinks.duckdb.query import FORMATS
+from sinks.http.streams.selection import SECURITY
 from tests.support.reading_world import command_line, run
 
 CPU_SECONDS_MAX = (
@@ -76,7 +77,7 @@ def test_options_of_kafka_come_last(name: str) -> None:
 
 def test_choices_are_those_of_the_code() -> None:
     """They are written out beside the options so that `--help` need not import the code."""
-    assert set(follow.KINDS) == {kind.value for kind in Kind}
+    assert set(follow.KINDS) == {*(kind.value for kind in Kind), SECURITY}
     assert set(query.FORMATS) == set(FORMATS)
 
 
