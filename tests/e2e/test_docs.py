@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from scripts.duckdb_reference import PAGE as REFERENCE
 from scripts.duckdb_reference import page
+from sinks.publication import VERSIONS
 from tests.support.documents_run import Block, blocks
 from tests.support.process import command
 from tests.support.standin import standin
@@ -76,7 +78,7 @@ def test_the_page_agrees_with_a_published_file(built: Path) -> None:
 
 def test_the_python_for_dumps_reads_every_line(built: Path) -> None:
     """To the last frame, which is the trap that the page warns of."""
-    lines, _ = PYTHON
+    lines, _, _ = PYTHON
     counting = lines.text.rstrip() + "\n        seen.append(package['name'])\nprint(len(seen))\n"
 
     assert rows(built, "projects") == int(python(built, f"seen = []\n{counting}"))
@@ -86,17 +88,30 @@ def test_the_python_for_tables_reads_every_row(built: Path) -> None:
     """The tables come with a dump that is asked for."""
     done = command("dump", "--data", "DIR", cwd=built)
     assert 0 == done.returncode, done.stderr
-    _, tables = PYTHON
+    _, tables, _ = PYTHON
     told = python(built, f"{tables.text}\nprint(len(files), len(latest))")
 
     assert [rows(built, "files"), rows(built, "latest")] == [int(each) for each in told.split()]
 
 
-def python(built: Path, program: str) -> str:
-    """What it prints, run in the data directory."""
+def test_the_python_for_downloads_finds_what_is_damaged(built: Path) -> None:
+    """Nothing is said of a whole dump."""
+    _, _, verify = PYTHON
+    assert not python(built, verify.text)
+
+    damaged = shutil.copytree(built / "DIR/dumps", built / "damaged/dumps")
+    with (damaged / "state.jsonl.zst").open("ab") as file:
+        file.write(b"x")
+    shutil.rmtree(damaged / VERSIONS)
+    with pytest.raises(AssertionError, match="DumpCorrupt"):
+        python(built, verify.text, folder="damaged")
+
+
+def python(built: Path, program: str, folder: str = "DIR") -> str:
+    """What it prints, run in the data directory or in another `folder`."""
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=built / "DIR",
+        cwd=built / folder,
         capture_output=True,
         text=True,
         timeout=60,
