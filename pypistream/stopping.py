@@ -1,4 +1,4 @@
-"""How commands end on Ctrl-C or SIGTERM: resources closed, exit 0."""
+"""How commands end on Ctrl-C, SIGTERM or a closed terminal: resources closed, exit 0."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from typing import Any
 from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.terminal import ReaderGone
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_SECONDS_MAX = 9.5  # a drained stop takes 10 s at most: whatever hangs then is cut off
 GIVE_UP_SECONDS_MAX = 10.0  # what hangs need not react to a cancellation
 # A SIGTERM to a whole process group arrives twice if `make`, `uv run` or a shell passes it on.
 SAME_TERM_SECONDS = 1.0
+
+
+def ending() -> tuple[signal.Signals, ...]:
+    """The signals that ask to end: Ctrl-C, SIGTERM, and SIGHUP unless `nohup` has it ignored."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
@@ -33,13 +39,13 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
         raise AssertionError("a coroutine runs in a task")
     # By the loop: asyncio.run's own handler may cancel anywhere in running code, even between "is
     # this future done?" and "then set its result".
-    for number in SIGNALS:
+    for number in ending():
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work
 
 
 def stop_on_signals(*, cut_off: bool = False) -> asyncio.Event:
-    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once.
+    """An event that the first of these signals sets; a second one ends the process at once.
 
     Two SIGTERM within SAME_TERM_SECONDS count as one: nobody presses keys that fast. `cut_off`:
     STOP_SECONDS_MAX after the first the process ends in any case, with exit 0. As after a kill
@@ -59,13 +65,18 @@ def stop_on_signals(*, cut_off: bool = False) -> asyncio.Event:
         if cut_off:
             end_within(STOP_SECONDS_MAX, 0)
 
-    for number in SIGNALS:
+    for number in ending():
         loop.add_signal_handler(number, on_signal, number)
     return stop
 
 
 def handed_on(first: signal.Signals, at: float, second: signal.Signals, now: float) -> bool:
-    """Whether the second signal is the first one, passed on. `at` and `now` in seconds."""
+    """Whether the second signal is no haste: the first one, passed on. `at` and `now` in seconds.
+
+    A terminal that closes tells all that run in it, and so does its shell: a SIGHUP never is.
+    """
+    if second is signal.SIGHUP:
+        return True
     return first is second is signal.SIGTERM and now - at < SAME_TERM_SECONDS
 
 

@@ -39,7 +39,10 @@ is a warning.
 """
 
 EXIT_CODES = (
-    (0, "success; also after the first Ctrl-C or SIGTERM, and when the output's reader has gone"),
+    (
+        0,
+        "success; also after the first Ctrl-C, SIGTERM or SIGHUP, and if the output's reader is gone",
+    ),
     (cli.EXIT_FAILED, "failed: the last line says what, why, and what to do next"),
     (cli.EXIT_USAGE, "usage: an unknown command or option, a setting that cannot work"),
     (cli.EXIT_STALE, "stale: `status --max-lag`"),

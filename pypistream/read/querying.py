@@ -15,7 +15,7 @@ from pypistream.cli import EXIT_INTERRUPTED
 from pypistream.data_dir import DataDir
 from pypistream.place import located
 from pypistream.roles import holders
-from pypistream.stopping import SIGNALS
+from pypistream.stopping import ending
 from pypistream.terminal import ReaderGone, Stdout
 from schemas.errors import UsageError
 from sinks.duckdb.query import run_query
@@ -53,17 +53,18 @@ def _answer(data: DataDir, sql: str, format_name: str, stdout: Stdout) -> int:
 
 
 def _end_on_signals(scratch: Path) -> None:
-    """End this process at once on Ctrl-C or SIGTERM, also in the middle of a long query.
+    """End this process at once on Ctrl-C, SIGTERM or SIGHUP, also in the middle of a long query.
 
     DuckDB handles signals itself, but may wait for its own threads for ever after it has seen one
     (2.0.0). So none may reach it: they are blocked, and a thread of ours waits for them. Nothing is
     lost by this end, since the snapshot is only read. The exit code is 130, because half an answer
     is no success.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # DuckDB's threads inherit this
+    numbers = ending()
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # DuckDB's threads inherit this
 
     def wait() -> None:
-        signal.sigwait(SIGNALS)
+        signal.sigwait(numbers)
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(EXIT_INTERRUPTED)
 

@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from pypistream.children.listening import DEFAULT_HTTP, address_now, address_of, bound
@@ -44,7 +44,8 @@ def demo(given: Mapping[str, object]) -> int:
     finally:
         if not named:
             shutil.rmtree(data, ignore_errors=True)
-            sys.stderr.write(f"removed {data}\n")
+            with suppress(OSError):  # the terminal may have been closed
+                sys.stderr.write(f"removed {data}\n")
 
 
 def _has_log(data: DataDir) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -33,7 +34,8 @@ class TableDisplay:
 
     def say(self, text: str) -> None:
         """Print above the table."""
-        self._live.console.print(escaped(text), highlight=False, markup=False, soft_wrap=True)
+        with suppress(OSError):  # the terminal may have been closed
+            self._live.console.print(escaped(text), highlight=False, markup=False, soft_wrap=True)
 
     def show(self, facts: Facts) -> None:
         """Redraw."""
@@ -41,7 +43,8 @@ class TableDisplay:
 
     def close(self) -> None:
         """Leave the last table standing."""
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
 
 def table_of(facts: Facts) -> RenderableType:

@@ -178,7 +178,8 @@ def terminal(*arguments: str, cwd: Path) -> Iterator[Terminal]:
         if process.poll() is None:
             process.kill()
             process.wait()
-        os.close(ours)
+        if found.end == ours:
+            os.close(ours)
 
 
 def test_a_live_table_at_a_terminal(tmp_path: Path) -> None:
@@ -205,11 +206,27 @@ def test_a_live_table_at_a_terminal(tmp_path: Path) -> None:
         assert at.raw.rfind(b"\x1b[?25h") > at.raw.rfind(b"\x1b[?25l"), "the cursor stays hidden"
 
 
-def test_sigterm_ends_it_within_ten_seconds(tmp_path: Path) -> None:
+def test_a_terminal_that_is_closed_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nothing can be written to it any more, and yet everything is closed in order."""
+    with terminal("demo", cwd=tmp_path) as at:
+        at.until("last dump", FIRST_SECONDS_MAX)
+        at.until("s ago", FIRST_SECONDS_MAX)
+        data = folder_of(at.screen)
+        family = psutil.Process(at.process.pid).children(recursive=True)
+        os.close(at.end)
+        code = at.process.wait(ALL_GONE_SECONDS_MAX)
+        at.end = -1
+        _, alive = psutil.wait_procs(family, timeout=ALL_GONE_SECONDS_MAX)
+
+        assert (0, False, []) == (code, data.exists(), alive)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_within_ten_seconds(tmp_path: Path, number: signal.Signals) -> None:
     with started("demo", cwd=tmp_path) as program:
         program.until(lambda: "watermark" in program.text(), FIRST_SECONDS_MAX, "first line")
         data = folder_of(program.text())
-        code = program.stop(signal.SIGTERM, DRAIN_SECONDS_MAX)
+        code = program.stop(number, DRAIN_SECONDS_MAX)
 
         assert (0, False) == (code, data.exists()), program.text()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from signal import SIGINT, SIGTERM, Signals
+import signal
+from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, Signals
 
 import pytest
 
@@ -20,13 +21,26 @@ from pypistream.cli import EXIT_INTERRUPTED
         (SIGTERM, SIGINT, 0.0, False),
         (SIGINT, SIGTERM, 0.0, False),
         (SIGINT, SIGINT, 0.0, False),
+        (SIGHUP, SIGHUP, 5.0, True),
+        (SIGTERM, SIGHUP, 5.0, True),
+        (SIGHUP, SIGINT, 0.0, False),
     ],
 )
 def test_a_sigterm_that_make_hands_on_is_no_second_one(
     first: Signals, second: Signals, seconds: float, once_more: bool
 ) -> None:
-    """Nor does a key that is pressed count as one: whoever presses it twice means it."""
+    """Nor is a terminal that closes; but whoever presses a key twice means it."""
     assert once_more is stopping.handed_on(first, 7.0, second, 7.0 + seconds)
+
+
+def test_nohup_outlives_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has SIGHUP ignored, which must not be undone."""
+    monkeypatch.setattr(signal, "getsignal", lambda _: SIG_IGN)
+    ignored = stopping.ending()
+    monkeypatch.undo()
+
+    assert ignored == (SIGINT, SIGTERM)
+    assert stopping.ending() == (SIGINT, SIGTERM, SIGHUP)
 
 
 def test_the_group_s_end_drains_and_a_key_after_it_ends_at_once(
