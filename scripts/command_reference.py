@@ -41,7 +41,7 @@ is a warning.
 EXIT_CODES = (
     (
         0,
-        "success; also after the first Ctrl-C, SIGTERM or SIGHUP, and if the output's reader is gone",
+        "success; also after the first Ctrl-C, SIGTERM or SIGHUP, and when nobody reads the output",
     ),
     (cli.EXIT_FAILED, "failed: the last line says what, why, and what to do next"),
     (cli.EXIT_USAGE, "usage: an unknown command or option, a setting that cannot work"),

@@ -88,3 +88,15 @@ def line_of(facts: Facts) -> str:
     if facts.trouble:
         parts.append(f"trouble: {facts.trouble}")
     return "  ".join(parts)
+
+
+def unpublished(facts: Facts, now: float, command: str) -> str:
+    """Where the rest is when a run ends, and the command that publishes it. Pure."""
+    at = facts.last_snapshot
+    rest = (
+        "fetched" if at is None else f"fetched after the last snapshot, {duration(now - at)} ago,"
+    )
+    return (
+        f"what was {rest} is in the log: the next run publishes it at once, and `{command}` does"
+        " so without one"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pypistream.holding import SharedHold
 from pypistream.logs import log_to_stderr
 from pypistream.place import over_stored
 from pypistream.restarts import RESTART_SECONDS, ended, first_of
-from pypistream.run.display import Display, line_of, make_display
+from pypistream.run.display import Display, line_of, make_display, unpublished
 from pypistream.run.facts import Observer
 from pypistream.run.noting import noted
 from pypistream.run.pipeline import Pipeline
@@ -203,9 +204,18 @@ class _Run:
                 serial = head.serial if head else 0
                 on = "; the next run goes on from there" if self._plan.kept else ""
                 display.say(f"stopped at serial {serial:,}{on}")
+                if self._plan.kept and (facts := observer.look()).fetched:
+                    # At the size of PyPI publishing it now would take longer than a stop may.
+                    display.say(unpublished(facts, time.time(), self._publishing()))
         finally:
             for role in roles:
                 await ended(role)
+
+    def _publishing(self) -> str:
+        """The command that publishes what the log has; `dump` makes no DuckDB file anew."""
+        there = self._data.snapshot.exists() and self._plan.settings.tables_every
+        names = ("dump",) if there else ("rebuild", "duckdb")
+        return shlex.join(("pypistream", *names, "--data", str(self._data.root)))
 
     async def _until_done(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,28 @@ def test_a_sweep_that_nobody_serves_says_what_to_start(site: Running, tmp_path: 
 
     assert crawled.returncode == served.returncode == 0, served.stderr
     assert "nobody" not in served.stderr
+
+
+def test_what_is_not_published_when_a_run_is_stopped_is_named(
+    site: Running, tmp_path: Path
+) -> None:
+    """The first snapshot is of an empty log, and the next is not due: the log has what came."""
+    slow = ("--snapshot-every", "600", "--dump-every", "600")
+    with started(*run(site, "--backfill", *slow), cwd=tmp_path) as program:
+        program.until(lambda: "following from" in program.text(), SECONDS_MAX, "log")
+        program.until(lambda: status(tmp_path / "d")["watermark"], SECONDS_MAX, "watermark")
+        assert program.stop() == 0, program.text()
+    stopped, told = program.text().splitlines()[-2:]
+    named = re.findall("`(.*?)`", told)
+    published = command(*shlex.split(named[0])[1:], cwd=tmp_path)
+    answer = command("query", "--data", "d", COUNT, cwd=tmp_path)
+
+    assert "; the next run goes on from there" in stopped
+    assert told.startswith("what was fetched ")
+    assert " is in the log: the next run publishes it at once" in told
+    assert published.returncode == 0, published.stderr
+    assert json.loads(answer.stdout)["projects"] > PROJECTS / 2
+    with started(*run(site, *slow), cwd=tmp_path, name="idle") as program:
+        program.until(lambda: "projects up to date" in program.text(), SECONDS_MAX, "line")
+        assert program.stop() == 0, program.text()
+    assert "is in the log" not in program.text()

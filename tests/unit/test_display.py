@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from pypistream.run import demo
-from pypistream.run.display import LineDisplay, line_of
+from pypistream.run.display import LineDisplay, line_of, unpublished
 from pypistream.run.facts import Facts
 from pypistream.run.table import TableDisplay, table_of
 from pypistream.terminal import duration
@@ -126,3 +126,15 @@ def test_a_demo_does_not_write_into_a_log_that_is_there(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="holds a log already"):
         demo.demo({"data": tmp_path, "projects": 1, "changes_per_second": 0.0})
+
+
+def test_the_rest_that_a_stopped_run_leaves_is_said_to_be_in_the_log() -> None:
+    """Since when, and the command that publishes it."""
+    told = [
+        unpublished(facts(mark(), last_snapshot=at), 134.0, "pypistream dump")
+        for at in (None, 100.0)
+    ]
+
+    assert told[0].startswith("what was fetched is in the log: ")
+    assert told[1].startswith("what was fetched after the last snapshot, 34 s ago, is in the log: ")
+    assert all("`pypistream dump`" in text for text in told)
