@@ -34,6 +34,9 @@ Quick = Callable[[bytes, Headers, bytes], bytes | None]
 of the whole answer out; None = it has to be asked as any application."""
 
 PREFIX, SUFFIX = "/pypi/", "/json"
+# Of a document by the short cut: it copies it behind its head, and takes a client for idle that is
+# still reading it. Most have a twentieth of that.
+QUICK_BODY_BYTES_MAX = 256 * 1024
 OWED_SECONDS = 30  # for a document that is known to be missing here
 
 _COMMON: Headers = [
@@ -117,6 +120,8 @@ class Documents:
         if document is None:
             return None
         body, serial, etag, _ = document
+        if len(body) > QUICK_BODY_BYTES_MAX:
+            return None
         tag = etag.encode()
         if known and (known == tag or matches(known.decode("latin-1"), etag)):
             return _SAME % (head, _HEAD, tag, serial)

@@ -2,7 +2,8 @@
 
 A request's head has bytes and seconds, a connection that moves nothing is closed, and when there
 are too many connections the one that has waited longest without a whole request goes first: slow
-clients cannot keep others out.
+clients cannot keep others out. Nor can those that do not read fill the memory (`unread`): a client
+has one answer at a time, the next is made when that has been taken.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from sinks.http.documents import Headers, Quick
+from sinks.http.unread import UNCOUNTED_BYTES_MAX, Unread
 
 HEAD_BYTES_MAX = 32 * 1024  # of a request up to its body; the application is stricter in parts
 QUICK_BYTES_MAX = 4 * 1024  # of a head that the short cut takes; others are looked at more closely
@@ -30,6 +32,7 @@ CONNECTIONS_MAX = 12_000  # two thousand streams and ten thousand who say nothin
 FILES_KEPT = 256  # of the limit on open files: databases, dumps being sent
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 30
+NOT_SENT_BYTES_MAX = 128 * 1024  # in the system's buffer of a connection, not yet on its way
 STOP_SECONDS = 5  # for answers that are under way
 _GET, _HTTP, _END = b"GET ", b" HTTP/1.1", b"\r\n"
 _KNOWN = b"if-none-match"  # what each document has another of is not worth remembering
@@ -41,6 +44,7 @@ class Watched:
     def __init__(self, connections_max: int) -> None:
         self.connections_max = connections_max
         self.all: dict[_Protocol, None] = {}
+        self.unread = Unread()
 
     def joined(self, protocol: _Protocol) -> None:
         """One more; the longest-waiting one goes if there are too many."""
@@ -57,6 +61,7 @@ class Watched:
             idle = each.idle_since is not None and now - each.idle_since > KEEP_ALIVE_SECONDS
             if slow or idle or each.stalled(now):
                 each.abort()
+        self.unread.sweep(now)
 
 
 class _Lines:
@@ -115,6 +120,7 @@ class _Protocol(HttpToolsProtocol):
     _piece_bytes: int
     _unsent: tuple[int, float]
     _under_way: RequestResponseCycle | None
+    _next: tuple[RequestResponseCycle, Any] | None  # not begun: the answer before is not taken
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         self.reading_since = self.loop.time()
@@ -122,13 +128,31 @@ class _Protocol(HttpToolsProtocol):
         self._answered = False
         self._head_bytes = 0
         self._unsent = (0, 0.0)
-        self._under_way = None
+        self._under_way = self._next = None
+        # Told only of what counts, and again when the last byte has left: until then all is held.
+        transport.set_write_buffer_limits(high=UNCOUNTED_BYTES_MAX, low=0)
         super().connection_made(transport)
         self.watched.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watched.all.pop(self, None)
+        self.watched.unread.remove(self)
+        self._next = None
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer as fast as it comes."""
+        super().pause_writing()
+        unsent = self.transport.get_write_buffer_size()
+        self.watched.unread.add(self, unsent, self.loop.time())
+
+    def resume_writing(self) -> None:
+        """It has taken all of it."""
+        self.watched.unread.remove(self)
+        super().resume_writing()
+        waiting, self._next = self._next, None
+        if waiting is not None and not self.transport.is_closing():
+            self._start_asgi_task(*waiting)
 
     def eof_received(self) -> None:
         """The transport closes now, and uvloop's raises if the rest of an answer comes after."""
@@ -153,6 +177,9 @@ class _Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._under_way = cycle  # of several requests sent at once the one that is answered now
+        if self.flow.write_paused:
+            self._next = (cycle, app)
+            return
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
@@ -271,6 +298,10 @@ async def serve_app(
     # Connections inherit it: an answer's head and body leave at once, on any loop (asyncio's own
     # does this only for sockets that name their protocol), not 40 ms apart.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # The system's buffer grows to megabytes for a client that does not read, and what part of an
+    # answer lies there would not count as unread here. What is on its way is not bounded by this.
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES_MAX)
     # uvicorn's own words are of no use to whoever runs this; a bad request is no news.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     watched = Watched(_connections_max())
