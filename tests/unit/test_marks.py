@@ -205,12 +205,10 @@ def test_a_marker_that_waits_for_asks_says_so() -> None:
     found = marks()
     found.marker(Offset(5), Marker(100, 120, 1, refetch=3))
 
-    seen = []
-    for step in (
-        lambda: found.pass_changelog(Offset(5)),
-        lambda: found.pass_changelog(Offset(6)),
-        lambda: found.pass_refetch(Offset(3)),
-    ):
-        step()
-        seen.append(found.waits)
+    found.pass_changelog(Offset(5))
+    seen = [found.waits]
+    found.pass_changelog(Offset(6))
+    seen.append(found.waits)
+    found.pass_refetch(Offset(3))
+    seen.append(found.waits)
     assert seen == [False, True, False]
