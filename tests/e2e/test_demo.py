@@ -116,6 +116,14 @@ def test_three_commands_to_paste_work_while_it_runs(tmp_path: Path, elsewhere: P
     assert json.loads(dump.stdout)["document"]["info"]["name"]
 
 
+@pytest.fixture
+def hangup_ends() -> Iterator[None]:
+    """What is started is told of a closed terminal, though the tests may have been by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @dataclass
 class Terminal:
     """A program at a terminal of its own; `screen` is all that came, controls taken out."""
@@ -206,6 +214,7 @@ def test_a_live_table_at_a_terminal(tmp_path: Path) -> None:
         assert at.raw.rfind(b"\x1b[?25h") > at.raw.rfind(b"\x1b[?25l"), "the cursor stays hidden"
 
 
+@pytest.mark.usefixtures("hangup_ends")
 def test_a_terminal_that_is_closed_leaves_nothing_behind(tmp_path: Path) -> None:
     """Nothing can be written to it any more, and yet everything is closed in order."""
     with terminal("demo", cwd=tmp_path) as at:
@@ -222,6 +231,7 @@ def test_a_terminal_that_is_closed_leaves_nothing_behind(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("hangup_ends")
 def test_a_signal_ends_it_within_ten_seconds(tmp_path: Path, number: signal.Signals) -> None:
     with started("demo", cwd=tmp_path) as program:
         program.until(lambda: "watermark" in program.text(), FIRST_SECONDS_MAX, "first line")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, Signals
+from signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGTERM, Signals
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_nohup_outlives_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has SIGHUP ignored, which must not be undone."""
     monkeypatch.setattr(signal, "getsignal", lambda _: SIG_IGN)
     ignored = stopping.ending()
-    monkeypatch.undo()
+    monkeypatch.setattr(signal, "getsignal", lambda _: SIG_DFL)
 
     assert ignored == (SIGINT, SIGTERM)
     assert stopping.ending() == (SIGINT, SIGTERM, SIGHUP)
