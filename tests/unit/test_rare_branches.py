@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from schemas.records import State, Status
 from schemas.topics import Topic
 from sinks.dump.frame_store import INDEX_FILE, FrameStore
 from sinks.dump.sink import TABLES, DumpSink
+from sinks.durable import begin_sync, forget_pages
 from streams.log import TopicPartition
 from streams.masking import MaskedLog
 from streams.memory_log import MemoryLog
@@ -118,3 +120,16 @@ async def test_what_rules_may_leave_something_out_of_is_not_folded() -> None:
     with pytest.raises(ValueError, match="metadata is read, not folded"):
         await log.table(TopicPartition(Topic.METADATA, 0))
     await log.close()
+
+
+def test_a_system_that_takes_no_hints_gets_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS has no such call; what was written is there all the same."""
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    with (tmp_path / "file").open("wb") as file:
+        file.write(b"x")
+        begin_sync(file, 0)
+        forget_pages(file)
+
+    assert b"x" == (tmp_path / "file").read_bytes()
