@@ -125,7 +125,7 @@ async def test_what_rules_may_leave_something_out_of_is_not_folded() -> None:
 def test_a_system_that_takes_no_hints_gets_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """macOS has no such call; what was written is there all the same."""
+    """There is no such call on macOS; what was written is there all the same."""
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
     with (tmp_path / "file").open("wb") as file:
         file.write(b"x")
